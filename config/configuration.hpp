@@ -1,0 +1,96 @@
+// What a configuration file says, validated: a value that never changes once made. Every setting in
+// it is one row of the table in config/settings.cpp.
+//
+// Owner: shared (shared_ptr<const configuration>) by everybody who runs by it; a reload makes a new
+// one. Thread: any.
+#pragma once
+
+#include "config/secret.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pgweir::config {
+
+using duration = std::chrono::nanoseconds;
+
+struct listen_address {
+    std::string address = "127.0.0.1"; // IPv4 or IPv6 literal
+    std::uint16_t port = 6432;         // 0: any free one (told in the log)
+    bool operator==(const listen_address&) const = default;
+};
+
+enum class pool_mode : std::uint8_t { transaction, session, statement };
+enum class auth_method : std::uint8_t { trust, password, md5, scram_sha_256 };
+enum class log_format : std::uint8_t { text, json };
+enum class log_level : std::uint8_t { debug, info, warning, error };
+
+/// `pool:`, and the same keys inside a database to override it there.
+struct pool_settings {
+    pool_mode mode = pool_mode::transaction;
+    std::uint32_t minconn = 5;
+    std::uint32_t maxconn = 50;
+    duration wait_timeout = std::chrono::seconds(5);
+    duration idle_timeout = std::chrono::minutes(10);
+    duration max_lifetime = std::chrono::hours(1);
+    duration connect_timeout = std::chrono::seconds(15);
+    bool operator==(const pool_settings&) const = default;
+};
+
+/// One entry of `databases:`; the key is the name clients ask for. `*` stands for any other name.
+struct database {
+    std::string name;
+    std::string host = "127.0.0.1"; // address, host name, or directory of a Unix socket
+    std::uint16_t port = 5432;
+    std::string dbname;             // at the server; the name itself where not given
+    std::string user;               // log in to the server as this user whoever the client is
+    secret password;                // … with this password
+    pool_settings pool;             // `pool:` with this database's own keys laid over it
+    bool operator==(const database&) const = default;
+};
+
+/// One entry of `users:`, or a line of the userlist file.
+struct user {
+    std::string name;
+    secret password;          // plaintext, md5…, or SCRAM-SHA-256$…
+    bool from_file = false;   // from auth.userlist
+    bool operator==(const user&) const = default;
+};
+
+struct configuration {
+    std::vector<listen_address> listen{listen_address{}};
+    std::vector<database> databases;
+    std::vector<user> users;        // YAML first; a name in both is an error
+    pool_settings pool;
+
+    auth_method auth = auth_method::scram_sha_256; // auth.method
+    std::string userlist;           // auth.userlist: path, empty for none
+    std::string query_user;         // auth.query_user (accepted; used once auth_query is there)
+    duration login_timeout = std::chrono::seconds(15); // auth.login_timeout
+    std::vector<std::string> admin_users;  // console.admin_users
+    std::vector<std::string> stats_users;  // console.stats_users
+
+    std::uint32_t workers = 0;      // workers: auto is 0
+    std::uint32_t max_clients = 20'000;
+    duration shutdown_timeout = std::chrono::seconds(30);
+    std::optional<duration> slow_query = std::chrono::milliseconds(500); // `off` is nothing
+
+    std::string metrics_address = "127.0.0.1"; // metrics.address
+    std::uint16_t metrics_port = 9127;         // metrics.port; 0: any free one
+
+    log_level level = log_level::info;   // log.level
+    log_format format = log_format::text;// log.format
+    bool log_connections = true;         // log.connections
+    bool log_disconnections = true;      // log.disconnections
+
+    bool operator==(const configuration&) const = default;
+
+    /// The entry for a database name: its own, else `*` under that name, else nothing.
+    [[nodiscard]] std::optional<database> find_database(std::string_view name) const;
+    [[nodiscard]] const user* find_user(std::string_view name) const;
+};
+
+} // namespace pgweir::config

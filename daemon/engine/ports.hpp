@@ -1,0 +1,121 @@
+// The outside as the engine sees it: what it may ask for, and what it will be told. The Asio worker
+// implements these over sockets, the simulator over a network it makes up; the engine cannot tell.
+//
+// All of it belongs to one worker's thread. Calls never block and never call back into the engine
+// before they return.
+#pragma once
+
+#include "pool/ids.hpp"
+#include "protocol/message.hpp"
+#include "protocol/secret.hpp"
+
+#include <boost/system/error_code.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace pgweir::daemon {
+
+using pool::client_id;
+using pool::duration;
+using pool::server_id;
+using pool::time_point;
+using pool::worker_index;
+
+/// Told what happens on a connection. Implemented by the engine's clients and servers.
+class connection_events {
+public:
+    /// The read asked for has ended: `count` bytes, or an error (boost::asio::error::eof's value is
+    /// reported as `count` 0 without an error).
+    virtual void on_read(time_point now, std::size_t count, boost::system::error_code error) = 0;
+    /// wait_readable() has ended: there is something to read, an end of file or an error.
+    virtual void on_readable(time_point now) = 0;
+    /// wait_writable() has ended.
+    virtual void on_writable(time_point now) = 0;
+    /// connect() has ended.
+    virtual void on_connected(time_point now, boost::system::error_code error) = 0;
+
+protected:
+    ~connection_events() = default;
+};
+
+/// One socket. At most one read (or wait_readable) and one wait_writable are outstanding.
+class connection {
+public:
+    virtual ~connection() = default; // closes; nothing is reported afterwards
+
+    virtual void set_events(connection_events* who) = 0;
+
+    struct send_result {
+        std::size_t sent = 0;                 // less than asked: the socket is full
+        boost::system::error_code error;      // the connection is broken
+    };
+    /// Sends what the socket takes now, of all the pieces in order, in one system call.
+    [[nodiscard]] virtual send_result send(std::span<const protocol::bytes> pieces) = 0;
+    /// Asks for bytes into `into`, which must stay until on_read().
+    virtual void read(std::span<std::byte> into) = 0;
+    /// Asks to be told when there are bytes, without holding a buffer meanwhile. A read that is
+    /// outstanding is withdrawn first (it may still end with bytes; then on_read() comes instead).
+    virtual void wait_readable() = 0;
+    virtual void wait_writable() = 0;
+    /// Ends the sending direction: the peer sees an end of file.
+    virtual void shutdown_send() = 0;
+
+    /// Where the peer is, for logs and the console ("127.0.0.1", 41234), and our own end.
+    struct addresses {
+        std::string peer;
+        std::uint16_t peer_port = 0;
+        std::string local;
+        std::uint16_t local_port = 0;
+    };
+    [[nodiscard]] virtual addresses names() const = 0;
+};
+
+/// Where a server is, as configured. Names are resolved by whoever implements open().
+struct server_address {
+    std::string host; // address, name, or directory of a Unix socket
+    std::uint16_t port = 5432;
+    bool operator==(const server_address&) const = default;
+};
+
+/// A field of a structured log line.
+struct log_field {
+    std::string_view name;
+    std::variant<std::string_view, std::int64_t, double> value;
+};
+enum class log_severity : std::uint8_t { debug, info, warning, error };
+
+struct engine_message; // a value for another worker's engine (engine.hpp)
+
+/// Everything else the engine needs from outside.
+class engine_ports {
+public:
+    /// A new, not yet connected connection. `who` is told on_connected() when it is, or cannot be.
+    [[nodiscard]] virtual std::unique_ptr<connection> open(const server_address& where,
+                                                           connection_events& who) = 0;
+    /// Derives a SCRAM SaltedPassword elsewhere. The answer is engine::on_derived(ticket, …).
+    virtual void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
+                        std::uint32_t iterations) = 0;
+    /// Bytes from a cryptographic generator (seeded in the simulator).
+    virtual void random(std::span<std::byte> into) = 0;
+    /// Hands a value to another worker's engine: on_message() there, in order.
+    virtual void post(worker_index to, engine_message message) = 0;
+    /// A console command of a logged-in console client. The answer is engine::on_console().
+    virtual void console(client_id who, std::string_view user, std::string command) = 0;
+    /// One structured log line.
+    virtual void log(log_severity severity, std::string_view event,
+                     std::initializer_list<log_field> fields) = 0;
+    /// Is a line of that severity written at all? (Spares making it.)
+    [[nodiscard]] virtual bool logs(log_severity severity) const = 0;
+
+protected:
+    ~engine_ports() = default;
+};
+
+} // namespace pgweir::daemon

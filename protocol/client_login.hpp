@@ -1,0 +1,95 @@
+// A client's way from its first byte to a proven identity. pgweir plays the server.
+//
+// Event in, one action out: whoever drives it does the I/O, looks users up and derives keys (never
+// on a worker thread). Any message out of order, too large or malformed ends in `refuse`.
+// Owner: a client that is logging in. Thread: its worker's. Life: until `authenticated` or an end.
+// Tests: tests/protocol/client_login_test.cpp (every step failing, split at every byte).
+// Source: PostgreSQL documentation, "Start-up" and "SASL Authentication"; RFC 5802, RFC 7677.
+#pragma once
+
+#include "protocol/error_response.hpp"
+#include "protocol/message.hpp"
+#include "protocol/secret.hpp"
+#include "protocol/startup.hpp"
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+namespace pgweir::protocol {
+
+enum class auth_method : std::uint8_t { trust, password, md5, scram_sha_256 };
+
+/// What is stored for a user: a plaintext password, "md5" + 32 hex digits, or
+/// "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey". Told apart by their form.
+struct stored_credential {
+    secret value;
+};
+
+// Actions ------------------------------------------------------------------------------------
+
+struct login_read {};                          // wait for more bytes
+struct login_write { std::string data; };      // send; then call resume() with nothing for the next
+struct login_find_user { std::string user, database; }; // answer with found_user()
+/// PBKDF2-HMAC-SHA-256 of `password` (normalised already); answer with derived_key().
+struct login_derive {
+    secret password;
+    std::string salt;
+    std::uint32_t iterations;
+};
+struct login_cancel { cancel_request request; };   // route it, then close without a word
+struct login_authenticated {
+    startup_message startup;
+    /// The password itself where the method showed it (password), for logging in to servers.
+    secret password;
+    std::string data; // AuthenticationOk (with what goes before it); send before the welcome
+};
+struct login_refuse {
+    std::string data;      // ErrorResponse to send before closing; empty: close silently
+    error code;
+    std::string log_reason; // for the log: never shown to the peer, holds no secret
+};
+
+using login_action = std::variant<login_read, login_write, login_find_user, login_derive,
+                                  login_cancel, login_authenticated, login_refuse>;
+
+class client_login {
+public:
+    struct options {
+        auth_method method = auth_method::scram_sha_256;
+        /// Secret of this process from which salts and iteration counts of users that do not exist
+        /// are made, so that they stay the same from one attempt to the next.
+        std::string mock_secret;
+        /// Fresh from a cryptographic generator for each login: SCRAM nonce, md5 salt.
+        std::array<std::byte, 32> random{};
+        std::uint16_t newest_minor_version = 0;
+    };
+
+    explicit client_login(options opts);
+    ~client_login();
+    client_login(client_login&&) noexcept;
+    client_login& operator=(client_login&&) noexcept;
+
+    /// Bytes have come, or the last `login_write` has been sent (then `in` may be empty). Advances
+    /// `in` past what it used. Call again after every action but read, find_user, derive and the
+    /// final ones.
+    [[nodiscard]] login_action resume(bytes& in);
+    /// Answer to login_find_user; nothing for a user that is not known.
+    [[nodiscard]] login_action found_user(std::optional<stored_credential> credential);
+    /// Answer to login_derive: the 32-byte SaltedPassword.
+    [[nodiscard]] login_action derived_key(secret salted_password);
+    /// The login deadline has passed.
+    [[nodiscard]] login_action timed_out();
+
+    /// The user named in the startup message, once it has come (for logs and limits).
+    [[nodiscard]] std::string_view user() const;
+
+private:
+    struct state; // the exchange so far; cold, gone once the client is logged in
+    std::unique_ptr<state> state_;
+};
+
+} // namespace pgweir::protocol

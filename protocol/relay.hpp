@@ -1,0 +1,119 @@
+// The two halves of the relay: each takes the bytes that were read from one side and says, frame by
+// frame, what is to be done with them. Only headers are looked at, except for the few messages
+// whose content matters. No byte is copied.
+//
+// `client_stream` belongs to a client and outlives its leases; `server_stream` belongs to a server
+// and outlives its clients. Thread: the worker's. Sans-io.
+// Tests: tests/protocol/relay_test.cpp (scripts, and every script split at every byte).
+// Source: PostgreSQL documentation, "Message Flow" and "Message Formats".
+#pragma once
+
+#include "protocol/message.hpp"
+#include "protocol/reply_queue.hpp"
+#include "protocol/session_state.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace pgweir::protocol {
+
+/// A Query, Parse, Bind, … of up to this size is seen whole in the read buffer before it is
+/// forwarded; of a larger one only what is in the buffer is seen, and its rest is streamed.
+inline constexpr std::size_t seen_whole_bytes = 8'192 - header_bytes;
+
+/// What the front of a client's unread bytes asks for, before anything is forwarded.
+enum class client_wants : std::uint8_t {
+    more,           // no message can be judged yet: read on
+    server,         // a message that only a server can answer
+    nothing,        // the front was dropped (CopyData, CopyDone, CopyFail, Flush with no server)
+    ready,          // a Sync with no server and nothing open: owed one ReadyForQuery, idle
+    terminate,      // Terminate
+    violation,      // not a message a client may send here: FATAL 08P01
+};
+
+struct client_peek {
+    client_wants wants;
+    std::size_t consumed = 0; // bytes to drop from the front (nothing, ready, terminate)
+};
+
+/// What `client_stream::forward` did with the bytes it was given.
+struct client_step {
+    enum class stop : std::uint8_t {
+        exhausted,   // everything usable was taken; what is left is less than can be judged
+        terminate,   // Terminate came; it is not forwarded
+        violation,   // FATAL 08P01, then close; nothing of the offending message was taken
+        queue_full,  // reply_queue::full(): stop reading until answers have come
+        refused,     // a message the mode or a policy forbids (see `refusal`)
+    };
+    std::size_t forward_bytes = 0; // from the front of the input, all of it to the server
+    stop why = stop::exhausted;
+    std::uint32_t queries = 0;     // Query, Execute and FunctionCall messages among them
+};
+
+class client_stream {
+public:
+    /// No server is held. Looks at the front of `in`. `buffer_full`: no more bytes fit behind `in`,
+    /// so an incomplete message must be judged by what is there.
+    [[nodiscard]] client_peek peek(bytes in, bool buffer_full);
+
+    /// A server is held. Takes as many messages, and parts of messages, as may be sent on. Records
+    /// what they will be answered with in `owed` and what they do to the session in `state`.
+    [[nodiscard]] client_step forward(bytes in, bool buffer_full, reply_queue& owed,
+                                      session_state& state);
+
+    /// The client's current request is answered with an error of ours, without a server (a cancel,
+    /// a time-out while waiting). Takes the messages it consists of: one Query or FunctionCall, or
+    /// everything up to and including the next Sync.
+    struct discarded {
+        std::size_t consumed = 0;
+        bool complete = false; // false: the end has not come yet, call again with more bytes
+    };
+    [[nodiscard]] discarded discard_request(bytes in);
+
+    /// Part of a message has been forwarded and the rest has not: its server cannot be given back.
+    [[nodiscard]] bool inside_message() const { return body_left_ != 0; }
+
+private:
+    std::size_t body_left_ = 0;      // bytes of the current message that are still to come
+    bool discarding_body_ = false;   // …and they are dropped, not forwarded
+    bool discarding_request_ = false;
+};
+
+/// One stretch of the server's bytes and what is to be done with it.
+struct server_step {
+    enum class stop : std::uint8_t {
+        exhausted,     // everything usable was taken
+        ready,         // the last frame taken was ReadyForQuery: `status` is set
+        parameter,     // … ParameterStatus: `name`, `value` are set
+        error,         // … ErrorResponse: `sqlstate`, `fatal` are set
+        command,       // … CommandComplete (so that statement kinds can be learned): `tag`
+        fate_changed,  // the next frame has another fate: take these bytes first
+        desync,        // the server sent what nobody asked for: close it
+    };
+    std::size_t taken_bytes = 0; // from the front of the input, all with the same fate
+    fate where = fate::forward;
+    stop why = stop::exhausted;
+    transaction_status status = transaction_status::idle;
+    std::string_view name, value, tag; // into the input
+    std::array<char, 5> sqlstate{};
+    bool fatal = false; // FATAL or PANIC: the server will close
+};
+
+class server_stream {
+public:
+    /// Looks at the front of `in`. Call again with what is left until `exhausted`. Frames that
+    /// must be seen whole (ReadyForQuery, ParameterStatus, the first part of ErrorResponse) are
+    /// taken only when they are there; `buffer_full` says that no more bytes would fit.
+    [[nodiscard]] server_step next(bytes in, bool buffer_full, reply_queue& owed);
+
+    [[nodiscard]] bool inside_message() const { return body_left_ != 0; }
+
+private:
+    std::size_t body_left_ = 0;
+    fate body_fate_ = fate::forward;
+};
+
+} // namespace pgweir::protocol
