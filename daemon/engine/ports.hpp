@@ -5,6 +5,7 @@
 // before they return.
 #pragma once
 
+#include "config/configuration.hpp"
 #include "pool/ids.hpp"
 #include "protocol/message.hpp"
 #include "protocol/secret.hpp"
@@ -53,8 +54,8 @@ public:
     virtual void set_events(connection_events* who) = 0;
 
     struct send_result {
-        std::size_t sent = 0;                 // less than asked: the socket is full
-        boost::system::error_code error;      // the connection is broken
+        std::size_t sent = 0;            // less than asked: the socket is full
+        boost::system::error_code error; // the connection is broken
     };
     /// Sends what the socket takes now, of all the pieces in order, in one system call.
     [[nodiscard]] virtual send_result send(std::span<const protocol::bytes> pieces) = 0;
@@ -66,6 +67,8 @@ public:
     virtual void wait_writable() = 0;
     /// Ends the sending direction: the peer sees an end of file.
     virtual void shutdown_send() = 0;
+    /// Takes the socket away, for another worker. Nothing is reported afterwards.
+    [[nodiscard]] virtual std::unique_ptr<detached_connection> detach() = 0;
 
     /// Where the peer is, for logs and the console ("127.0.0.1", 41234), and our own end.
     struct addresses {
@@ -92,6 +95,13 @@ struct log_field {
 enum class log_severity : std::uint8_t { debug, info, warning, error };
 
 struct engine_message; // a value for another worker's engine (engine.hpp)
+struct pool_entry;     // what all workers share of a pool (pool_entry.hpp)
+
+/// A connection on its way from one worker to another, belonging to neither.
+class detached_connection {
+public:
+    virtual ~detached_connection() = default; // closes
+};
 
 /// Everything else the engine needs from outside.
 class engine_ports {
@@ -99,6 +109,16 @@ public:
     /// A new, not yet connected connection. `who` is told on_connected() when it is, or cannot be.
     [[nodiscard]] virtual std::unique_ptr<connection> open(const server_address& where,
                                                            connection_events& who) = 0;
+    /// The other end of detach().
+    [[nodiscard]] virtual std::unique_ptr<connection>
+    attach(std::unique_ptr<detached_connection> what, connection_events& who) = 0;
+    /// The pool for this database and user, made if need be. `password`: the client's own, where
+    /// its login showed it. A look-up in a table shared by all workers: at login only.
+    [[nodiscard]] virtual std::shared_ptr<pool_entry>
+    pool_for(const config::database& where, std::string_view user,
+             const protocol::secret& password) = 0;
+    /// A client connection has ended: one less of max_clients.
+    virtual void client_gone() = 0;
     /// Derives a SCRAM SaltedPassword elsewhere. The answer is engine::on_derived(ticket, …).
     virtual void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                         std::uint32_t iterations) = 0;

@@ -1,0 +1,55 @@
+// What all workers share of one pool: how its servers are reached and logged in to, its ledger, its
+// counters, and what was last learned from PostgreSQL. The pool directory (daemon/) makes one per
+// (database, user) and keeps it; every engine holds a reference.
+//
+// Thread: any. What is not const is atomic.
+#pragma once
+
+#include "daemon/engine/ports.hpp"
+#include "pool/ledger.hpp"
+#include "pool/stats.hpp"
+#include "protocol/secret.hpp"
+#include "protocol/server_login.hpp"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace pgweir::daemon {
+
+/// Why the last attempt to get a server failed: told to those who waited in vain.
+struct connect_failure {
+    protocol::server_refused::why reason = protocol::server_refused::why::other_error;
+    bool network = false; // not even connected
+    std::string sqlstate;
+    std::string message;
+};
+
+struct pool_entry {
+    pool_entry(std::string database_, std::string user_, std::uint32_t workers)
+        : database(std::move(database_))
+        , user(std::move(user_))
+        , shared(workers) {
+        for (std::uint32_t i = 0; i < workers; ++i) {
+            counters.push_back(std::make_unique<pool::stats>());
+        }
+    }
+
+    const std::string database; // as clients name it
+    const std::string user;     // as clients log in
+    // Set before the entry is shared, constant afterwards.
+    server_address where;
+    std::string server_database;
+    std::string server_user;
+    protocol::secret server_password;
+    bool warm_from_start = false;
+
+    pool::ledger shared;
+    std::vector<std::unique_ptr<pool::stats>> counters;                   // one per worker
+    std::atomic<std::shared_ptr<const protocol::server_welcome>> welcome; // of any of its servers
+    std::atomic<std::shared_ptr<const connect_failure>> failure;          // nothing while up
+    std::atomic<std::uint32_t> server_max_connections{0};                 // 0: not known yet
+};
+
+} // namespace pgweir::daemon
