@@ -54,6 +54,10 @@ struct startup_refusal {
 using startup_packet = std::variant<std::monostate /* more bytes needed */, ssl_request,
                                     gssenc_request, cancel_request, startup_message, startup_refusal>;
 
+/// The refusal of a major version (or a second SSLRequest, GSSENCRequest: to PostgreSQL these are
+/// versions 1234.5679 and .5680) in PostgreSQL's words.
+[[nodiscard]] startup_refusal unsupported_protocol_refusal(std::uint32_t code);
+
 /// Reads one packet at the front of `in`; on anything but "more" and a refusal, `in` is advanced
 /// past it.
 [[nodiscard]] startup_packet read_startup_packet(bytes& in);

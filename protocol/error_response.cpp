@@ -1,0 +1,167 @@
+#include "protocol/error_response.hpp"
+
+#include <array>
+#include <cstddef>
+
+namespace pgweir::protocol {
+
+namespace {
+
+// One row per enumerator, in the enumerator's order. Where PostgreSQL has a wording, it is used:
+// drivers and their users' scripts look for it.
+constexpr std::array rows{
+    error_row{error::protocol_violation, "08P01", true, "protocol violation"},
+    error_row{error::unsupported_protocol, "0A000", true, "unsupported frontend protocol"},
+    error_row{error::invalid_startup_packet, "08P01", true, "invalid startup packet"},
+    error_row{error::no_user_name, "28000", true,
+              "no PostgreSQL user name specified in startup packet"},
+    error_row{error::authentication_failed, "28P01", true, "password authentication failed"},
+    error_row{error::login_timeout, "57014", true, "canceling authentication due to timeout"},
+    error_row{error::unknown_database, "3D000", true, "database does not exist"},
+    error_row{error::replication_unsupported, "0A000", true,
+              "replication connections cannot be pooled"},
+    error_row{error::too_many_clients, "53300", true, "sorry, too many clients already"},
+    error_row{error::pool_exhausted, "53300", false,
+              "no server connection became free within wait_timeout"},
+    error_row{error::server_unreachable, "08001", false, "could not connect to the server"},
+    error_row{error::server_login_failed, "08004", false, "the server refused the connection"},
+    error_row{error::server_lost, "08006", true, "the connection to the server was lost"},
+    error_row{error::server_desync, "08P01", true, "the server sent an unexpected message"},
+    error_row{error::query_canceled, "57014", false, "canceling statement due to user request"},
+    error_row{error::admin_shutdown, "57P01", true,
+              "terminating connection due to administrator command"},
+    error_row{error::transaction_in_statement_mode, "0A000", true,
+              "a transaction cannot span several statements in statement mode"},
+    error_row{error::setting_refused, "22023", true, "a session setting could not be restored"},
+    error_row{error::console_syntax, "42601", false, "syntax error"},
+    error_row{error::console_privilege, "42501", false, "permission denied"},
+    error_row{error::console_unsupported, "0A000", false,
+              "the console does not support this command"},
+    error_row{error::internal, "XX000", true, "internal error"},
+};
+
+constexpr bool rows_follow_the_enum() {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (static_cast<std::size_t>(rows[i].code) != i || rows[i].sqlstate.size() != 5 ||
+            rows[i].text.empty()) {
+            return false;
+        }
+    }
+    return rows.size() == static_cast<std::size_t>(error::internal) + 1;
+}
+static_assert(rows_follow_the_enum(), "each error has exactly one row, in the enum's order");
+
+/// Bytes of the well-formed UTF-8 character at the front of `text`, which is not empty; 0 if it is
+/// not well formed (overlong forms, surrogates and code points above U+10FFFF included).
+std::size_t utf8_length(std::string_view text) {
+    const auto at = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned lead = at(0);
+    const std::size_t length = lead < 0x80   ? 1
+                               : lead < 0xc2 ? 0
+                               : lead < 0xe0 ? 2
+                               : lead < 0xf0 ? 3
+                               : lead < 0xf5 ? 4
+                                             : 0;
+    if (length == 0 || length > text.size()) {
+        return 0;
+    }
+    for (std::size_t i = 1; i < length; ++i) {
+        if ((at(i) & 0xc0U) != 0x80) {
+            return 0;
+        }
+    }
+    const bool malformed = (lead == 0xe0 && at(1) < 0xa0) || (lead == 0xed && at(1) > 0x9f) ||
+                           (lead == 0xf0 && at(1) < 0x90) || (lead == 0xf4 && at(1) > 0x8f);
+    return malformed ? 0 : length;
+}
+
+/// Controls of ASCII, and the C1 ones, which terminals obey as well.
+bool is_control(std::string_view character) {
+    const auto lead = static_cast<unsigned char>(character[0]);
+    return lead < 0x20 || lead == 0x7f ||
+           (lead == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0);
+}
+
+} // namespace
+
+const error_row& row_of(error code) { return rows[static_cast<std::size_t>(code)]; }
+
+error_fields read_error_fields(bytes body) {
+    error_fields fields;
+    std::string_view localised_severity;
+    const auto keep_first = [](std::string_view& field, std::string_view value) {
+        if (field.empty()) {
+            field = value;
+        }
+    };
+    body_reader reader(body);
+    while (!reader.rest().empty()) {
+        const char type = reader.character();
+        const auto value = reader.c_string();
+        if (type == '\0' || !reader.ok()) {
+            break;
+        }
+        switch (type) {
+        case 'S':
+            keep_first(localised_severity, value);
+            break;
+        case 'V':
+            keep_first(fields.severity, value);
+            break;
+        case 'C':
+            keep_first(fields.sqlstate, value);
+            break;
+        case 'M':
+            keep_first(fields.message, value);
+            break;
+        case 'D':
+            keep_first(fields.detail, value);
+            break;
+        case 'H':
+            keep_first(fields.hint, value);
+            break;
+        default:
+            break; // fields we do not need, and those of later versions
+        }
+    }
+    keep_first(fields.severity, localised_severity);
+    return fields;
+}
+
+void append_error(std::string& out, error code, const error_words& words, bool as_fatal) {
+    const auto& row = row_of(code);
+    const std::string_view severity = row.fatal || as_fatal ? "FATAL" : "ERROR";
+    message_writer writer(out);
+    const auto field = [&writer](char type, std::string_view value) {
+        writer.u8(static_cast<std::uint8_t>(type)).c_string(value);
+    };
+    writer.begin(backend::error_response);
+    field('S', severity);
+    field('V', severity);
+    field('C', row.sqlstate);
+    field('M', words.message.empty() ? row.text : words.message);
+    if (!words.detail.empty()) {
+        field('D', words.detail);
+    }
+    if (!words.hint.empty()) {
+        field('H', words.hint);
+    }
+    writer.u8(0).end();
+}
+
+std::string printable(std::string_view text, std::size_t limit) {
+    std::string out;
+    while (!text.empty()) {
+        const auto length = utf8_length(text);
+        const bool replace = length == 0 || is_control(text.substr(0, length));
+        const auto character = replace ? std::string_view("?") : text.substr(0, length);
+        if (character.size() > limit - out.size()) {
+            break; // never half a character
+        }
+        out += character;
+        text.remove_prefix(length == 0 ? 1 : length);
+    }
+    return out;
+}
+
+} // namespace pgweir::protocol
