@@ -9,19 +9,19 @@
 namespace pgweir::pool {
 
 enum class client_close : std::uint8_t {
-    terminate,        // the client said Terminate
-    eof,              // … closed its socket without
-    network_error,    // … reset, timed out
-    login_refused,    // authentication failed, or a bad startup packet
+    terminate,     // the client said Terminate
+    eof,           // … closed its socket without
+    network_error, // … reset, timed out
+    login_refused, // authentication failed, or a bad startup packet
     login_timeout,
     unknown_database,
     too_many_clients,
-    cancel_request,   // a connection that carried a CancelRequest; not a session
+    cancel_request, // a connection that carried a CancelRequest; not a session
     protocol_violation,
-    pool_exhausted,   // wait_timeout before the session had begun
+    pool_exhausted,     // wait_timeout before the session had begun
     server_unreachable, // … because no server could be had at all
-    server_lost,      // the server went away inside a transaction
-    server_desync,    // … sent what nobody asked for
+    server_lost,        // the server went away inside a transaction
+    server_desync,      // … sent what nobody asked for
     transaction_in_statement_mode,
     setting_refused,
     shutdown,
@@ -35,14 +35,14 @@ enum class server_close : std::uint8_t {
     login_failed,
     idle_timeout,
     max_lifetime,
-    surplus,          // maxconn was lowered
-    server_eof,       // PostgreSQL closed it (restart, administrator)
+    surplus,    // maxconn was lowered
+    server_eof, // PostgreSQL closed it (restart, administrator)
     network_error,
-    server_fatal,     // PostgreSQL said FATAL
-    desync,           // out of step with what was asked
-    client_left,      // its client left it in a state that could not be cleaned
-    reset_failed,     // cleaning it failed or took too long
-    reconfigured,     // host, port or credentials changed
+    server_fatal, // PostgreSQL said FATAL
+    desync,       // out of step with what was asked
+    client_left,  // its client left it in a state that could not be cleaned
+    reset_failed, // cleaning it failed or took too long
+    reconfigured, // host, port or credentials changed
     shutdown,
     internal_error,
     count_,

@@ -34,12 +34,14 @@ using duration = std::chrono::nanoseconds;
 
 } // namespace pgweir::pool
 
-template <> struct std::hash<pgweir::pool::client_id> {
+template <>
+struct std::hash<pgweir::pool::client_id> {
     std::size_t operator()(pgweir::pool::client_id id) const noexcept {
         return std::hash<std::uint64_t>{}(id.value);
     }
 };
-template <> struct std::hash<pgweir::pool::server_id> {
+template <>
+struct std::hash<pgweir::pool::server_id> {
     std::size_t operator()(pgweir::pool::server_id id) const noexcept {
         return std::hash<std::uint64_t>{}(id.value);
     }

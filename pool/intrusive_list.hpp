@@ -1,5 +1,5 @@
-// A doubly linked list through its elements: no allocation, removal in constant time, and an element
-// knows whether it is on a list. Tests: tests/pool/intrusive_list_test.cpp.
+// A doubly linked list through its elements: no allocation, removal in constant time, and an
+// element knows whether it is on a list. Tests: tests/pool/intrusive_list_test.cpp.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,8 @@ struct list_hook {
 };
 
 /// Elements derive from list_hook and are on at most one list. The list owns nothing.
-template <typename T> class intrusive_list {
+template <typename T>
+class intrusive_list {
 public:
     intrusive_list() { end_.next_ = end_.previous_ = &end_; }
     intrusive_list(const intrusive_list&) = delete;

@@ -15,14 +15,14 @@ struct limits {
     std::uint32_t minconn = 5;
     std::uint32_t maxconn = 50;
     duration wait_timeout = std::chrono::seconds(5);
-    duration idle_timeout = std::chrono::minutes(10);  // above minconn; 0: never
-    duration max_lifetime = std::chrono::hours(1);     // 0: for ever
+    duration idle_timeout = std::chrono::minutes(10); // above minconn; 0: never
+    duration max_lifetime = std::chrono::hours(1);    // 0: for ever
     /// Lifetimes are shortened by a random part of up to this fraction, so that servers opened
     /// together do not close together.
     double lifetime_jitter = 0.1;
     duration connect_timeout = std::chrono::seconds(15);
-    duration retry_min = std::chrono::milliseconds(50);   // back-off after a failed connect:
-    duration retry_max = std::chrono::milliseconds(500);  // doubles from min to max
+    duration retry_min = std::chrono::milliseconds(50);  // back-off after a failed connect:
+    duration retry_max = std::chrono::milliseconds(500); // doubles from min to max
     /// A waiter elsewhere is served before one here only when it has waited this much longer.
     duration migration_margin = std::chrono::milliseconds(2);
 };

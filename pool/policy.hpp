@@ -22,10 +22,10 @@ enum class growth : std::uint8_t {
     server_full,      // PostgreSQL has no connection left for us
 };
 struct growth_facts {
-    std::uint32_t waiting = 0;     // on this worker
-    std::uint32_t connecting = 0;  // on this worker
-    std::uint32_t staying = 0;     // across workers
-    std::uint32_t taken = 0;       // across workers
+    std::uint32_t waiting = 0;    // on this worker
+    std::uint32_t connecting = 0; // on this worker
+    std::uint32_t staying = 0;    // across workers
+    std::uint32_t taken = 0;      // across workers
     ledger::health health = ledger::health::unknown;
     bool may_try = true;
     bool warm = true; // keep minconn open (somebody uses this pool, or it is configured to)
@@ -33,9 +33,9 @@ struct growth_facts {
 [[nodiscard]] growth should_grow(const growth_facts& facts, const limits& bounds);
 
 /// Should an idle server be closed, and why?
-[[nodiscard]] std::optional<server_close>
-should_evict(time_point now, time_point idle_since, time_point expires_at, std::uint32_t staying,
-             const limits& bounds);
+[[nodiscard]] std::optional<server_close> should_evict(time_point now, time_point idle_since,
+                                                       time_point expires_at, std::uint32_t staying,
+                                                       const limits& bounds);
 
 /// When a server opened now is too old. `random` in [0, 1).
 [[nodiscard]] time_point expiry(time_point now, const limits& bounds, double random);
@@ -45,9 +45,9 @@ struct next_holder {
     enum class to : std::uint8_t { waiter_here, waiter_elsewhere, nobody } whom;
     worker_index worker{}; // for waiter_elsewhere
 };
-[[nodiscard]] next_holder
-who_is_next(std::optional<time_point> oldest_here,
-            std::optional<ledger::waiting_elsewhere> oldest_elsewhere, duration margin);
+[[nodiscard]] next_holder who_is_next(std::optional<time_point> oldest_here,
+                                      std::optional<ledger::waiting_elsewhere> oldest_elsewhere,
+                                      duration margin);
 
 [[nodiscard]] std::string_view to_string(growth decision);
 

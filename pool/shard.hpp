@@ -4,6 +4,12 @@
 // Every server is in exactly one state, and each state is a list it is on. Counts change in
 // set_state() alone. Waiters are served first come, first served.
 //
+// No wake-up is lost between workers if the driver keeps to this:
+//   after acquire() gave none, and after every message:  grow() until no; ask whom_to_ask()
+//   after closed(), set_limits(), report_up():           the same, then wake_others()
+//   asked by another worker:  give_idle(), and answer in any case, so that it can ask the next one
+//   free() says other_worker: send the server there; there: adopt(), free()
+//
 // Owner: a worker's engine, one per (database, user). Thread: that worker's.
 // Tests: tests/pool/shard_test.cpp; the simulator runs it through whole schedules.
 #pragma once
@@ -37,7 +43,8 @@ struct server : list_hook {
     time_point state_since{};
     time_point created_at{};
     time_point expires_at{};
-    client_id holder; // leased: to whom
+    double lifetime_random = 0; // its share of the jitter; expires_at follows a reload by it
+    client_id holder;           // leased: to whom
 };
 
 /// A client that may wait. The engine's client derives from it; the address is stable.
@@ -56,6 +63,7 @@ public:
     // Clients -----------------------------------------------------------------------------------
 
     /// `who` asks for a server: gets the one used last (its caches are warm), or joins the queue.
+    /// For one that waits already nothing changes.
     [[nodiscard]] server* acquire(waiter& who, time_point now);
     /// `who` no longer waits (time-out, cancel, gone). No-op for one that does not wait.
     void leave_queue(waiter& who);
@@ -68,23 +76,25 @@ public:
     /// Where a free server goes. The shard has already set its state.
     struct placement {
         enum class to : std::uint8_t { waiter, idle, other_worker, close } where;
-        waiter* client = nullptr;          // waiter: it no longer waits and holds the lease
-        worker_index worker{};             // other_worker: forget the server here and send it there
-        server_close reason{};             // close: begin_close() has been done
+        waiter* client = nullptr; // waiter: it no longer waits and holds the lease
+        worker_index worker{};    // other_worker: forget the server here and send it there
+        server_close reason{};    // close: begin_close() has been done
     };
-    /// A leased, resetting or connecting server may be used again. Refuses (close) one that is too
-    /// old or surplus.
+    /// A leased, resetting, connecting (logged in now) or adopted server may be used. Refuses
+    /// (close) one that is too old or surplus; grow() and wake_others() find it a successor.
     [[nodiscard]] placement free(server& who, time_point now);
     /// Leased -> resetting.
     void begin_reset(server& who, time_point now);
-    /// Any state -> closing. The slot stays taken until `closed`.
+    /// Any state -> closing, counted under `reason`. The slot stays taken until `closed`. One that
+    /// is closing already keeps its first reason.
     void begin_close(server& who, server_close reason, time_point now);
-    /// It is gone at PostgreSQL too: gives the slot back and forgets it.
+    /// It is gone at PostgreSQL too: gives the slot back and forgets it. From any state.
     void closed(server& who);
 
     /// Slot taken, socket about to be opened (after `grow` said so).
     void add_connecting(server& who, time_point now, double random);
-    /// A server comes from another worker; its slot is taken already. Then call free().
+    /// A server comes from another worker; its slot is taken already. Then call free(). In between
+    /// it counts as resetting.
     void adopt(server& who, time_point now);
     /// A server goes to another worker: forgotten here, the slot stays taken.
     void release_to_other(server& who);
@@ -94,23 +104,33 @@ public:
     // Growth and decay ----------------------------------------------------------------------------
 
     /// Should a server be opened now? Takes the slot when it says so (open_…): call
-    /// add_connecting() then. Call until it says no: minconn is refilled at once.
+    /// add_connecting() then. Call until it says no: minconn is refilled at once. Whoever opens one
+    /// reports its end to shared(): report_up() or report_failure().
     [[nodiscard]] growth grow(time_point now);
-    /// Another worker that should be asked for an idle server, when somebody waits here and no
-    /// growth is possible.
+    /// Another worker that should be asked for an idle server, when somebody waits here. Asked also
+    /// while a server is connecting for the waiter: an idle one is microseconds away, a new one
+    /// milliseconds, or a whole connect_timeout.
     [[nodiscard]] std::optional<worker_index> whom_to_ask() const;
+    /// Calls `wake(worker_index)` for every other worker with waiters while a slot is free: it
+    /// should call grow(). For when a slot has come free that is not wanted here.
+    template <typename Wake>
+    void wake_others(Wake&& wake) const;
     /// Calls `close(server&, server_close)` for every idle server that is due; begin_close() has
-    /// been done for it.
-    template <typename Close> void sweep(time_point now, Close&& close);
+    /// been done for it. `close` may call anything here, closed() included.
+    template <typename Close>
+    void sweep(time_point now, Close&& close);
     /// The oldest waiter that has waited out, already removed from the queue; none: nullptr.
     [[nodiscard]] waiter* next_timed_out(time_point now);
-    /// When something here is due next (time-outs, expiries, retries).
+    /// When something here is due next (time-outs, expiries, retries). Then call next_timed_out()
+    /// and grow() until they say no, and sweep(): after these the deadline lies in the future, or
+    /// is none; what no deadline could bring about (a slot that only another worker can free) is
+    /// not in it. So a timer that follows it never spins.
     [[nodiscard]] std::optional<time_point> next_deadline() const;
 
     /// Keep minconn open from now on.
     void set_warm(bool warm) { warm_ = warm; }
     /// Configuration has changed.
-    void set_limits(const limits& bounds) { limits_ = bounds; }
+    void set_limits(const limits& bounds);
     [[nodiscard]] const limits& bounds() const { return limits_; }
     [[nodiscard]] ledger& shared() { return ledger_; }
     [[nodiscard]] stats& counters() { return stats_; }
@@ -120,10 +140,26 @@ public:
     [[nodiscard]] std::uint32_t waiting() const;
 
 private:
+    static constexpr std::size_t states = 5;
+
     void set_state(server& who, server_state to, time_point now);
+    void put_on_list(server& who, server_state state, time_point now);
+    void take_off_list(server& who);
+    void lease(server& who, client_id to, time_point now);
+    void mark_closing(server& who, server_close reason, time_point now);
+    void observe_wait(const waiter& who, time_point now);
     void publish_waiters();
     void publish_idle();
+    [[nodiscard]] bool attempt_wanted() const;
     intrusive_list<server>& list_of(server_state state);
+    counter& gauge_of(server_state state);
+
+    struct eviction {
+        server* who;
+        server_close reason;
+    };
+    /// The next idle server that is due, marked as leaving in the ledger.
+    [[nodiscard]] std::optional<eviction> next_eviction(time_point now);
 
     ledger& ledger_;
     stats& stats_;
@@ -131,28 +167,28 @@ private:
     limits limits_;
     bool warm_ = false;
     intrusive_list<waiter> waiters_;          // oldest first
-    intrusive_list<server> by_state_[5];      // idle: used last is at the front
+    intrusive_list<server> by_state_[states]; // idle: used last is at the front
+    /// No idle server expires before this. May be too early (it has left meanwhile); sweep() makes
+    /// it exact again. Spares next_deadline() the walk over all idle servers.
+    time_point first_expiry_ = time_point::max();
 };
 
-template <typename Close> void shard::sweep(time_point now, Close&& close) {
-    // From the back: those idle longest. Closing one moves it to another list, so step first.
-    auto& idle = list_of(server_state::idle);
-    for (auto* s = idle.back(); s != nullptr;) {
-        auto* const before = idle.previous(*s);
-        const auto why = should_evict(now, s->state_since, s->expires_at, ledger_.staying(), limits_);
-        if (why) {
-            // Another worker may evict at the same moment: the ledger decides who may.
-            if (*why == server_close::idle_timeout && !ledger_.try_leave(limits_.minconn)) {
-                break;
-            }
-            if (*why != server_close::idle_timeout) {
-                ledger_.leave();
-            }
-            stats_.server_closes[static_cast<std::size_t>(*why)].add();
-            set_state(*s, server_state::closing, now);
-            close(*s, *why);
+template <typename Wake>
+void shard::wake_others(Wake&& wake) const {
+    for (std::uint32_t at = 0; at < ledger_.workers(); ++at) {
+        if (at != self_.value && ledger_.taken() < limits_.maxconn &&
+            ledger_.has_waiter(worker_index{at})) {
+            wake(worker_index{at});
         }
-        s = before;
+    }
+}
+
+template <typename Close>
+void shard::sweep(time_point now, Close&& close) {
+    // Each time from the start: `close` may have changed any list.
+    while (const auto due = next_eviction(now)) {
+        mark_closing(*due->who, due->reason, now);
+        close(*due->who, due->reason);
     }
 }
 

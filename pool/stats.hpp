@@ -53,29 +53,29 @@ private:
 /// All that is counted of a pool. Names follow the exported metrics.
 struct stats {
     // Now
-    counter clients;            // logged in
-    counter clients_active;     // holding a server
+    counter clients;        // logged in
+    counter clients_active; // holding a server
     counter clients_waiting;
     counter servers_connecting; // connecting or logging in
     counter servers_idle;
-    counter servers_in_use;     // leased
-    counter servers_resetting;  // being cleaned, or waiting for a cancel to close
+    counter servers_in_use;    // leased
+    counter servers_resetting; // being cleaned, or waiting for a cancel to close
     counter servers_closing;
     // Ever
     counter transactions;
     counter queries;
-    counter assignments;        // leases given
-    counter exhausted;          // a client had to wait because the pool was at its bound
+    counter assignments; // leases given
+    counter exhausted;   // a client had to wait because the pool was at its bound
     counter wait_timeouts;
-    counter migrations;         // servers that came from another worker
+    counter migrations; // servers that came from another worker
     counter bytes_from_clients;
     counter bytes_to_clients;
     counter bytes_from_servers;
     counter bytes_to_servers;
     counter logins;
     counter server_connects;
-    counter pins;               // leases kept beyond their transaction
-    counter clients_pinned;     // now
+    counter pins;                              // leases kept beyond their transaction
+    counter clients_pinned;                    // now
     counter wait_ns, transaction_ns, query_ns; // totals, for SHOW STATS
     std::array<counter, client_close_count> client_closes;
     std::array<counter, server_close_count> server_closes;
