@@ -1,0 +1,585 @@
+#include "protocol/client_login.hpp"
+
+#include "protocol/scram.hpp"
+#include "protocol/scram_exchange.hpp"
+
+#include <cstddef>
+#include <utility>
+
+namespace pgweir::protocol {
+
+namespace {
+
+constexpr std::uint32_t authentication_ok = 0;
+constexpr std::uint32_t authentication_cleartext_password = 3;
+constexpr std::uint32_t authentication_md5_password = 5;
+constexpr std::uint32_t authentication_sasl = 10;
+constexpr std::uint32_t authentication_sasl_continue = 11;
+constexpr std::uint32_t authentication_sasl_final = 12;
+
+constexpr std::string_view mechanism = "SCRAM-SHA-256";
+constexpr std::uint32_t no_initial_response = 0xffffffff; // -1 in the length field
+
+/// Bounds of what may be buffered for somebody who is not known yet; body bytes.
+constexpr std::size_t max_password_bytes = 65'536;
+constexpr std::size_t max_sasl_bytes = 1'024;
+
+constexpr std::size_t scram_nonce_bytes = 18; // of options::random, as many as PostgreSQL takes
+constexpr std::size_t mock_salt_bytes = 16;
+constexpr std::size_t md5_salt_offset = 28; // of options::random: not the nonce's bytes
+constexpr std::size_t md5_salt_bytes = 4;
+
+constexpr std::string_view man_in_the_middle =
+    "This could be either a client-software bug or evidence of an attempted man-in-the-middle "
+    "attack.";
+
+/// What a SCRAM proof is checked against. A client cannot tell the three apart before its proof has
+/// been judged: each shows it a salt and a count.
+struct scram_check {
+    std::string salt;
+    std::uint32_t iterations = default_scram_iterations;
+    std::optional<scram_verifier> verifier; // stored as such
+    secret plaintext;                       // stored so: the key has yet to be derived
+    std::string_view doomed;                // neither: why it will fail whatever the proof
+};
+
+// The states -----------------------------------------------------------------------------------
+
+struct awaiting_startup {
+    bool ssl_answered = false;
+    bool gssenc_answered = false;
+};
+struct awaiting_user {}; // found_user() is owed to us
+struct awaiting_password {
+    std::optional<stored_credential> stored; // nothing: no such user
+};
+struct deriving_password_key { // derived_key() is owed to us
+    secret password;
+    scram_verifier verifier;
+};
+struct awaiting_md5 {
+    std::string expected; // empty: no answer will do
+    std::string_view doomed;
+};
+struct awaiting_sasl_start { // SASLInitialResponse
+    scram_server_exchange exchange;
+    scram_check check;
+};
+struct awaiting_sasl_client_first { // in a SASLResponse: there was none in the SASLInitialResponse
+    scram_server_exchange exchange;
+    scram_check check;
+};
+struct awaiting_sasl_client_final {
+    scram_server_exchange exchange;
+    scram_check check;
+};
+struct deriving_scram_key { // derived_key() is owed to us
+    scram_server_exchange exchange;
+    scram_check check;
+};
+struct ended {};
+
+void append_authentication(std::string& out, std::uint32_t kind, std::string_view rest = {}) {
+    message_writer(out).begin(backend::authentication).u32(kind).raw(rest).end();
+}
+
+} // namespace
+
+struct client_login::state {
+    using any_phase =
+        std::variant<awaiting_startup, awaiting_user, awaiting_password, deriving_password_key,
+                     awaiting_md5, awaiting_sasl_start, awaiting_sasl_client_first,
+                     awaiting_sasl_client_final, deriving_scram_key, ended>;
+
+    explicit state(options given)
+        : opts(std::move(given)) {}
+
+    options opts;
+    any_phase now;
+    startup_message startup;
+    std::string negotiation; // NegotiateProtocolVersion, until it has gone out with something
+
+    /// Enters `next` and hands what was before to the caller: a handler works on its own copy of
+    /// its state, never on a reference that the next state overwrites.
+    template <typename Phase>
+    Phase leave(Phase& current) {
+        auto left = std::move(current);
+        now = ended{};
+        return left;
+    }
+
+    // Ends
+    login_action refuse(error code, error_words words, std::string log_reason);
+    login_action protocol_violation(std::string message, std::string_view detail = {});
+    login_action authentication_failed(std::string_view log_reason);
+    login_action authenticated(secret password, std::string_view sasl_final = {});
+
+    // Steps
+    login_action write(std::string data);
+    std::optional<login_action> take_message(bytes& in, std::size_t max_body_bytes,
+                                             std::string_view expected, bytes& body);
+    login_action answer_encryption_request(bool& answered, bytes in, std::uint32_t code,
+                                           std::string_view name);
+    login_action begin(startup_message message);
+    login_action ask_for_password(std::optional<stored_credential> stored);
+    login_action ask_for_md5(const std::optional<stored_credential>& stored);
+    login_action ask_for_scram(const std::optional<stored_credential>& stored);
+    login_action check_password(std::optional<stored_credential> stored, std::string_view given);
+    login_action read_client_first(scram_server_exchange exchange, scram_check check,
+                                   std::string_view message);
+    login_action judge(const scram_server_exchange& exchange, const scram_verifier& verifier);
+    login_action scram_refused(const scram_failure& failure);
+
+    // One for each phase: bytes have come
+    login_action on(awaiting_startup& phase, bytes& in);
+    login_action on(awaiting_password& phase, bytes& in);
+    login_action on(awaiting_md5& phase, bytes& in);
+    login_action on(awaiting_sasl_start& phase, bytes& in);
+    login_action on(awaiting_sasl_client_first& phase, bytes& in);
+    login_action on(awaiting_sasl_client_final& phase, bytes& in);
+    // What comes while we wait for an answer from our own side stays where it is.
+    login_action on(awaiting_user&, bytes&) { return login_read{}; }
+    login_action on(deriving_password_key&, bytes&) { return login_read{}; }
+    login_action on(deriving_scram_key&, bytes&) { return login_read{}; }
+    login_action on(ended&, bytes&) { return out_of_turn(); }
+
+    login_action out_of_turn() { return refuse(error::internal, {}, "login driven out of turn"); }
+};
+
+// Ends -----------------------------------------------------------------------------------------
+
+login_action client_login::state::refuse(error code, error_words words, std::string log_reason) {
+    now = ended{};
+    auto data = std::exchange(negotiation, {});
+    append_error(data, code, words, true);
+    return login_refuse{std::move(data), code, std::move(log_reason)};
+}
+
+login_action client_login::state::protocol_violation(std::string message, std::string_view detail) {
+    auto reason = message;
+    if (!detail.empty()) {
+        reason.append(": ").append(detail);
+    }
+    return refuse(error::protocol_violation,
+                  {.message = std::move(message), .detail = std::string(detail), .hint = {}},
+                  std::move(reason));
+}
+
+login_action client_login::state::authentication_failed(std::string_view log_reason) {
+    // The same words whatever went wrong: nobody learns which users exist.
+    return refuse(
+        error::authentication_failed,
+        {.message = "password authentication failed for user \"" + printable(startup.user) + "\"",
+         .detail = {},
+         .hint = {}},
+        std::string(log_reason));
+}
+
+login_action client_login::state::authenticated(secret password, std::string_view sasl_final) {
+    now = ended{};
+    auto data = std::exchange(negotiation, {});
+    if (!sasl_final.empty()) {
+        append_authentication(data, authentication_sasl_final, sasl_final);
+    }
+    append_authentication(data, authentication_ok);
+    return login_authenticated{startup, std::move(password), std::move(data)};
+}
+
+// Start-up -------------------------------------------------------------------------------------
+
+login_action client_login::state::write(std::string data) {
+    return login_write{std::exchange(negotiation, {}) + data};
+}
+
+login_action client_login::state::on(awaiting_startup& phase, bytes& in) {
+    auto packet = read_startup_packet(in);
+    if (std::holds_alternative<std::monostate>(packet)) {
+        return login_read{};
+    }
+    if (std::holds_alternative<ssl_request>(packet)) {
+        return answer_encryption_request(phase.ssl_answered, in, ssl_request_code, "SSL request");
+    }
+    if (std::holds_alternative<gssenc_request>(packet)) {
+        return answer_encryption_request(phase.gssenc_answered, in, gssenc_request_code,
+                                         "GSSAPI encryption request");
+    }
+    if (auto* const cancel = std::get_if<cancel_request>(&packet)) {
+        now = ended{};
+        return login_cancel{std::move(*cancel)};
+    }
+    if (auto* const refusal = std::get_if<startup_refusal>(&packet)) {
+        auto reason = refusal->words.message.empty() ? std::string(row_of(refusal->code).text)
+                                                     : refusal->words.message;
+        if (refusal->silent) {
+            now = ended{};
+            return login_refuse{{}, refusal->code, std::move(reason)};
+        }
+        return refuse(refusal->code, std::move(refusal->words), std::move(reason));
+    }
+    return begin(std::move(std::get<startup_message>(packet)));
+}
+
+login_action client_login::state::answer_encryption_request(bool& answered, bytes in,
+                                                            std::uint32_t code,
+                                                            std::string_view name) {
+    if (answered) {
+        // To PostgreSQL a second one is an odd protocol version; without a bound, a client could
+        // keep us answering for ever.
+        auto refusal = unsupported_protocol_refusal(code);
+        auto reason = "a second " + std::string(name);
+        return refuse(refusal.code, std::move(refusal.words), std::move(reason));
+    }
+    answered = true;
+    if (!in.empty()) {
+        // Whoever wants encryption waits for the answer. Bytes that came before it may have been
+        // put there by somebody in between, to be taken for the client's own.
+        return protocol_violation("received unencrypted data after " + std::string(name),
+                                  man_in_the_middle);
+    }
+    return login_write{"N"};
+}
+
+login_action client_login::state::begin(startup_message message) {
+    startup = std::move(message);
+    if (startup.replication) {
+        return refuse(error::replication_unsupported, {}, "replication connection");
+    }
+    if (startup.minor_version > opts.newest_minor_version ||
+        !startup.unknown_protocol_options.empty()) {
+        append_negotiate_protocol_version(negotiation, opts.newest_minor_version,
+                                          startup.unknown_protocol_options);
+    }
+    now = awaiting_user{};
+    return login_find_user{startup.user, startup.database};
+}
+
+login_action client_login::found_user(std::optional<stored_credential> credential) {
+    auto& s = *state_;
+    if (!std::holds_alternative<awaiting_user>(s.now)) {
+        return s.out_of_turn();
+    }
+    switch (s.opts.method) {
+    case auth_method::trust:
+        return credential ? s.authenticated({}) : s.authentication_failed("unknown user");
+    case auth_method::password:
+        return s.ask_for_password(std::move(credential));
+    case auth_method::md5:
+        // As in PostgreSQL, "md5" means "md5, or better where a verifier is stored".
+        if (credential && form_of(credential->value.reveal()) == credential_form::scram) {
+            return s.ask_for_scram(credential);
+        }
+        return s.ask_for_md5(credential);
+    case auth_method::scram_sha_256:
+        return s.ask_for_scram(credential);
+    }
+    return s.out_of_turn();
+}
+
+/// Takes one PasswordMessage (or SASL message: same type byte) off `in` and points `body` at it.
+/// Anything else gives the action to do instead. Judged by its header: what is refused is never
+/// waited for, let alone buffered.
+std::optional<login_action> client_login::state::take_message(bytes& in, std::size_t max_body_bytes,
+                                                              std::string_view expected,
+                                                              bytes& body) {
+    if (!in.empty() && static_cast<char>(in[0]) != static_cast<char>(frontend::password)) {
+        return protocol_violation("expected " + std::string(expected) + ", got message type " +
+                                  std::to_string(std::to_integer<int>(in[0])));
+    }
+    if (in.size() < header_bytes) {
+        return login_read{};
+    }
+    const auto head = read_header(in);
+    if (head.length_field < min_length_field || head.body_bytes() > max_body_bytes) {
+        return protocol_violation("invalid message length");
+    }
+    if (in.size() < head.frame_bytes()) {
+        return login_read{};
+    }
+    body = in.subspan(header_bytes, head.body_bytes());
+    in = in.subspan(head.frame_bytes());
+    return std::nullopt;
+}
+
+// password and md5 -----------------------------------------------------------------------------
+
+login_action client_login::state::ask_for_password(std::optional<stored_credential> stored) {
+    now = awaiting_password{std::move(stored)};
+    std::string request;
+    append_authentication(request, authentication_cleartext_password);
+    return write(std::move(request));
+}
+
+login_action client_login::state::ask_for_md5(const std::optional<stored_credential>& stored) {
+    const std::string_view salt(reinterpret_cast<const char*>(opts.random.data()) + md5_salt_offset,
+                                md5_salt_bytes);
+    awaiting_md5 next;
+    const auto form = stored ? form_of(stored->value.reveal()) : credential_form::none;
+    if (form == credential_form::plaintext || form == credential_form::md5) {
+        next.expected = md5_response(stored->value.reveal(), startup.user, salt);
+    } else {
+        next.doomed = stored ? "no usable password is stored" : "unknown user";
+    }
+    now = std::move(next);
+    std::string request;
+    append_authentication(request, authentication_md5_password, salt);
+    return write(std::move(request));
+}
+
+namespace {
+
+/// The zero-terminated string that a PasswordMessage is. Nothing when it is something else.
+std::optional<std::string_view> password_in(bytes body) {
+    body_reader reader(body);
+    const auto text = reader.c_string();
+    return reader.finished() ? std::optional(text) : std::nullopt;
+}
+
+} // namespace
+
+login_action client_login::state::on(awaiting_password& phase, bytes& in) {
+    bytes body;
+    if (auto other = take_message(in, max_password_bytes, "password response", body)) {
+        return std::move(*other);
+    }
+    const auto given = password_in(body);
+    if (!given) {
+        return protocol_violation("invalid password packet size");
+    }
+    if (given->empty()) {
+        return authentication_failed("empty password");
+    }
+    return check_password(leave(phase).stored, *given);
+}
+
+login_action client_login::state::check_password(std::optional<stored_credential> stored,
+                                                 std::string_view given) {
+    if (!stored) {
+        return authentication_failed("unknown user");
+    }
+    const auto& value = stored->value;
+    switch (form_of(value.reveal())) {
+    case credential_form::plaintext:
+        return value.equals(given) ? authenticated(secret(std::string(given)))
+                                   : authentication_failed("wrong password");
+    case credential_form::md5:
+        return value.equals(md5_stored_form(given, startup.user))
+                   ? authenticated(secret(std::string(given)))
+                   : authentication_failed("wrong password");
+    case credential_form::scram: {
+        auto verifier = *parse_scram_verifier(value.reveal());
+        login_derive derive{secret(std::string(given)), verifier.salt, verifier.iterations};
+        now = deriving_password_key{derive.password, std::move(verifier)};
+        return derive;
+    }
+    case credential_form::none:
+    case credential_form::unusable:
+        break;
+    }
+    return authentication_failed("no usable password is stored");
+}
+
+login_action client_login::state::on(awaiting_md5& phase, bytes& in) {
+    bytes body;
+    if (auto other = take_message(in, max_password_bytes, "password response", body)) {
+        return std::move(*other);
+    }
+    const auto given = password_in(body);
+    if (!given) {
+        return protocol_violation("invalid password packet size");
+    }
+    if (given->empty()) {
+        return authentication_failed("empty password");
+    }
+    const auto left = leave(phase);
+    if (!left.doomed.empty()) {
+        return authentication_failed(left.doomed);
+    }
+    // An empty `expected` (no MD5 in this OpenSSL) equals nothing that gets here.
+    return equal_in_constant_time(left.expected, *given) ? authenticated({})
+                                                         : authentication_failed("wrong password");
+}
+
+// SCRAM ----------------------------------------------------------------------------------------
+
+login_action client_login::state::ask_for_scram(const std::optional<stored_credential>& stored) {
+    // Made from the name and a secret of ours: the same at each attempt, as a stored salt would be,
+    // for a plaintext secret, for a user that does not exist, and for one that cannot use SCRAM.
+    scram_check check;
+    check.salt = hmac_sha256(opts.mock_secret, "salt" + startup.user).substr(0, mock_salt_bytes);
+    switch (stored ? form_of(stored->value.reveal()) : credential_form::none) {
+    case credential_form::scram:
+        check.verifier = parse_scram_verifier(stored->value.reveal());
+        check.salt = check.verifier->salt;
+        check.iterations = check.verifier->iterations;
+        break;
+    case credential_form::plaintext:
+        check.plaintext = stored->value;
+        break;
+    case credential_form::md5:
+        check.doomed = "an md5 secret cannot serve SCRAM";
+        break;
+    case credential_form::unusable:
+        check.doomed = "the stored verifier is malformed";
+        break;
+    case credential_form::none:
+        check.doomed = stored ? "no password is stored" : "unknown user";
+        break;
+    }
+    const std::string_view random(reinterpret_cast<const char*>(opts.random.data()),
+                                  scram_nonce_bytes);
+    now = awaiting_sasl_start{scram_server_exchange(base64_encode(random)), std::move(check)};
+    std::string request;
+    message_writer(request)
+        .begin(backend::authentication)
+        .u32(authentication_sasl)
+        .c_string(mechanism)
+        .u8(0)
+        .end();
+    return write(std::move(request));
+}
+
+login_action client_login::state::on(awaiting_sasl_start& phase, bytes& in) {
+    bytes body;
+    if (auto other = take_message(in, max_sasl_bytes, "SASL response", body)) {
+        return std::move(*other);
+    }
+    body_reader reader(body);
+    const auto chosen = reader.c_string();
+    if (!reader.ok()) {
+        return protocol_violation("invalid string in message");
+    }
+    if (chosen != mechanism) {
+        return protocol_violation("client selected an invalid SASL authentication mechanism");
+    }
+    const auto length = reader.u32();
+    if (!reader.ok()) {
+        return protocol_violation("insufficient data left in message");
+    }
+    auto left = leave(phase);
+    if (length == no_initial_response) {
+        if (!reader.finished()) {
+            return protocol_violation("invalid message format");
+        }
+        now = awaiting_sasl_client_first{std::move(left.exchange), std::move(left.check)};
+        std::string challenge;
+        append_authentication(challenge, authentication_sasl_continue);
+        return write(std::move(challenge));
+    }
+    // Compared with what is left, never added to a position: 2^32 - 2 would wrap.
+    if (length != reader.rest().size()) {
+        return protocol_violation(length > reader.rest().size()
+                                      ? "insufficient data left in message"
+                                      : "invalid message format");
+    }
+    return read_client_first(std::move(left.exchange), std::move(left.check),
+                             as_text(reader.rest()));
+}
+
+login_action client_login::state::on(awaiting_sasl_client_first& phase, bytes& in) {
+    bytes body;
+    if (auto other = take_message(in, max_sasl_bytes, "SASL response", body)) {
+        return std::move(*other);
+    }
+    auto left = leave(phase);
+    return read_client_first(std::move(left.exchange), std::move(left.check), as_text(body));
+}
+
+login_action client_login::state::read_client_first(scram_server_exchange exchange,
+                                                    scram_check check, std::string_view message) {
+    if (const auto failure = exchange.read_client_first(message)) {
+        return scram_refused(*failure);
+    }
+    std::string challenge;
+    append_authentication(challenge, authentication_sasl_continue,
+                          exchange.server_first(check.salt, check.iterations));
+    now = awaiting_sasl_client_final{std::move(exchange), std::move(check)};
+    return write(std::move(challenge));
+}
+
+login_action client_login::state::on(awaiting_sasl_client_final& phase, bytes& in) {
+    bytes body;
+    if (auto other = take_message(in, max_sasl_bytes, "SASL response", body)) {
+        return std::move(*other);
+    }
+    auto left = leave(phase);
+    if (const auto failure = left.exchange.read_client_final(as_text(body))) {
+        return scram_refused(*failure);
+    }
+    if (left.check.verifier) {
+        return judge(left.exchange, *left.check.verifier);
+    }
+    if (!left.check.doomed.empty()) {
+        return authentication_failed(left.check.doomed);
+    }
+    login_derive derive{left.check.plaintext, left.check.salt, left.check.iterations};
+    now = deriving_scram_key{std::move(left.exchange), std::move(left.check)};
+    return derive;
+}
+
+login_action client_login::state::judge(const scram_server_exchange& exchange,
+                                        const scram_verifier& verifier) {
+    return exchange.proven(verifier) ? authenticated({}, exchange.server_final(verifier))
+                                     : authentication_failed("wrong password");
+}
+
+login_action client_login::state::scram_refused(const scram_failure& failure) {
+    switch (failure.reason) {
+    case scram_failure::why::nonce:
+        return protocol_violation("invalid SCRAM response", failure.text);
+    case scram_failure::why::unsupported:
+        return refuse(error::unsupported_protocol,
+                      {.message = std::string(failure.text), .detail = {}, .hint = {}},
+                      std::string(failure.text));
+    case scram_failure::why::malformed:
+    case scram_failure::why::refused_by_peer:
+        break;
+    }
+    return protocol_violation("malformed SCRAM message", failure.text);
+}
+
+// From outside ---------------------------------------------------------------------------------
+
+client_login::client_login(options opts)
+    : state_(std::make_unique<state>(std::move(opts))) {}
+client_login::~client_login() = default;
+client_login::client_login(client_login&&) noexcept = default;
+client_login& client_login::operator=(client_login&&) noexcept = default;
+
+login_action client_login::resume(bytes& in) {
+    return std::visit([&](auto& phase) { return state_->on(phase, in); }, state_->now);
+}
+
+login_action client_login::derived_key(secret salted_password) {
+    auto& s = *state_;
+    if (salted_password.reveal().size() != scram_key_bytes) {
+        // Keys made from nothing would be known to everybody.
+        return s.refuse(error::internal, {}, "key derivation failed");
+    }
+    if (auto* const phase = std::get_if<deriving_password_key>(&s.now)) {
+        auto left = s.leave(*phase);
+        const auto derived =
+            make_verifier(salted_password, left.verifier.salt, left.verifier.iterations);
+        return equal_in_constant_time(derived.stored_key, left.verifier.stored_key)
+                   ? s.authenticated(std::move(left.password))
+                   : s.authentication_failed("wrong password");
+    }
+    if (auto* const phase = std::get_if<deriving_scram_key>(&s.now)) {
+        const auto left = s.leave(*phase);
+        return s.judge(left.exchange,
+                       make_verifier(salted_password, left.check.salt, left.check.iterations));
+    }
+    return s.out_of_turn();
+}
+
+login_action client_login::timed_out() {
+    if (std::holds_alternative<awaiting_startup>(state_->now)) {
+        // It has not spoken PostgreSQL's protocol so far, so nothing is said (nor does PostgreSQL).
+        state_->now = ended{};
+        return login_refuse{{}, error::login_timeout, "no startup packet in time"};
+    }
+    return state_->refuse(error::login_timeout, {}, "login not finished in time");
+}
+
+std::string_view client_login::user() const { return state_->startup.user; }
+
+} // namespace pgweir::protocol
