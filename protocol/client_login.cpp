@@ -532,6 +532,7 @@ login_action client_login::state::scram_refused(const scram_failure& failure) {
                       std::string(failure.text));
     case scram_failure::why::malformed:
     case scram_failure::why::refused_by_peer:
+    case scram_failure::why::unproven:
         break;
     }
     return protocol_violation("malformed SCRAM message", failure.text);

@@ -236,7 +236,8 @@ scram_client_exchange::read_server_final(std::string_view message) const {
         return malformed("malformed SCRAM message from the server (no signature)");
     }
     if (server_signature_.empty() || !equal_in_constant_time(*given, server_signature_)) {
-        return malformed("the server does not know the password: its SCRAM signature is wrong");
+        return scram_failure{why::unproven,
+                             "the server does not know the password: its SCRAM signature is wrong"};
     }
     return std::nullopt;
 }

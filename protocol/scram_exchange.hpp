@@ -18,8 +18,9 @@
 namespace pgweir::protocol {
 
 /// Why an exchange cannot go on. `unsupported`: well formed, but asks for what is not there.
+/// `refused_by_peer`: the server said so. `unproven`: it does not know the password itself.
 struct scram_failure {
-    enum class why : std::uint8_t { malformed, unsupported, nonce, refused_by_peer };
+    enum class why : std::uint8_t { malformed, unsupported, nonce, refused_by_peer, unproven };
     why reason;
     std::string_view text; // static: holds nothing a peer has sent
 };
