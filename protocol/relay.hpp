@@ -3,8 +3,10 @@
 // whose content matters. No byte is copied.
 //
 // `client_stream` belongs to a client and outlives its leases; `server_stream` belongs to a server
-// and outlives its clients. Thread: the worker's. Sans-io.
-// Tests: tests/protocol/relay_test.cpp (scripts, and every script split at every byte).
+// and outlives its clients. Thread: the worker's. Sans-io. client_stream is in client_stream.cpp,
+// server_stream in server_stream.cpp.
+// Tests: tests/protocol/client_stream_test.cpp, server_stream_test.cpp (scripts, and every script
+// split at every byte).
 // Source: PostgreSQL documentation, "Message Flow" and "Message Formats".
 #pragma once
 
@@ -26,12 +28,12 @@ inline constexpr std::size_t seen_whole_bytes = 8'192 - header_bytes;
 
 /// What the front of a client's unread bytes asks for, before anything is forwarded.
 enum class client_wants : std::uint8_t {
-    more,           // no message can be judged yet: read on
-    server,         // a message that only a server can answer
-    nothing,        // the front was dropped (CopyData, CopyDone, CopyFail, Flush with no server)
-    ready,          // a Sync with no server and nothing open: owed one ReadyForQuery, idle
-    terminate,      // Terminate
-    violation,      // not a message a client may send here: FATAL 08P01
+    more,      // no message can be judged yet: read on
+    server,    // a message that only a server can answer
+    nothing,   // the front was dropped (CopyData, CopyDone, CopyFail, Flush with no server)
+    ready,     // a Sync with no server and nothing open: owed one ReadyForQuery, idle
+    terminate, // Terminate
+    violation, // not a message a client may send here: FATAL 08P01
 };
 
 struct client_peek {
@@ -42,15 +44,15 @@ struct client_peek {
 /// What `client_stream::forward` did with the bytes it was given.
 struct client_step {
     enum class stop : std::uint8_t {
-        exhausted,   // everything usable was taken; what is left is less than can be judged
-        terminate,   // Terminate came; it is not forwarded
-        violation,   // FATAL 08P01, then close; nothing of the offending message was taken
-        queue_full,  // reply_queue::full(): stop reading until answers have come
-        refused,     // a message the mode or a policy forbids (see `refusal`)
+        exhausted,  // everything usable was taken; what is left is less than can be judged
+        terminate,  // Terminate came; it is not forwarded
+        violation,  // FATAL 08P01, then close; nothing of the offending message was taken
+        queue_full, // reply_queue::full(): stop reading until answers have come
+        refused,    // a message the mode or a policy forbids (see `refusal`)
     };
     std::size_t forward_bytes = 0; // from the front of the input, all of it to the server
     stop why = stop::exhausted;
-    std::uint32_t queries = 0;     // Query, Execute and FunctionCall messages among them
+    std::uint32_t queries = 0; // Query, Execute and FunctionCall messages among them
 };
 
 class client_stream {
@@ -59,39 +61,51 @@ public:
     /// so an incomplete message must be judged by what is there.
     [[nodiscard]] client_peek peek(bytes in, bool buffer_full);
 
-    /// A server is held. Takes as many messages, and parts of messages, as may be sent on. Records
-    /// what they will be answered with in `owed` and what they do to the session in `state`.
+    /// A server is held (peek() said `server`, or forward() has been called since). Takes as many
+    /// messages, and parts of messages, as may be sent on. Records what they will be answered with
+    /// in `owed` and what they do to the session in `state`.
     [[nodiscard]] client_step forward(bytes in, bool buffer_full, reply_queue& owed,
                                       session_state& state);
 
     /// The client's current request is answered with an error of ours, without a server (a cancel,
     /// a time-out while waiting). Takes the messages it consists of: one Query or FunctionCall, or
-    /// everything up to and including the next Sync.
+    /// everything up to and including the next Sync. Ends (`complete`) without taking it at a
+    /// Terminate and at what is no message: peek() then says which.
     struct discarded {
         std::size_t consumed = 0;
         bool complete = false; // false: the end has not come yet, call again with more bytes
     };
     [[nodiscard]] discarded discard_request(bytes in);
 
+    /// The server died: what is still to come of a message that was partly forwarded goes nowhere.
+    void abandon_message();
+
     /// Part of a message has been forwarded and the rest has not: its server cannot be given back.
-    [[nodiscard]] bool inside_message() const { return body_left_ != 0; }
+    [[nodiscard]] bool inside_message() const { return body_left_ != 0 && !discarding_body_; }
 
 private:
-    std::size_t body_left_ = 0;      // bytes of the current message that are still to come
-    bool discarding_body_ = false;   // …and they are dropped, not forwarded
-    bool discarding_request_ = false;
+    [[nodiscard]] std::size_t take_body(std::size_t available);
+    void look_at(frontend type, bytes body, bool complete, reply_queue& owed, session_state& state);
+    void look_at_parse(bytes body, bool complete, session_state& state);
+    void unnamed_statement_gone(session_state& state);
+
+    std::size_t body_left_ = 0;       // bytes of the current message that are still to come
+    bool discarding_body_ = false;    // …and they are dropped, not forwarded
+    bool discarding_request_ = false; // up to the next Sync
+    bool discarding_last_ = false;    // the current message is the last of that request
+    bool unbound_parse_ = false;      // an unnamed Parse in this batch, no Bind of it yet
 };
 
 /// One stretch of the server's bytes and what is to be done with it.
 struct server_step {
     enum class stop : std::uint8_t {
-        exhausted,     // everything usable was taken
-        ready,         // the last frame taken was ReadyForQuery: `status` is set
-        parameter,     // … ParameterStatus: `name`, `value` are set
-        error,         // … ErrorResponse: `sqlstate`, `fatal` are set
-        command,       // … CommandComplete (so that statement kinds can be learned): `tag`
-        fate_changed,  // the next frame has another fate: take these bytes first
-        desync,        // the server sent what nobody asked for: close it
+        exhausted,    // everything usable was taken
+        ready,        // the last frame taken was ReadyForQuery: `status` is set
+        parameter,    // … ParameterStatus: `name`, `value` are set
+        error,        // … ErrorResponse: `sqlstate`, `fatal` are set
+        command,      // … CommandComplete (so that statement kinds can be learned): `tag`
+        fate_changed, // the next frame has another fate: take these bytes first
+        desync,       // what follows was asked for by nobody: close the server
     };
     std::size_t taken_bytes = 0; // from the front of the input, all with the same fate
     fate where = fate::forward;

@@ -4,15 +4,18 @@
 // messages that COPY FROM STDIN eats, CopyDone and CopyFail ignored when no COPY runs.
 //
 // Owner: a server connection. Thread: its worker's. Life: as long as the connection. Sans-io.
-// Tests: tests/protocol/reply_queue_test.cpp.
-// Source: PostgreSQL documentation, "Message Flow"; SocketBackend() and PostgresMain() in
-// src/backend/tcop/postgres.c, CopyGetData() in src/backend/commands/copyfromparse.c.
+// Tests: tests/protocol/reply_queue_test.cpp (scripts) and conversation_test.cpp (against a model
+// of the server, tests/support/postgres_model.hpp). Source: PostgreSQL documentation, "Message
+// Flow"; SocketBackend() and PostgresMain() in src/backend/tcop/postgres.c, CopyGetData() in
+// src/backend/commands/copyfromparse.c.
 #pragma once
 
 #include "protocol/message.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace pgweir::protocol {
@@ -26,7 +29,8 @@ enum class fate : std::uint8_t {
 /// What a message from the server means to whoever waits for it.
 struct reply {
     enum class kind : std::uint8_t {
-        asynchronous, // notice, notification, parameter status: belongs to no request
+        asynchronous, // notice, notification, parameter status, the FATAL of a server that leaves
+                      // while it owes nothing: belongs to no request
         partial,      // more of this answer is to come
         completes,    // the last message of the answer to one of our messages
         ready,        // ReadyForQuery, and it was owed
@@ -39,10 +43,17 @@ struct reply {
 class reply_queue {
 public:
     /// A message is being forwarded to the server. `describes_statement` matters for Describe only.
+    /// CopyData, Flush and Terminate are owed nothing and need not be told (but may be).
     void sent(frontend type, fate where = fate::forward, bool describes_statement = false);
 
-    /// A message has come from the server.
-    [[nodiscard]] reply received(backend type);
+    /// A message has come from the server. `sqlstate` matters for ErrorResponse only.
+    [[nodiscard]] reply received(backend type, std::string_view sqlstate = {});
+
+    /// Where received() would say that a message of this type belongs, without taking it.
+    [[nodiscard]] fate where(backend type) const {
+        return type != backend::notification_response && next_is_swallowed() ? fate::swallow
+                                                                             : fate::forward;
+    }
 
     /// Nothing is owed: every message sent has been answered or is known not to be answered.
     [[nodiscard]] bool empty() const { return head_ == entries_.size(); }
@@ -52,18 +63,19 @@ public:
     [[nodiscard]] std::size_t owed_ready(fate where) const;
 
     /// COPY FROM STDIN runs: the server reads CopyData now and answers nothing until it ends.
-    [[nodiscard]] bool in_copy_in() const { return copy_in_; }
+    [[nodiscard]] bool in_copy_in() const { return phase_ == phase::copy_in; }
 
     /// An extended-protocol message failed and no Sync has been sent since: the server discards
     /// everything until one comes.
     [[nodiscard]] bool skipping_until_sync() const { return skipping_; }
 
-    /// A message of the extended protocol was sent after the last Sync, Query or FunctionCall, so
-    /// that the server may be inside a batch although nothing is owed (Flush).
+    /// A message of the extended protocol was sent after the last Sync, Query or FunctionCall that
+    /// the server heeds, so that it may be inside a batch although nothing is owed (Flush).
     [[nodiscard]] bool batch_open() const { return batch_open_; }
 
-    /// A Sync was sent while a COPY might or might not still have been reading, and the COPY
-    /// failed: how many ReadyForQuery will come cannot be known. Such a server never goes back.
+    /// How many ReadyForQuery will come cannot be known: a Sync was sent that a failed COPY may or
+    /// may not have eaten, or an error came in an idle moment of an open batch. From here on
+    /// every reply is taken as the client's. Such a server never goes back.
     [[nodiscard]] bool in_doubt() const { return in_doubt_; }
 
     /// More entries than a server could hold back answers for: stop reading from the client until
@@ -72,19 +84,74 @@ public:
     [[nodiscard]] bool full() const { return size() >= high_water; }
 
     /// The reply expected next belongs to a message of ours (false when nothing is owed).
-    [[nodiscard]] bool next_is_swallowed() const;
+    [[nodiscard]] bool next_is_swallowed() const {
+        return !empty() && !in_doubt_ && (entries_[head_] & swallow_bit) != 0;
+    }
 
 private:
-    // The implementation is the protocol's; see reply_queue.cpp.
-    struct entry {
-        frontend type;
-        fate where;
-        bool describes_statement;
-        bool after_copy_data; // sent when a COPY may already have read data
+    // What an entry waits for. CopyDone and CopyFail are answered by nothing themselves; they are
+    // kept as the place where a COPY before them ends.
+    enum class request : std::uint8_t {
+        parse,
+        bind,
+        describe_statement,
+        describe_portal,
+        execute,
+        close,
+        query,
+        function_call,
+        sync,
+        copy_done,
+        copy_fail,
     };
-    std::vector<entry> entries_;
+    // How far the answer to the front entry has come.
+    enum class phase : std::uint8_t {
+        fresh,
+        described, // ParameterDescription has come, RowDescription or NoData is next
+        copy_in,   // CopyInResponse has come
+        copy_out,  // CopyOutResponse has come
+        answered,  // a statement of this Query, or this FunctionCall, has been answered
+        failed,    // ErrorResponse has come, only ReadyForQuery can follow
+    };
+    enum class meaning : std::uint8_t { misfit, partial, completes, ready };
+    struct judgement {
+        meaning what;
+        phase next = phase::fresh;
+    };
+
+    // An entry is one byte: what it waits for, and two marks.
+    using entry = std::uint8_t;
+    static constexpr entry request_mask = 0x0f;
+    static constexpr entry swallow_bit = 0x10;
+    // The server was idle inside an open batch when this was sent (see failed()).
+    static constexpr entry into_idle_batch_bit = 0x20;
+
+    [[nodiscard]] static request request_of(entry e) {
+        return static_cast<request>(e & request_mask);
+    }
+    [[nodiscard]] static fate fate_of(entry e) {
+        return (e & swallow_bit) != 0 ? fate::swallow : fate::forward;
+    }
+    [[nodiscard]] static bool owes_ready(request what) {
+        return what == request::sync || what == request::query || what == request::function_call;
+    }
+    [[nodiscard]] static judgement judge(request what, phase now, backend type);
+    [[nodiscard]] static judgement judge_statement(request what, phase now, backend type);
+
+    void push(request what, fate where);
+    void pop();
+    void forget(entry e);
+    void skip_to_sync();
+    [[nodiscard]] std::size_t syncs_copy_reads() const;
+    bool finish_copy();
+    [[nodiscard]] reply failed(std::string_view sqlstate);
+    [[nodiscard]] reply take(judgement verdict);
+    [[nodiscard]] reply received_in_doubt(backend type, std::string_view sqlstate);
+
+    std::vector<entry> entries_; // those before head_ are done with
     std::size_t head_ = 0;
-    bool copy_in_ = false;
+    std::array<std::size_t, 2> ready_{}; // entries that owe a ReadyForQuery, by fate
+    phase phase_ = phase::fresh;
     bool skipping_ = false;
     bool batch_open_ = false;
     bool in_doubt_ = false;

@@ -1,0 +1,326 @@
+// client_stream: what a client sends. See relay.hpp.
+#include "protocol/relay.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace pgweir::protocol {
+
+namespace {
+
+// PostgreSQL reads messages that have no business being large only up to PQ_SMALL_MESSAGE_LIMIT
+// (src/include/libpq/libpq.h), and takes a longer one for lost synchronisation.
+constexpr std::uint32_t small_length_field = 10'000;
+
+// One row per message a logged-in client may send: the length fields it may have, and whether it
+// is looked at (then it is seen whole where it can be) or streams. A body too short for its type is
+// no violation: PostgreSQL answers it with an ordinary ERROR.
+struct frontend_row {
+    std::uint32_t min_length = 0; // 0: not a message a client may send
+    std::uint32_t max_length = 0;
+    bool streams = false;
+};
+
+constexpr auto frontend_rows = [] {
+    std::array<frontend_row, 128> rows{};
+    const auto row = [&rows](frontend type) -> frontend_row& {
+        return rows[static_cast<unsigned char>(type)];
+    };
+    row(frontend::query) = {4, max_length_field};
+    row(frontend::parse) = {4, max_length_field};
+    row(frontend::bind) = {4, max_length_field};
+    row(frontend::function_call) = {4, max_length_field};
+    row(frontend::describe) = {4, small_length_field};
+    row(frontend::close) = {4, small_length_field};
+    row(frontend::execute) = {4, small_length_field};
+    row(frontend::flush) = {4, 4};
+    row(frontend::sync) = {4, 4};
+    row(frontend::terminate) = {4, small_length_field};
+    row(frontend::copy_data) = {4, max_length_field, true};
+    row(frontend::copy_done) = {4, small_length_field, true};
+    row(frontend::copy_fail) = {4, small_length_field, true};
+    return rows;
+}();
+
+// The frame at the front of some bytes.
+struct front_frame {
+    enum class state : std::uint8_t {
+        incomplete, // less than can be judged
+        violation,  // nothing a client may send
+        usable,     // whole, or all that will be seen of it, or one that streams
+    };
+    state is = state::incomplete;
+    frontend type{};
+    std::size_t frame_bytes = 0;
+
+    [[nodiscard]] std::size_t there(bytes in) const { return std::min(frame_bytes, in.size()); }
+    [[nodiscard]] bool complete(bytes in) const { return frame_bytes <= in.size(); }
+};
+
+front_frame front_of(bytes in, bool buffer_full) {
+    if (in.size() < header_bytes) {
+        return {};
+    }
+    const auto head = read_header(in);
+    const auto type = static_cast<unsigned char>(head.type);
+    const auto row = type < frontend_rows.size() ? frontend_rows[type] : frontend_row{};
+    if (row.min_length == 0 || head.length_field < row.min_length ||
+        head.length_field > row.max_length) {
+        return {front_frame::state::violation};
+    }
+    const auto frame_bytes = head.frame_bytes();
+    const bool usable = in.size() >= frame_bytes || row.streams || buffer_full ||
+                        in.size() >= seen_whole_bytes + header_bytes;
+    return {usable ? front_frame::state::usable : front_frame::state::incomplete,
+            static_cast<frontend>(head.type), frame_bytes};
+}
+
+// A string at the front of a body that may have been cut off. `found` says that its end was there.
+struct leading_string {
+    std::string_view text;
+    bool found;
+};
+
+leading_string take_string(bytes& body) {
+    const auto text = as_text(body);
+    const auto zero = text.find('\0');
+    if (zero == std::string_view::npos) {
+        body = {};
+        return {text, false};
+    }
+    body = body.subspan(zero + 1);
+    return {text.substr(0, zero), true};
+}
+
+// An empty name that is really there, not one that has been cut off.
+bool is_unnamed(leading_string name) { return name.found && name.text.empty(); }
+
+// Built-in functions with an effect on the session, called by number
+// (src/include/catalog/pg_proc.dat; the numbers of built-in functions never change).
+void look_at_function_call(bytes body, session_state& state) {
+    if (body.size() < 4) {
+        return;
+    }
+    switch (read_u32(body)) {
+    case 2'078: // set_config
+        return state.pin(pin_reason::setting);
+    case 2'880: // pg_advisory_lock(bigint)
+    case 2'881: // pg_advisory_lock_shared(bigint)
+    case 2'882: // pg_try_advisory_lock(bigint)
+    case 2'883: // pg_try_advisory_lock_shared(bigint)
+    case 2'886: // …(integer, integer), in the same order
+    case 2'887:
+    case 2'888:
+    case 2'889:
+        return state.pin(pin_reason::advisory_lock);
+    case 1'575: // currval
+    case 1'599: // setseed
+    case 2'559: // lastval
+        return state.pin(pin_reason::sequence_value);
+    default:
+        return;
+    }
+}
+
+} // namespace
+
+// Takes what has come of the current message's body.
+std::size_t client_stream::take_body(std::size_t available) {
+    const auto taken = std::min(body_left_, available);
+    body_left_ -= taken;
+    if (body_left_ == 0) {
+        discarding_body_ = false;
+    }
+    return taken;
+}
+
+void client_stream::abandon_message() {
+    discarding_body_ = body_left_ != 0;
+    unbound_parse_ = false;
+}
+
+client_peek client_stream::peek(bytes in, bool buffer_full) {
+    std::size_t dropped = 0;
+    if (body_left_ != 0) {
+        abandon_message(); // its server is gone, or it was dropped from its beginning
+        dropped = take_body(in.size());
+    }
+    for (;;) {
+        const auto rest = in.subspan(dropped);
+        const auto frame = front_of(rest, buffer_full);
+        const bool droppable =
+            frame.is == front_frame::state::usable &&
+            (frame.type == frontend::copy_data || frame.type == frontend::copy_done ||
+             frame.type == frontend::copy_fail || frame.type == frontend::flush);
+        if (droppable) {
+            body_left_ = frame.frame_bytes;
+            discarding_body_ = true;
+            dropped += take_body(rest.size());
+            continue;
+        }
+        if (dropped != 0) {
+            return {client_wants::nothing, dropped};
+        }
+        switch (frame.is) {
+        case front_frame::state::incomplete:
+            return {client_wants::more};
+        case front_frame::state::violation:
+            return {client_wants::violation};
+        case front_frame::state::usable:
+            break;
+        }
+        if (frame.type == frontend::terminate) {
+            return {client_wants::terminate, frame.there(rest)};
+        }
+        if (frame.type == frontend::sync) {
+            unbound_parse_ = false;
+            return {client_wants::ready, frame.frame_bytes};
+        }
+        return {client_wants::server};
+    }
+}
+
+client_step client_stream::forward(bytes in, bool buffer_full, reply_queue& owed,
+                                   session_state& state) {
+    client_step step;
+    if (discarding_body_) {
+        return step; // peek() drops it
+    }
+    step.forward_bytes = take_body(in.size());
+    while (step.forward_bytes < in.size()) {
+        if (owed.full()) {
+            step.why = client_step::stop::queue_full;
+            break;
+        }
+        const auto rest = in.subspan(step.forward_bytes);
+        const auto frame = front_of(rest, buffer_full);
+        if (frame.is == front_frame::state::incomplete) {
+            break;
+        }
+        if (frame.is == front_frame::state::violation) {
+            step.why = client_step::stop::violation;
+            break;
+        }
+        if (frame.type == frontend::terminate) {
+            step.why = client_step::stop::terminate;
+            break;
+        }
+        const auto there = frame.there(rest);
+        look_at(frame.type, rest.subspan(header_bytes, there - header_bytes), frame.complete(rest),
+                owed, state);
+        step.queries += frame.type == frontend::query || frame.type == frontend::execute ||
+                                frame.type == frontend::function_call
+                            ? 1U
+                            : 0U;
+        body_left_ = frame.frame_bytes - there;
+        step.forward_bytes += there;
+    }
+    return step;
+}
+
+// A message is going to the server: what it will be answered with, and what it does to the session.
+void client_stream::look_at(frontend type, bytes body, bool complete, reply_queue& owed,
+                            session_state& state) {
+    bool describes_statement = false;
+    switch (type) {
+    case frontend::query: {
+        unnamed_statement_gone(state);
+        const auto sql = take_string(body);
+        state.statement(sql.text, complete);
+        break;
+    }
+    case frontend::parse:
+        look_at_parse(body, complete, state);
+        break;
+    case frontend::bind: {
+        take_string(body); // the portal
+        if (unbound_parse_ && is_unnamed(take_string(body))) {
+            unnamed_statement_gone(state); // as good as: what follows in the batch uses it up
+        }
+        break;
+    }
+    case frontend::describe:
+        describes_statement = !body.empty() && body[0] == std::byte{'S'};
+        break;
+    case frontend::close:
+        if (body.size() >= 2 && body[0] == std::byte{'S'} && body[1] == std::byte{0}) {
+            unnamed_statement_gone(state);
+        }
+        break;
+    case frontend::function_call:
+        look_at_function_call(body, state);
+        break;
+    case frontend::sync:
+        if (std::exchange(unbound_parse_, false)) {
+            state.pin(pin_reason::unnamed_statement);
+        }
+        break;
+    case frontend::copy_data:
+    case frontend::copy_done:
+    case frontend::copy_fail:
+    case frontend::execute:
+    case frontend::flush:
+    case frontend::password:
+    case frontend::terminate:
+        break;
+    }
+    owed.sent(type, fate::forward, describes_statement);
+}
+
+void client_stream::look_at_parse(bytes body, bool complete, session_state& state) {
+    const auto name = take_string(body);
+    if (is_unnamed(name)) {
+        // Bound in the same batch it needs no server of its own. Else the client may bind it in a
+        // later batch, and again and again, until it is replaced or destroyed.
+        unbound_parse_ = true;
+    } else {
+        state.pin(pin_reason::named_statement);
+    }
+    const auto sql = take_string(body);
+    state.statement(sql.text, complete || sql.found);
+}
+
+void client_stream::unnamed_statement_gone(session_state& state) {
+    unbound_parse_ = false;
+    state.unpin(pin_reason::unnamed_statement);
+}
+
+client_stream::discarded client_stream::discard_request(bytes in) {
+    std::size_t taken = 0;
+    for (;;) {
+        if (body_left_ != 0) {
+            abandon_message();
+            taken += take_body(in.size() - taken);
+            if (body_left_ != 0) {
+                return {taken, false};
+            }
+            if (discarding_last_) {
+                discarding_last_ = false;
+                return {taken, true};
+            }
+        }
+        // The message is dropped whatever is in it: its header is enough.
+        const auto frame = front_of(in.subspan(taken), true);
+        if (frame.is == front_frame::state::incomplete) {
+            return {taken, false};
+        }
+        if (frame.is == front_frame::state::violation || frame.type == frontend::terminate) {
+            discarding_request_ = false;
+            return {taken, true};
+        }
+        if (frame.type == frontend::query || frame.type == frontend::function_call) {
+            // Inside a failed batch PostgreSQL skips these too.
+            discarding_last_ = !discarding_request_;
+        } else if (frame.type == frontend::sync) {
+            discarding_request_ = false;
+            discarding_last_ = true;
+        } else if (frame.type != frontend::copy_data && frame.type != frontend::copy_done &&
+                   frame.type != frontend::copy_fail && frame.type != frontend::flush) {
+            discarding_request_ = true;
+        }
+        body_left_ = frame.frame_bytes;
+    }
+}
+
+} // namespace pgweir::protocol

@@ -1,0 +1,347 @@
+#include "protocol/reply_queue.hpp"
+
+namespace pgweir::protocol {
+
+namespace {
+
+// statement_timeout, the one error that is not FATAL and may strike while the server waits for the
+// next message of an open batch.
+constexpr std::string_view query_canceled = "57014";
+
+// Below this many entries that are done with, moving the rest down is not worth it.
+constexpr std::size_t compact_at = 4'096;
+
+} // namespace
+
+void reply_queue::sent(frontend type, fate where, bool describes_statement) {
+    switch (type) {
+    case frontend::copy_data:
+    case frontend::flush:
+    case frontend::terminate:
+    case frontend::password:
+        return;
+    case frontend::copy_done:
+    case frontend::copy_fail:
+        // Ignored without an answer unless a COPY runs, or will when the server gets here.
+        if (!empty() && !skipping_) {
+            push(type == frontend::copy_done ? request::copy_done : request::copy_fail, where);
+        }
+        return;
+    case frontend::sync:
+        push(request::sync, where);
+        skipping_ = false;
+        batch_open_ = false;
+        return;
+    case frontend::query:
+    case frontend::function_call:
+        // While the server skips, these are dropped like all the rest (SocketBackend reads them,
+        // PostgresMain looks at ignore_till_sync first): no answer, and no ReadyForQuery.
+        if (!skipping_) {
+            push(type == frontend::query ? request::query : request::function_call, where);
+            batch_open_ = false;
+        }
+        return;
+    case frontend::parse:
+    case frontend::bind:
+    case frontend::describe:
+    case frontend::execute:
+    case frontend::close:
+        break;
+    }
+    if (skipping_) {
+        return;
+    }
+    switch (type) {
+    case frontend::parse:
+        push(request::parse, where);
+        break;
+    case frontend::bind:
+        push(request::bind, where);
+        break;
+    case frontend::describe:
+        push(describes_statement ? request::describe_statement : request::describe_portal, where);
+        break;
+    case frontend::execute:
+        push(request::execute, where);
+        break;
+    default:
+        push(request::close, where);
+        break;
+    }
+    batch_open_ = true;
+}
+
+void reply_queue::push(request what, fate where) {
+    if (head_ >= compact_at && head_ * 2 >= entries_.size()) {
+        entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(head_));
+        head_ = 0;
+    }
+    auto e = static_cast<entry>(what);
+    if (where == fate::swallow) {
+        e |= swallow_bit;
+    }
+    if (batch_open_ && empty()) {
+        e |= into_idle_batch_bit;
+    }
+    if (owes_ready(what)) {
+        ++ready_[static_cast<std::size_t>(where)];
+    }
+    entries_.push_back(e);
+}
+
+// An entry leaves the queue, answered or not.
+void reply_queue::forget(entry e) {
+    if (owes_ready(request_of(e))) {
+        --ready_[static_cast<std::size_t>(fate_of(e))];
+    }
+}
+
+// The front entry is done with.
+void reply_queue::pop() {
+    phase_ = phase::fresh;
+    do {
+        forget(entries_[head_]);
+        ++head_;
+        if (head_ == entries_.size()) {
+            entries_.clear(); // keeps its capacity
+            head_ = 0;
+            return;
+        }
+        // At the front there is no COPY for these to end: the server reads over them.
+    } while (request_of(entries_[head_]) >= request::copy_done);
+}
+
+void reply_queue::skip_to_sync() {
+    while (!empty() && request_of(entries_[head_]) != request::sync) {
+        pop();
+    }
+    if (empty()) {
+        skipping_ = true;
+        batch_open_ = true; // a Query sent meanwhile did not end the batch: it was dropped too
+    }
+}
+
+// How many Syncs stand between the COPY at the front and the message that ends it at the latest.
+// A COPY that succeeds has eaten them all; of one that fails nobody knows.
+std::size_t reply_queue::syncs_copy_reads() const {
+    auto at = head_ + 1;
+    while (at < entries_.size() && request_of(entries_[at]) == request::sync) {
+        ++at;
+    }
+    return at - head_ - 1;
+}
+
+// CommandComplete of COPY FROM STDIN: it has read everything up to and including a CopyDone.
+bool reply_queue::finish_copy() {
+    const auto end = head_ + 1 + syncs_copy_reads();
+    if (end == entries_.size() || request_of(entries_[end]) != request::copy_done) {
+        return false;
+    }
+    for (auto at = head_ + 1; at < end; ++at) {
+        forget(entries_[at]);
+    }
+    entries_[end] = entries_[head_];
+    head_ = end;
+    if (request_of(entries_[head_]) == request::execute) {
+        // The batch goes on if the Sync that was meant to close it has been eaten.
+        bool closed = false;
+        for (auto at = head_ + 1; at < entries_.size(); ++at) {
+            closed = closed || owes_ready(request_of(entries_[at]));
+        }
+        batch_open_ = batch_open_ || !closed;
+    }
+    return true;
+}
+
+// What a message of this type means for a Query, an Execute or a FunctionCall.
+reply_queue::judgement reply_queue::judge_statement(request what, phase now, backend type) {
+    const bool query = what == request::query;
+    if (now == phase::copy_in) {
+        return type == backend::command_complete
+                   ? judgement{query ? meaning::partial : meaning::completes, phase::answered}
+                   : judgement{meaning::misfit};
+    }
+    if (now == phase::copy_out) {
+        switch (type) {
+        case backend::copy_data:
+            return {meaning::partial, phase::copy_out};
+        case backend::copy_done:
+            return {meaning::partial, phase::fresh};
+        default:
+            return {meaning::misfit};
+        }
+    }
+    if (now == phase::failed) {
+        return {type == backend::ready_for_query ? meaning::ready : meaning::misfit};
+    }
+    if (what == request::function_call) {
+        if (now == phase::fresh && type == backend::function_call_response) {
+            return {meaning::partial, phase::answered};
+        }
+        const bool ready = now == phase::answered && type == backend::ready_for_query;
+        return {ready ? meaning::ready : meaning::misfit};
+    }
+    switch (type) {
+    case backend::data_row:
+        return {meaning::partial, now};
+    case backend::row_description:
+        return {query ? meaning::partial : meaning::misfit};
+    case backend::command_complete:
+    case backend::empty_query_response:
+        return {query ? meaning::partial : meaning::completes, phase::answered};
+    case backend::portal_suspended:
+        return {query ? meaning::misfit : meaning::completes};
+    case backend::copy_in_response:
+        return {meaning::partial, phase::copy_in};
+    case backend::copy_out_response:
+        return {meaning::partial, phase::copy_out};
+    case backend::ready_for_query:
+        return {query && now == phase::answered ? meaning::ready : meaning::misfit};
+    default: // CopyBothResponse too: replication connections are not let in
+        return {meaning::misfit};
+    }
+}
+
+// What a message of this type, other than ErrorResponse and the asynchronous ones, means as an
+// answer to `what`.
+reply_queue::judgement reply_queue::judge(request what, phase now, backend type) {
+    const auto only = [&](backend expected) {
+        return judgement{type == expected ? meaning::completes : meaning::misfit};
+    };
+    const bool rows = type == backend::row_description || type == backend::no_data;
+    switch (what) {
+    case request::query:
+    case request::execute:
+    case request::function_call:
+        return judge_statement(what, now, type);
+    case request::parse:
+        return only(backend::parse_complete);
+    case request::bind:
+        return only(backend::bind_complete);
+    case request::close:
+        return only(backend::close_complete);
+    case request::describe_statement:
+        if (now == phase::fresh && type == backend::parameter_description) {
+            return {meaning::partial, phase::described};
+        }
+        return {now == phase::described && rows ? meaning::completes : meaning::misfit};
+    case request::describe_portal:
+        return {rows ? meaning::completes : meaning::misfit};
+    case request::sync:
+        return {type == backend::ready_for_query ? meaning::ready : meaning::misfit};
+    case request::copy_done:
+    case request::copy_fail:
+        break; // never at the front
+    }
+    return {meaning::misfit};
+}
+
+reply reply_queue::take(judgement verdict) {
+    const auto to = where(backend::command_complete);
+    switch (verdict.what) {
+    case meaning::misfit:
+        return {reply::kind::unexpected};
+    case meaning::partial:
+        phase_ = verdict.next;
+        return {reply::kind::partial, to};
+    case meaning::completes:
+        pop();
+        return {reply::kind::completes, to};
+    case meaning::ready:
+        pop();
+        return {reply::kind::ready, to};
+    }
+    return {reply::kind::unexpected};
+}
+
+// ErrorResponse.
+reply reply_queue::failed(std::string_view sqlstate) {
+    if (empty()) {
+        // A server that leaves says so at any moment. Inside an open batch it may also be a
+        // statement_timeout: whether the server skips now, or sends a ReadyForQuery that nobody
+        // asked for, depends on what it was doing in that microsecond.
+        in_doubt_ = in_doubt_ || batch_open_;
+        return {reply::kind::asynchronous};
+    }
+    const auto e = entries_[head_];
+    const auto what = request_of(e);
+    const auto to = where(backend::error_response);
+    // The same microsecond, with the next message already on its way to the server.
+    in_doubt_ = in_doubt_ || ((e & into_idle_batch_bit) != 0 && sqlstate == query_canceled);
+    if (phase_ == phase::copy_in) {
+        const auto syncs = syncs_copy_reads();
+        const auto end = head_ + 1 + syncs;
+        // The COPY may have failed before it read these, so that they are still to be heeded, or
+        // because of them, or after them. A message other than CopyDone and CopyFail makes it
+        // fail (and PostgreSQL 14 and later close); in the extended protocol it is skipped anyhow.
+        const bool other = end < entries_.size() && request_of(entries_[end]) < request::copy_done;
+        in_doubt_ = in_doubt_ || syncs != 0 || (other && what == request::query);
+    }
+    if (owes_ready(what)) {
+        phase_ = phase::failed; // ReadyForQuery follows, also after a Sync whose commit failed
+        return {reply::kind::partial, to};
+    }
+    skip_to_sync();
+    return {reply::kind::completes, to};
+}
+
+// In doubt the entries are only a guess. Those that do not fit what comes were wrong.
+reply reply_queue::received_in_doubt(backend type, std::string_view sqlstate) {
+    if (type == backend::error_response) {
+        return failed(sqlstate);
+    }
+    auto verdict = judgement{meaning::misfit};
+    while (!empty()) {
+        verdict = judge(request_of(entries_[head_]), phase_, type);
+        if (verdict.what != meaning::misfit) {
+            if (phase_ == phase::copy_in) {
+                finish_copy();
+            }
+            return take(verdict);
+        }
+        pop();
+    }
+    if (type == backend::ready_for_query) {
+        skipping_ = false;
+        return {reply::kind::ready};
+    }
+    return {reply::kind::partial};
+}
+
+reply reply_queue::received(backend type, std::string_view sqlstate) {
+    switch (type) {
+    case backend::notice_response:
+    case backend::notification_response:
+    case backend::parameter_status:
+        return {reply::kind::asynchronous, where(type)};
+    case backend::error_response:
+        return failed(sqlstate);
+    default:
+        break;
+    }
+    if (in_doubt_) [[unlikely]] {
+        return received_in_doubt(type, sqlstate);
+    }
+    if (empty()) [[unlikely]] {
+        return {reply::kind::unexpected};
+    }
+    const auto verdict = judge(request_of(entries_[head_]), phase_, type);
+    if (phase_ == phase::copy_in && verdict.what != meaning::misfit && !finish_copy()) {
+        return {reply::kind::unexpected};
+    }
+    return take(verdict);
+}
+
+std::size_t reply_queue::owed_ready(fate where) const {
+    auto owed = ready_[static_cast<std::size_t>(where)];
+    if (phase_ == phase::copy_in) {
+        // The COPY is taken to succeed, and to eat the Syncs before its end.
+        const auto end = head_ + 1 + syncs_copy_reads();
+        for (auto at = head_ + 1; at < end; ++at) {
+            owed -= fate_of(entries_[at]) == where ? 1U : 0U;
+        }
+    }
+    return owed;
+}
+
+} // namespace pgweir::protocol

@@ -1,0 +1,194 @@
+// server_stream: what a server sends. See relay.hpp.
+#include "protocol/relay.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace pgweir::protocol {
+
+namespace {
+
+// How much of a frame must be there before it can be taken.
+enum class need : std::uint8_t {
+    header, // only its header: the body streams
+    whole,  // all of it
+    front,  // all of it, or at least its first front_bytes
+};
+
+// PostgreSQL reports no setting anywhere near as long as this.
+constexpr std::uint32_t max_parameter_length = 64 * 1'024;
+// An ErrorResponse up to this size is seen whole; of a longer one (a long statement in its CONTEXT)
+// the first part is enough, since severity and SQLSTATE come first.
+constexpr std::size_t whole_error_bytes = 4'096;
+constexpr std::size_t front_bytes = 1'024;
+
+// One row per message a server may send once its login is complete: the length fields it may have
+// and how much of it must be there.
+struct backend_row {
+    std::uint32_t min_length = 0; // 0: not a message of a logged-in server
+    std::uint32_t max_length = 0;
+    need needs = need::header;
+};
+
+constexpr auto backend_rows = [] {
+    std::array<backend_row, 128> rows{};
+    const auto row = [&rows](backend type) -> backend_row& {
+        return rows[static_cast<unsigned char>(type)];
+    };
+    for (const auto bare : {backend::bind_complete, backend::close_complete, backend::copy_done,
+                            backend::empty_query_response, backend::no_data,
+                            backend::parse_complete, backend::portal_suspended}) {
+        row(bare) = {4, 4, need::header};
+    }
+    row(backend::ready_for_query) = {5, 5, need::whole};
+    row(backend::parameter_status) = {6, max_parameter_length, need::whole};
+    row(backend::error_response) = {5, max_length_field, need::front};
+    row(backend::command_complete) = {5, max_length_field, need::front};
+    row(backend::copy_data) = {4, max_length_field, need::header};
+    row(backend::notice_response) = {5, max_length_field, need::header};
+    for (const auto counted :
+         {backend::data_row, backend::row_description, backend::parameter_description}) {
+        row(counted) = {6, max_length_field, need::header};
+    }
+    for (const auto copy : {backend::copy_in_response, backend::copy_out_response}) {
+        row(copy) = {7, max_length_field, need::header};
+    }
+    row(backend::function_call_response) = {8, max_length_field, need::header};
+    row(backend::notification_response) = {10, max_length_field, need::header};
+    return rows;
+}();
+
+bool enough_there(need needs, std::size_t frame_bytes, std::size_t available, bool buffer_full) {
+    switch (needs) {
+    case need::header:
+        return true;
+    case need::whole:
+        return available >= frame_bytes;
+    case need::front:
+        return available >= frame_bytes || buffer_full ||
+               (frame_bytes > whole_error_bytes && available >= front_bytes);
+    }
+    return true;
+}
+
+// Severity (V where there is one, it is never translated) and SQLSTATE of an ErrorResponse, of
+// which only the beginning may be there.
+void read_error(bytes body, server_step& step) {
+    std::string_view severity;
+    std::string_view severity_nonlocalized;
+    auto rest = as_text(body);
+    while (!rest.empty() && rest[0] != '\0') {
+        const auto field = rest[0];
+        const auto value = rest.substr(1, rest.find('\0') - 1);
+        if (value.size() + 1 == rest.size()) {
+            break; // its end is not there
+        }
+        rest.remove_prefix(value.size() + 2);
+        if (field == 'V' && severity_nonlocalized.empty()) {
+            severity_nonlocalized = value;
+        } else if (field == 'S' && severity.empty()) {
+            severity = value;
+        } else if (field == 'C' && step.sqlstate[0] == '\0' && value.size() == 5) {
+            std::copy(value.begin(), value.end(), step.sqlstate.begin());
+        }
+    }
+    if (!severity_nonlocalized.empty()) {
+        severity = severity_nonlocalized;
+    }
+    step.fatal = severity == "FATAL" || severity == "PANIC";
+}
+
+bool read_parameter(bytes body, server_step& step) {
+    body_reader reader(body);
+    step.name = reader.c_string();
+    step.value = reader.c_string();
+    return reader.finished();
+}
+
+bool read_status(std::byte from, transaction_status& status) {
+    status = static_cast<transaction_status>(from);
+    return status == transaction_status::idle || status == transaction_status::in_transaction ||
+           status == transaction_status::failed;
+}
+
+// A frame of a type that next() stops at. False: it makes no sense.
+bool read_stop(backend type, bytes body, server_step& step) {
+    switch (type) {
+    case backend::ready_for_query:
+        step.why = server_step::stop::ready;
+        return read_status(body[0], step.status);
+    case backend::parameter_status:
+        step.why = server_step::stop::parameter;
+        return read_parameter(body, step);
+    case backend::error_response:
+        step.why = server_step::stop::error;
+        read_error(body, step);
+        return true;
+    default: {
+        step.why = server_step::stop::command;
+        const auto text = as_text(body);
+        step.tag = text.substr(0, text.find('\0'));
+        return true;
+    }
+    }
+}
+
+} // namespace
+
+server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
+    server_step step;
+    if (body_left_ != 0) {
+        step.taken_bytes = std::min(body_left_, in.size());
+        step.where = body_fate_;
+        body_left_ -= step.taken_bytes;
+    }
+    const auto stop = [&step](server_step::stop why) {
+        step.why = why;
+        return step;
+    };
+    while (in.size() - step.taken_bytes >= header_bytes) {
+        const auto rest = in.subspan(step.taken_bytes);
+        const auto head = read_header(rest);
+        const auto row_of = static_cast<unsigned char>(head.type);
+        const auto& row = backend_rows[row_of & 0x7fU];
+        if (row_of > 0x7f || head.length_field < row.min_length ||
+            head.length_field > row.max_length) {
+            return stop(server_step::stop::desync);
+        }
+        const auto type = static_cast<backend>(head.type);
+        const auto frame_bytes = head.frame_bytes();
+        if (!enough_there(row.needs, frame_bytes, rest.size(), buffer_full)) {
+            // What does not fit an empty buffer is longer than PostgreSQL would ever make it.
+            const bool never = buffer_full && step.taken_bytes == 0;
+            return stop(never ? server_step::stop::desync : server_step::stop::exhausted);
+        }
+        const auto where = owed.where(type);
+        if (where != step.where && step.taken_bytes != 0) {
+            return stop(server_step::stop::fate_changed);
+        }
+        const auto there = std::min(frame_bytes, rest.size());
+        const bool stops = row.needs != need::header;
+        auto with_frame = step;
+        if (stops &&
+            !read_stop(type, rest.subspan(header_bytes, there - header_bytes), with_frame)) {
+            return stop(server_step::stop::desync);
+        }
+        const auto sqlstate =
+            std::string_view(with_frame.sqlstate.data(), with_frame.sqlstate.size());
+        if (owed.received(type, sqlstate).what == reply::kind::unexpected) {
+            return stop(server_step::stop::desync);
+        }
+        step.where = where;
+        step.taken_bytes += there;
+        body_left_ = frame_bytes - there;
+        body_fate_ = where;
+        if (stops) {
+            with_frame.where = step.where;
+            with_frame.taken_bytes = step.taken_bytes;
+            return with_frame;
+        }
+    }
+    return step;
+}
+
+} // namespace pgweir::protocol

@@ -1,0 +1,39 @@
+#include "protocol/session_state.hpp"
+
+#include "protocol/statement_scan.hpp"
+
+namespace pgweir::protocol {
+
+std::string_view to_string(pin_reason reason) {
+    switch (reason) {
+    case pin_reason::named_statement:
+        return "named_statement";
+    case pin_reason::unnamed_statement:
+        return "unnamed_statement";
+    case pin_reason::setting:
+        return "setting";
+    case pin_reason::listen:
+        return "listen";
+    case pin_reason::advisory_lock:
+        return "advisory_lock";
+    case pin_reason::temporary_object:
+        return "temporary_object";
+    case pin_reason::held_cursor:
+        return "held_cursor";
+    case pin_reason::sql_statement:
+        return "sql_statement";
+    case pin_reason::loaded_library:
+        return "loaded_library";
+    case pin_reason::sequence_value:
+        return "sequence_value";
+    case pin_reason::large_statement:
+        return "large_statement";
+    }
+    return "unknown";
+}
+
+void session_state::statement(std::string_view sql, bool complete) {
+    pins_ = static_cast<std::uint16_t>(pins_ | scan(sql, complete));
+}
+
+} // namespace pgweir::protocol
