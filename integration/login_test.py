@@ -1,0 +1,200 @@
+"""Who gets in, by which method, on either side; and what those see who do not."""
+
+import hashlib
+import os
+import struct
+import unittest
+
+import psycopg2
+
+from integration.support import wire
+from integration.support.case import PoolerCase, new_pooler, only_pgweir
+from integration.support.postgres import DATABASE, OWNER, password_of
+from integration.support.waiting import wait_for
+
+METHODS = ("trust", "password", "md5", "scram-sha-256")
+# PostgreSQL asks each of these in its own way.
+SERVER_SIDE = {"trust": "trust_user", "password": "password_user", "md5": "md5_user",
+               "scram-sha-256": "scram_user"}
+
+
+class EveryMethodOnBothSidesTest(PoolerCase):
+    def test_matrix(self):
+        for client_method in METHODS:
+            pooler = new_pooler(self.postgres, auth={"method": client_method}).start()
+            self.addCleanup(pooler.close)
+            for server_method, role in SERVER_SIDE.items():
+                with self.subTest(client=client_method, server=server_method):
+                    self.assertEqual([(role, role)], pooler.query(
+                        "select current_user::text, session_user::text", user=role))
+
+
+class RefusedTest(PoolerCase):
+    REFUSED = 'password authentication failed for user "%s"'
+
+    def refused(self, pooler, text, **options):
+        with self.assertRaises(psycopg2.OperationalError) as raised:
+            pooler.connect(**options)
+        self.assertIn(text, str(raised.exception))
+        return str(raised.exception)
+
+    def test_a_wrong_password(self):
+        for method in METHODS[1:]:
+            with self.subTest(method=method):
+                pooler = new_pooler(self.postgres, auth={"method": method}).start()
+                self.addCleanup(pooler.close)
+                pooler.query("select 1")  # the pool is warm: that must not help
+                for wrong in ("wrong", password_of(OWNER) + "x", password_of(OWNER)[:-1]):
+                    self.refused(pooler, self.REFUSED % OWNER, password=wrong)
+                pooler.query("select 1")
+
+    @only_pgweir
+    def test_an_unknown_user_is_told_the_same_as_a_wrong_password(self):
+        for method in METHODS[1:]:
+            with self.subTest(method=method):
+                pooler = new_pooler(self.postgres, auth={"method": method}).start()
+                self.addCleanup(pooler.close)
+                unknown = self.refused(pooler, self.REFUSED % "nobody", user="nobody")
+                known = self.refused(pooler, self.REFUSED % OWNER, password="wrong")
+                self.assertEqual(known.replace(OWNER, "nobody"), unknown)
+
+    @only_pgweir
+    def test_an_unknown_user_is_asked_the_same_questions(self):
+        def exchange(user):
+            with wire.Wire(self.pooler.host, self.pooler.port) as raw:
+                raw.send(wire.startup(user=user, database=DATABASE))
+                kind, body = raw.read_message()
+                return kind, body
+        self.assertEqual(exchange(OWNER), exchange("nobody"))
+
+    @only_pgweir
+    def test_an_unknown_user_without_a_password_under_trust(self):
+        pooler = new_pooler(self.postgres, auth={"method": "trust"}).start()
+        self.addCleanup(pooler.close)
+        with self.assertRaises(psycopg2.OperationalError):
+            pooler.query("select 1", user="nobody")
+
+    def test_an_unknown_database(self):
+        message = self.refused(self.pooler, "no_such_database", database="no_such_database")
+        self.assertNotIn(password_of(OWNER), message)
+
+    @only_pgweir
+    def test_an_unknown_database_has_postgres_sqlstate(self):
+        pooler = new_pooler(self.postgres, auth={"method": "trust"}).start()
+        self.addCleanup(pooler.close)
+        with wire.Wire(pooler.host, pooler.port) as raw:
+            raw.send(wire.startup(user=OWNER, database="no_such_database"))
+            last = raw.read_to_end()[-1]
+            self.assertEqual("E", last[0])
+            fields = wire.error_fields(last[1])
+            self.assertEqual(("FATAL", "3D000"), (fields["S"], fields["C"]))
+
+    @only_pgweir
+    def test_failures_are_counted_and_logged_without_the_password(self):
+        before = self.pooler.metric("pgweir_login_failures_total") or 0
+        self.refused(self.pooler, "authentication failed", password="hunter2-wrong")
+        wait_for(lambda: (self.pooler.metric("pgweir_login_failures_total") or 0) > before,
+                 "the failure is counted")
+        self.assertNotIn("hunter2", self.pooler.log())
+        self.assertNotIn(password_of(OWNER), self.pooler.log())
+
+
+@only_pgweir
+class UserlistTest(PoolerCase):
+    """Secrets in a PgBouncer-style file; the servers behind ask for nothing."""
+
+    def pooler_with(self, method, secret):
+        pooler = new_pooler(self.postgres, auth={"method": method, "userlist": "userlist.txt"},
+                            users=None)
+        with open(os.path.join(pooler.directory, "userlist.txt"), "w", encoding="ascii") as file:
+            file.write('"trust_user" "%s"\n' % secret)
+        self.addCleanup(pooler.close)
+        return pooler.start()
+
+    def assert_lets_in_only_with_the_password(self, pooler):
+        self.assertEqual([("trust_user",)],
+                         pooler.query("select current_user::text", user="trust_user"))
+        with self.assertRaises(psycopg2.OperationalError):
+            pooler.connect(user="trust_user", password="wrong")
+
+    def test_a_password(self):
+        for method in METHODS[1:]:
+            with self.subTest(method=method):
+                self.assert_lets_in_only_with_the_password(
+                    self.pooler_with(method, password_of("trust_user")))
+
+    def test_an_md5_secret(self):
+        digest = hashlib.md5((password_of("trust_user") + "trust_user").encode()).hexdigest()
+        for method in ("password", "md5"):
+            with self.subTest(method=method):
+                self.assert_lets_in_only_with_the_password(self.pooler_with(method, "md5" + digest))
+
+    def test_a_scram_verifier_as_postgres_stores_it(self):
+        verifier = self.postgres.query(
+            "select rolpassword from pg_authid where rolname = 'trust_user'")[0][0]
+        for method in ("password", "scram-sha-256"):
+            with self.subTest(method=method):
+                self.assert_lets_in_only_with_the_password(self.pooler_with(method, verifier))
+
+
+@only_pgweir
+class NegotiationTest(PoolerCase):
+    settings = {"auth": {"method": "trust"}}
+
+    def raw(self):
+        connection = wire.Wire(self.pooler.host, self.pooler.port)
+        self.addCleanup(connection.socket.close)
+        return connection
+
+    def test_encryption_is_declined_and_the_session_goes_on(self):
+        raw = self.raw()
+        raw.send(wire.untyped(wire.GSSENC_REQUEST))
+        self.assertEqual(b"N", raw.read_exactly(1))
+        raw.send(wire.untyped(wire.SSL_REQUEST))
+        self.assertEqual(b"N", raw.read_exactly(1))
+        raw.log_in("", user=OWNER, database=DATABASE)
+        self.assertIn(("D", b"\0\1\0\0\0\1" + b"7"), raw.ask("select 7"))
+
+    def test_what_comes_in_one_packet_with_an_ssl_request_is_refused(self):
+        raw = self.raw()
+        raw.send(wire.untyped(wire.SSL_REQUEST), wire.startup(user=OWNER, database=DATABASE))
+        kinds = [kind for kind, _ in raw_messages_after(raw)]
+        self.assertNotIn("Z", kinds)
+
+    def test_a_newer_minor_version_and_unknown_options_are_negotiated(self):
+        raw = self.raw()
+        raw.send(wire.startup(version=wire.PROTOCOL_3_0 + 2, user=OWNER, database=DATABASE,
+                              **{"_pq_.from_the_future": "1"}))
+        messages = raw.read_until("Z")
+        answer = dict(messages)["v"]
+        minor, count = struct.unpack("!ii", answer[:8])
+        self.assertEqual((0, 1), (minor & 0xFFFF, count))
+        self.assertEqual(b"_pq_.from_the_future\0", answer[8:])
+
+    def test_the_welcome_is_complete(self):
+        raw = self.raw()
+        messages = raw.log_in("", user=OWNER, database=DATABASE)
+        kinds = [kind for kind, _ in messages]
+        self.assertEqual("R", kinds[0])
+        self.assertEqual(["K", "Z"], kinds[-2:])
+        through = dict(body.rstrip(b"\0").split(b"\0", 1) for kind, body in messages if kind == "S")
+        direct = wire.Wire(self.postgres.host, self.postgres.port)
+        self.addCleanup(direct.socket.close)
+        expected = dict(body.rstrip(b"\0").split(b"\0", 1)
+                        for kind, body in direct.log_in("", user="trust_user", database=DATABASE)
+                        if kind == "S")
+        expected[b"session_authorization"] = OWNER.encode()
+        self.assertEqual(expected, through)
+
+
+def raw_messages_after(raw):
+    """What comes after the one-byte answer to an SSLRequest, if that came at all."""
+    try:
+        raw.read_exactly(1)
+    except wire.Closed:
+        return []
+    return raw.read_to_end()
+
+
+if __name__ == "__main__":
+    unittest.main()
