@@ -9,6 +9,12 @@ namespace {
 
 std::uint32_t size_of(const auto& list) { return static_cast<std::uint32_t>(list.size()); }
 
+/// A share of the lifetime jitter for a server that is open already: ids are consecutive, so a
+/// multiplication by the golden ratio spreads them evenly over [0, 1).
+double spread(server_id id) {
+    return static_cast<double>(id.value * 0x9e3779b97f4a7c15U >> 11) / 9007199254740992.0; // 2^53
+}
+
 } // namespace
 
 shard::shard(ledger& shared, stats& counters, worker_index self, const limits& bounds)
@@ -68,9 +74,6 @@ waiter* shard::next_timed_out(time_point now) {
 shard::placement shard::free(server& who, time_point now) {
     if (who.state == server_state::closing) {
         return {.where = placement::to::close, .reason = server_close::internal_error};
-    }
-    if (who.state == server_state::connecting) {
-        stats_.server_connects.add();
     }
     if (now >= who.expires_at) {
         begin_close(who, server_close::max_lifetime, now);
@@ -133,14 +136,13 @@ void shard::closed(server& who) {
 
 void shard::add_connecting(server& who, time_point now, double random) {
     who.created_at = now;
-    who.lifetime_random = random;
     who.expires_at = expiry(now, limits_, random);
     put_on_list(who, server_state::connecting, now);
 }
 
 void shard::adopt(server& who, time_point now) {
-    // The limits here may be older or newer than those where it comes from.
-    who.expires_at = expiry(who.created_at, limits_, who.lifetime_random);
+    // While it was under way, a reload may have shortened lifetimes.
+    who.expires_at = std::min(who.expires_at, expiry(who.created_at, limits_, 0));
     put_on_list(who, server_state::resetting, now);
     stats_.migrations.add();
 }
@@ -187,6 +189,12 @@ growth shard::grow(time_point now) {
 
 std::optional<worker_index> shard::whom_to_ask() const {
     return waiters_.empty() ? std::nullopt : ledger_.who_has_idle(self_);
+}
+
+std::optional<worker_index> shard::whom_else(worker_index asker) const {
+    const auto other = ledger_.who_has_idle(self_);
+    // Where servers are idle nobody waits: if that is the asker itself, it needs none any more.
+    return other == asker ? std::nullopt : other;
 }
 
 std::optional<shard::eviction> shard::next_eviction(time_point now) {
@@ -265,7 +273,7 @@ void shard::set_limits(const limits& bounds) {
     }
     for (auto& list : by_state_) {
         for (auto* one = list.front(); one != nullptr; one = list.next(*one)) {
-            one->expires_at = expiry(one->created_at, limits_, one->lifetime_random);
+            one->expires_at = expiry(one->created_at, limits_, spread(one->id));
         }
     }
     first_expiry_ = time_point::max();

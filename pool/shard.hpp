@@ -5,10 +5,13 @@
 // set_state() alone. Waiters are served first come, first served.
 //
 // No wake-up is lost between workers if the driver keeps to this:
-//   after acquire() gave none, and after every message:  grow() until no; ask whom_to_ask()
-//   after closed(), set_limits(), report_up():           the same, then wake_others()
-//   asked by another worker:  give_idle(), and answer in any case, so that it can ask the next one
+//   acquire() gave none:      grow() until it says no, ask whom_to_ask()
+//   asked by another worker:  send it give_idle(); has none: pass the question on (whom_else())
 //   free() says other_worker: send the server there; there: adopt(), free()
+//   free() says close; after begin_close(), closed(), report_up(), set_limits(), and at
+//   next_deadline():          grow() until it says no
+//   closed(), report_up():    then also wake_others(); the woken one calls grow(), but wakes
+//                             nobody in turn, or two would wake each other for ever
 //
 // Owner: a worker's engine, one per (database, user). Thread: that worker's.
 // Tests: tests/pool/shard_test.cpp; the simulator runs it through whole schedules.
@@ -43,8 +46,7 @@ struct server : list_hook {
     time_point state_since{};
     time_point created_at{};
     time_point expires_at{};
-    double lifetime_random = 0; // its share of the jitter; expires_at follows a reload by it
-    client_id holder;           // leased: to whom
+    client_id holder; // leased: to whom
 };
 
 /// A client that may wait. The engine's client derives from it; the address is stable.
@@ -111,8 +113,12 @@ public:
     /// while a server is connecting for the waiter: an idle one is microseconds away, a new one
     /// milliseconds, or a whole connect_timeout.
     [[nodiscard]] std::optional<worker_index> whom_to_ask() const;
+    /// Asked by `asker` for an idle server, but none is left here: who has one still? The question
+    /// must go on to that worker, or an idle server and a waiter may never meet.
+    [[nodiscard]] std::optional<worker_index> whom_else(worker_index asker) const;
     /// Calls `wake(worker_index)` for every other worker with waiters while a slot is free: it
-    /// should call grow(). For when a slot has come free that is not wanted here.
+    /// should call grow(). For when a slot has come free that is not wanted here, or PostgreSQL is
+    /// back: nothing else would tell them before their next deadline.
     template <typename Wake>
     void wake_others(Wake&& wake) const;
     /// Calls `close(server&, server_close)` for every idle server that is due; begin_close() has

@@ -291,6 +291,13 @@ TEST_CASE("a reload changes the lifetime of servers that are open") {
     f.here.set_limits(f.bounds);
     CHECK(idle.expires_at == at(70s));
     CHECK(busy.expires_at == at(80s));
+    f.bounds.lifetime_jitter = 0.5;
+    f.here.set_limits(f.bounds);
+    CHECK(idle.expires_at > at(40s));
+    CHECK(idle.expires_at <= at(70s));
+    CHECK(idle.expires_at - at(10s) != busy.expires_at - at(20s)); // spread
+    f.bounds.lifetime_jitter = 0;
+    f.here.set_limits(f.bounds);
     CHECK(f.here.next_deadline() == at(70s));
     f.bounds.max_lifetime = 0s;
     f.here.set_limits(f.bounds);
