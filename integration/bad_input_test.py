@@ -40,17 +40,22 @@ AFTER_LOGIN = [
     ("a type of zero", b"\0\0\0\0\4", "08P01"),
     ("a length below 4", b"Q" + struct.pack("!i", 3), "08P01"),
     ("a negative length", b"Q" + struct.pack("!i", -5), "08P01"),
-    ("a query without its terminator", wire.message("Q", b"select 1"), "08P01"),
     ("a startup packet", GOOD_STARTUP, "08P01"),
     ("a password out of order", wire.message("p", b"secret\0"), "08P01"),
     ("a server's message", wire.message("Z", b"I"), "08P01"),
-    ("a Parse without its names", wire.message("P", b""), "08P01"),
-    ("a Bind that ends early", wire.message("B", b"\0"), "08P01"),
-    ("a Bind with counts that lie", wire.message("B", b"\0\0" + struct.pack("!h", 30000)), "08P01"),
-    ("a Describe of nothing", wire.message("D", b""), "08P01"),
-    ("a Close of nothing", wire.message("C", b""), "08P01"),
-    ("an Execute without a limit", wire.message("E", b"\0"), "08P01"),
-    ("a Sync with a body", wire.message("S", b"x"), "08P01"),
+]
+
+# Framed well, but with a body that makes no sense: PostgreSQL answers an ERROR and goes on with the
+# session, a pooler that had to look inside may as well end it.
+BAD_BODIES = [
+    ("a query without its terminator", wire.message("Q", b"select 1")),
+    ("a Parse without its names", wire.message("P", b"")),
+    ("a Bind that ends early", wire.message("B", b"\0")),
+    ("a Bind with counts that lie", wire.message("B", b"\0\0" + struct.pack("!h", 30000))),
+    ("a Describe of nothing", wire.message("D", b"")),
+    ("a Close of nothing", wire.message("C", b"")),
+    ("an Execute without a limit", wire.message("E", b"\0")),
+    ("a Sync with a body", wire.message("S", b"x")),
 ]
 
 
@@ -106,6 +111,15 @@ class BadInputTest(PoolerCase):
             with self.subTest(name=name), self.logged_in() as raw:
                 raw.send(packet)
                 self.expect_end(raw, sqlstate)
+
+    def test_bad_bodies(self):
+        for name, packet in BAD_BODIES:
+            with self.subTest(name=name), self.logged_in() as raw:
+                raw.send(packet, wire.SYNC)
+                fields = wire.error_fields(raw.read_until("E")[-1][1])
+                self.assertEqual("08P01", fields["C"], fields)
+                if fields["S"] == "FATAL":
+                    self.assertEqual([], raw.read_to_end())
 
     def test_in_a_transaction_it_is_rolled_back(self):
         self.pooler.query("create table if not exists broken (a int)")

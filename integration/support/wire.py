@@ -116,6 +116,16 @@ class Wire:
         except Closed:
             return messages
 
+    def read_to_end_or(self, kind):
+        """All messages up to the first of that type, or until the other side closes."""
+        messages = []
+        try:
+            while not messages or messages[-1][0] != kind:
+                messages.append(self.read_message())
+        except Closed:
+            pass
+        return messages
+
     def log_in(self, password, **parameters):
         """Startup and a cleartext or absent password; the messages up to ReadyForQuery."""
         self.send(startup(**parameters))
