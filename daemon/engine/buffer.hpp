@@ -91,6 +91,18 @@ public:
             take(what, large_, large_buffer_bytes);
         }
     }
+    /// Gives a small block that is full of what cannot be used yet more room.
+    void grow(buffer& what) {
+        if (what.capacity() < large_buffer_bytes) {
+            buffer larger;
+            take(larger, large_, large_buffer_bytes);
+            const auto old = what.unused();
+            std::memcpy(larger.block_.get(), old.data(), old.size());
+            larger.end_ = old.size();
+            what.swap(larger);
+            give_back(larger);
+        }
+    }
     void give_back(buffer& what) {
         auto& list = what.capacity_ == small_buffer_bytes ? small_ : large_;
         const std::size_t keep = what.capacity_ == small_buffer_bytes ? 1024 : 8;

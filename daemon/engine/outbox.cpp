@@ -34,6 +34,15 @@ outbox::flushed outbox::flush(connection& to) {
     return {empty_, result.sent, {}};
 }
 
+void outbox::copy_pieces() {
+    before_.erase(0, before_sent_);
+    before_sent_ = 0;
+    for (std::size_t i = 0; i < piece_count_; ++i) {
+        before_ += protocol::as_text(pieces_[i]);
+    }
+    piece_count_ = 0;
+}
+
 void outbox::drop(std::size_t count) {
     const auto from_own = [&](const std::string& text, std::size_t& sent) {
         const auto part = std::min(count, text.size() - sent);

@@ -41,6 +41,8 @@ public:
         }
         empty_ = false;
     }
+    /// Copies the pieces, so that the buffer they lie in may be used for something else.
+    void copy_pieces();
     /// The buffer that the pieces lie in now belongs here, so that its server can go on.
     void adopt(buffer&& holding) { adopted_ = std::move(holding); }
     [[nodiscard]] buffer& adopted() { return adopted_; }

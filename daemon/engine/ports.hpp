@@ -46,6 +46,8 @@ protected:
     ~connection_events() = default;
 };
 
+class detached_connection; // a socket between two workers (below)
+
 /// One socket. At most one read (or wait_readable) and one wait_writable are outstanding.
 class connection {
 public:
@@ -61,8 +63,10 @@ public:
     [[nodiscard]] virtual send_result send(std::span<const protocol::bytes> pieces) = 0;
     /// Asks for bytes into `into`, which must stay until on_read().
     virtual void read(std::span<std::byte> into) = 0;
-    /// Asks to be told when there are bytes, without holding a buffer meanwhile. A read that is
-    /// outstanding is withdrawn first (it may still end with bytes; then on_read() comes instead).
+    /// The outstanding read is to end: on_read() comes with operation_canceled, or with bytes if
+    /// some came first. Until then its buffer must stay.
+    virtual void withdraw_read() = 0;
+    /// Asks to be told when there are bytes, without holding a buffer meanwhile.
     virtual void wait_readable() = 0;
     virtual void wait_writable() = 0;
     /// Ends the sending direction: the peer sees an end of file.

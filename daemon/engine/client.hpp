@@ -1,0 +1,96 @@
+// A client as the engine knows it: one value per connection. Nothing about a client hides in a
+// closure or a coroutine; while it is idle, this is all there is of it.
+//
+// Owner: the engine's table of clients, keyed by id. Thread: the worker's. Life: from accept to the
+// end of the connection. Tests: tests/simulation, and every integration test.
+#pragma once
+
+#include "daemon/engine/buffer.hpp"
+#include "daemon/engine/outbox.hpp"
+#include "daemon/engine/ports.hpp"
+#include "pool/close_reason.hpp"
+#include "pool/shard.hpp"
+#include "protocol/client_login.hpp"
+#include "protocol/relay.hpp"
+#include "protocol/session_state.hpp"
+#include "protocol/setting_replay.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace pgweir::daemon {
+
+class engine;
+struct server;
+struct pool_part;
+
+enum class client_state : std::uint8_t {
+    login,            // startup and authentication messages
+    deriving,         // … and a key is being derived elsewhere
+    awaiting_welcome, // proven; needs a server to be welcomed with (holds it, or waits for it)
+    idle,             // between transactions
+    waiting,          // has sent something, queues for a server
+    active,           // holds a server
+    refusing,         // its request cannot be served; who holds the servers is being found out
+    discarding,       // its request was refused; the rest of it is being thrown away
+    console,          // talks to the console
+    cancelling,       // a CancelRequest; waits until it has been carried out
+    closing,          // has been told why; its last bytes are being sent
+    gone,             // about to be deleted
+};
+[[nodiscard]] std::string_view to_string(client_state state);
+
+/// What is known of a client and seldom needed.
+struct client_info {
+    std::string database;
+    std::string user;
+    std::string application_name;
+    connection::addresses where;
+    time_point connected_at{};
+    protocol::cancel_key key;        // ours: what its BackendKeyData said
+    std::uint16_t minor_version = 0; // of the protocol
+};
+
+struct client final : pool::waiter, connection_events {
+    client(engine& home_, client_id id_, std::unique_ptr<connection> socket_)
+        : home(home_)
+        , socket(std::move(socket_)) {
+        id = id_;
+    }
+
+    void on_read(time_point now, std::size_t count, boost::system::error_code error) override;
+    void on_readable(time_point now) override;
+    void on_writable(time_point now) override;
+    void on_connected(time_point, boost::system::error_code) override {}
+
+    // Hot: touched by every transaction.
+    engine& home;
+    std::unique_ptr<connection> socket;
+    client_state state = client_state::login;
+    bool reading = false;    // a read, or wait_readable(), is outstanding
+    bool blocked = false;    // its socket is full, wait_writable() is outstanding
+    bool saw_eof = false;    // its end came while something was still to be done
+    bool over_limit = false; // accepted beyond max_clients: only to be told so
+    bool pin_counted = false;
+    server* held = nullptr;
+    pool_part* pool = nullptr;
+    std::size_t pinned_bytes = 0; // at the front of `in`, in the server's outbox
+    buffer in;
+    outbox out;
+    protocol::client_stream stream;
+    protocol::session_state session;
+    std::shared_ptr<const protocol::setting_map> settings;
+    time_point state_since{};
+    time_point transaction_started{};
+    time_point query_started{};
+    bool query_running = false;
+
+    // Cold.
+    std::uint32_t buffer_slot = 0; // place in the list of clients that hold a buffer, + 1
+    pool::client_close closing_for = pool::client_close::internal_error;
+    std::unique_ptr<protocol::client_login> login;
+    std::unique_ptr<client_info> info;
+};
+
+} // namespace pgweir::daemon

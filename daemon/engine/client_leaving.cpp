@@ -1,0 +1,236 @@
+// Sending to a client, and every way in which one ends. Whatever the way, one reason says why, and
+// what the client held goes back to the pool clean or not at all.
+#include "daemon/engine/engine.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace pgweir::daemon {
+
+namespace {
+
+/// How long a client that has been told goodbye may take to read it.
+constexpr auto farewell_patience = std::chrono::seconds(2);
+
+std::string describe(pool::duration held) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(held).count();
+    return std::to_string(ms / 1000) + "." + std::to_string(ms % 1000 / 100) + " s";
+}
+
+std::string describe(const lease_row& lease) {
+    return (lease.application_name.empty() ? std::string("(no application_name)")
+                                           : "\"" + lease.application_name + "\"") +
+           " from " + lease.client_address + ":" + std::to_string(lease.client_port) + " for " +
+           describe(lease.held) + ", " + lease.state;
+}
+
+} // namespace
+
+void client::on_writable(time_point now) {
+    blocked = false;
+    if (home.flush(*this, now)) {
+        if (held != nullptr) {
+            auto& s = *held;
+            home.relay(s, now);
+            if (s.user == this) {
+                home.arm_read(s);
+            }
+        }
+        home.pump(*this, now);
+    }
+    home.reap();
+}
+
+/// True when everything has been sent (then the client still lives).
+bool engine::flush(client& c, time_point now) {
+    if (c.blocked || c.state == client_state::gone) {
+        return false;
+    }
+    const auto result = c.out.flush(*c.socket);
+    if (result.error) {
+        end(c, c.state == client_state::closing ? c.closing_for : pool::client_close::network_error,
+            now);
+        return false;
+    }
+    if (c.pool != nullptr) {
+        c.pool->stats().bytes_to_clients.add(result.sent);
+    }
+    if (!result.done) {
+        c.blocked = true;
+        c.socket->wait_writable();
+        return false;
+    }
+    if (c.held != nullptr && c.held->pinned_bytes != 0) {
+        c.held->in.use(c.held->pinned_bytes);
+        c.held->pinned_bytes = 0;
+    }
+    buffers_.give_back(c.out.adopted());
+    if (c.state == client_state::closing) {
+        c.socket->shutdown_send(); // it reads the last of it, then closes
+    }
+    return true;
+}
+
+void engine::set_state(client& c, client_state to, time_point now) {
+    if (c.pool != nullptr) {
+        auto& stats = c.pool->stats();
+        if (c.state == client_state::active) {
+            stats.clients_active.subtract();
+        }
+        if (to == client_state::active) {
+            stats.clients_active.add();
+        }
+    }
+    c.state = to;
+    c.state_since = now;
+}
+
+void engine::tell_and_close(client& c, pool::client_close reason, protocol::error code,
+                            protocol::error_words words, time_point now) {
+    // In the middle of a message of PostgreSQL's, an error of ours would only be taken for a part
+    // of it.
+    const bool between_messages = c.held == nullptr || !c.held->stream.inside_message();
+    const bool told_already = c.held != nullptr && c.held->said_fatal;
+    if (between_messages && !told_already) {
+        protocol::append_error(c.out.own(), code, words, true);
+    }
+    close_when_sent(c, reason, now);
+}
+
+void engine::close_when_sent(client& c, pool::client_close reason, time_point now) {
+    leave_pool(c, reason, now);
+    c.closing_for = reason;
+    set_state(c, client_state::closing, now);
+    const auto deadline = now + farewell_patience;
+    closing_deadlines_.emplace_back(deadline, c.id);
+    wake_by(deadline);
+    flush(c, now);
+    if (c.state == client_state::closing) {
+        if (c.in.held() && !c.reading) {
+            c.in.use(c.in.size());
+        }
+        arm_read(c);
+    }
+}
+
+void engine::end(client& c, pool::client_close reason, time_point now) {
+    if (c.state == client_state::gone) {
+        return;
+    }
+    if (c.held != nullptr && c.out.has_pieces()) {
+        // What it has not taken will never be taken.
+        c.held->in.use(c.held->pinned_bytes);
+        c.held->pinned_bytes = 0;
+    }
+    if (c.held != nullptr) {
+        auto& s = *c.held;
+        detach(c, s);
+        abandon(s, now);
+    }
+    leave_pool(c, reason, now);
+    log_client_end(c, reason, now);
+    counters_.closes[static_cast<std::size_t>(reason)].add();
+    counters_.clients.subtract();
+    if (c.info->key.process_id != 0) {
+        const auto [first, last] = by_process_id_.equal_range(c.info->key.process_id);
+        const auto mine =
+            std::find_if(first, last, [&](const auto& item) { return item.second == c.id; });
+        if (mine != last) {
+            by_process_id_.erase(mine);
+        }
+    }
+    refusals_.erase(c.id);
+    cancels_missing_.erase(c.id);
+    drop_buffer(c);
+    c.state = client_state::gone;
+    c.socket->set_events(nullptr);
+    ended_clients_.push_back(c.id);
+    ports_.client_gone();
+}
+
+/// Gives up its place in the queue, the server it holds, and its part in the pool's counts.
+void engine::leave_pool(client& c, pool::client_close reason, time_point now) {
+    if (c.pool == nullptr) {
+        return;
+    }
+    c.pool->shard.leave_queue(c);
+    if (c.held != nullptr) {
+        auto& s = *c.held;
+        if (s.pinned_bytes != 0) {
+            if (s.in.size() == s.pinned_bytes) {
+                c.out.adopt(std::move(s.in));
+                s.in = buffer();
+                buffers_.provide(s.in);
+            } else {
+                c.out = outbox(); // more has come than was passed on: the last word is lost
+                s.in.use(s.pinned_bytes);
+            }
+            s.pinned_bytes = 0;
+        }
+        detach(c, s);
+        abandon(s, now);
+    }
+    set_state(c, client_state::idle, now);
+    c.pool->stats().clients.subtract();
+    c.pool->stats().client_closes[static_cast<std::size_t>(reason)].add();
+    c.pool = nullptr;
+}
+
+void engine::answer_exhausted(client& c, time_point now) {
+    const auto found = refusals_.find(c.id);
+    auto leases = std::move(found->second.leases);
+    refusals_.erase(found);
+
+    const auto& entry = *c.pool->entry;
+    const auto& bounds = c.pool->shard.bounds();
+    const bool at_login = c.state == client_state::awaiting_welcome;
+    const auto failure = entry.failure.load();
+    auto code = protocol::error::pool_exhausted;
+    protocol::error_words words;
+    const auto waited = describe(bounds.wait_timeout);
+    if (failure && entry.shared.state() != pool::ledger::health::up) {
+        code = failure->network ? protocol::error::server_unreachable
+                                : protocol::error::server_login_failed;
+        words.message = "no connection to PostgreSQL for database \"" + entry.database + "\" in " +
+                        waited + ": " + failure->message;
+        if (failure->reason == protocol::server_refused::why::too_many_connections) {
+            code = protocol::error::pool_exhausted;
+            words.hint = "PostgreSQL has no connection left for pgweir: lower maxconn (" +
+                         std::to_string(bounds.maxconn) +
+                         ") or raise PostgreSQL's max_connections.";
+        }
+    } else {
+        words.message = "no server connection for database \"" + entry.database +
+                        "\" came free in " + waited + ": all " + std::to_string(bounds.maxconn) +
+                        " are in use";
+        std::sort(leases.begin(), leases.end(),
+                  [](const auto& a, const auto& b) { return a.held > b.held; });
+        constexpr std::size_t named = 5;
+        words.detail = "Held by ";
+        for (std::size_t i = 0; i < std::min(named, leases.size()); ++i) {
+            words.detail += (i == 0 ? "" : "; ") + describe(leases[i]);
+        }
+        if (leases.size() > named) {
+            words.detail += "; and " + std::to_string(leases.size() - named) + " more";
+        }
+        words.detail += leases.empty() ? "nobody for long: they change hands quickly." : ".";
+        words.hint = "Raise maxconn (" + std::to_string(bounds.maxconn) + ") or wait_timeout (" +
+                     waited + "), or find out why the holders keep their transactions open.";
+    }
+    ports_.log(log_severity::warning, "wait timeout",
+               {{"client", static_cast<std::int64_t>(c.id.value)},
+                {"database", entry.database},
+                {"user", entry.user},
+                {"cause", words.message},
+                {"holders", words.detail}});
+    if (at_login) {
+        tell_and_close(c,
+                       failure ? pool::client_close::server_unreachable
+                               : pool::client_close::pool_exhausted,
+                       code, std::move(words), now);
+    } else {
+        refuse_request(c, code, std::move(words), now);
+    }
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,281 @@
+// From a client's first byte to its welcome. The exchange itself is protocol::client_login's; here
+// its actions are carried out, and the proven client is given what a real server says of itself.
+#include "daemon/engine/engine.hpp"
+#include "protocol/startup_options.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+
+namespace pgweir::daemon {
+
+namespace {
+
+bool is_console(std::string_view database) {
+    return database == "pgbouncer" || database == "pgweir";
+}
+
+bool may_use_console(const config::configuration& config, std::string_view user) {
+    const auto listed = [&](const std::vector<std::string>& list) {
+        return std::find(list.begin(), list.end(), user) != list.end();
+    };
+    return listed(config.admin_users) || listed(config.stats_users);
+}
+
+std::string lower(std::string_view text) {
+    std::string result(text);
+    for (auto& c : result) {
+        c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    }
+    return result;
+}
+
+} // namespace
+
+void engine::pump_login(client& c, time_point now) {
+    while (c.state == client_state::login && c.login && !c.blocked) {
+        auto rest = c.in.held() ? c.in.unused() : protocol::bytes{};
+        const auto before = rest.size();
+        auto action = c.login->resume(rest);
+        if (before != rest.size()) {
+            c.in.use(before - rest.size());
+        }
+        const bool wants_more = std::holds_alternative<protocol::login_read>(action);
+        login_step(c, std::move(action), now);
+        if (wants_more) {
+            if (c.in.held() && c.in.full() && c.state == client_state::login) {
+                buffers_.grow(c.in);
+            }
+            break;
+        }
+    }
+    if (c.state == client_state::login) {
+        arm_read(c);
+    }
+}
+
+void engine::login_step(client& c, protocol::login_action action, time_point now) {
+    while (auto* const ask = std::get_if<protocol::login_find_user>(&action)) {
+        action = look_up_user(c, std::move(*ask), now);
+    }
+    if (auto* const write = std::get_if<protocol::login_write>(&action)) {
+        c.out.own() += write->data;
+        if (flush(c, now) && c.state == client_state::login && !c.reading) {
+            pump_login(c, now);
+        }
+    } else if (auto* const derive = std::get_if<protocol::login_derive>(&action)) {
+        set_state(c, client_state::deriving, now);
+        ports_.derive(c.id.value, derive->password, std::move(derive->salt), derive->iterations);
+    } else if (auto* const cancel = std::get_if<protocol::login_cancel>(&action)) {
+        c.login.reset();
+        route(c, std::move(cancel->request.target), now);
+    } else if (auto* const done = std::get_if<protocol::login_authenticated>(&action)) {
+        authenticated(c, *done, now);
+    } else if (auto* const refuse = std::get_if<protocol::login_refuse>(&action)) {
+        ports_.log(log_severity::info, "login refused",
+                   {{"client", static_cast<std::int64_t>(c.id.value)},
+                    {"user", c.login->user()},
+                    {"address", c.info->where.peer},
+                    {"cause", refuse->log_reason}});
+        c.out.own() += refuse->data;
+        close_when_sent(c,
+                        refuse->code == protocol::error::login_timeout
+                            ? pool::client_close::login_timeout
+                        : refuse->code == protocol::error::too_many_clients
+                            ? pool::client_close::too_many_clients
+                        : refuse->code == protocol::error::protocol_violation
+                            ? pool::client_close::protocol_violation
+                            : pool::client_close::login_refused,
+                        now);
+    }
+}
+
+protocol::login_action engine::look_up_user(client& c, protocol::login_find_user ask,
+                                            time_point now) {
+    if (c.over_limit) {
+        std::string data;
+        protocol::append_error(data, protocol::error::too_many_clients);
+        return protocol::login_refuse{std::move(data), protocol::error::too_many_clients,
+                                      "max_clients reached"};
+    }
+    (void)now;
+    c.info->user = ask.user;
+    c.info->database = std::move(ask.database);
+    const auto* const user = config_->find_user(ask.user);
+    if (user == nullptr) {
+        return c.login->found_user(std::nullopt);
+    }
+    return c.login->found_user(
+        protocol::stored_credential{protocol::secret(std::string(user->password.reveal()))});
+}
+
+void engine::authenticated(client& c, protocol::login_authenticated& done, time_point now) {
+    auto& startup = done.startup;
+    c.info->user = startup.user;
+    c.info->database = startup.database;
+    c.info->minor_version = startup.minor_version;
+    c.out.own() += done.data;
+    c.login.reset();
+    if (shutting_down_) {
+        tell_and_close(c, pool::client_close::shutdown, protocol::error::admin_shutdown, {}, now);
+        return;
+    }
+    if (is_console(startup.database) && may_use_console(*config_, startup.user)) {
+        send_console_welcome(c, now);
+        return;
+    }
+    if (startup.replication) {
+        tell_and_close(c, pool::client_close::login_refused,
+                       protocol::error::replication_unsupported, {}, now);
+        return;
+    }
+    const auto database = config_->find_database(startup.database);
+    if (!database || is_console(startup.database)) {
+        tell_and_close(
+            c, pool::client_close::unknown_database, protocol::error::unknown_database,
+            {.message = "database \"" + protocol::printable(startup.database) + "\" does not exist",
+             .detail = {},
+             .hint = {}},
+            now);
+        return;
+    }
+    protocol::setting_map settings;
+    for (auto& [name, value] : startup.settings) {
+        if (name == "application_name") {
+            c.info->application_name = protocol::printable(value, 63);
+        }
+        if (name == "options") {
+            auto parsed = protocol::parse_startup_options(value);
+            if (parsed.refused) {
+                tell_and_close(c, pool::client_close::setting_refused,
+                               protocol::error::setting_refused,
+                               {.message = "invalid command-line argument for server process: " +
+                                           protocol::printable(*parsed.refused),
+                                .detail = {},
+                                .hint = {}},
+                               now);
+                return;
+            }
+            for (auto& [option, option_value] : parsed.settings) {
+                settings.try_emplace(lower(option), std::move(option_value));
+            }
+        } else if (protocol::valid_setting_name(name)) {
+            settings.insert_or_assign(lower(name), std::move(value));
+        }
+    }
+    c.settings = settings.empty() ? no_settings_ : intern(std::move(settings));
+    const auto entry = ports_.pool_for(
+        *database, database->user.empty() ? startup.user : database->user, done.password);
+    c.pool = &part_of(entry);
+    c.pool->shard.set_warm(true);
+    c.pool->stats().logins.add();
+    c.pool->stats().clients.add();
+    welcome(c, now);
+}
+
+void engine::welcome(client& c, time_point now) {
+    auto& part = *c.pool;
+    if (part.shard.bounds().mode != pool::pool_mode::session) {
+        if (const auto known = part.welcomes.find(c.settings.get()); known != part.welcomes.end()) {
+            send_welcome(c, *known->second, now);
+            return;
+        }
+        const auto of_pool = part.entry->welcome.load();
+        if (of_pool && c.settings == no_settings_) {
+            send_welcome(c, of_pool->parameters, now);
+            return;
+        }
+    }
+    // Nobody has been welcomed with these settings here: a real server has to say.
+    set_state(c, client_state::awaiting_welcome, now);
+    if (!flush(c, now) && c.state == client_state::gone) {
+        return;
+    }
+    arm_read(c);
+    ask_for_server(c, now);
+}
+
+void engine::finish_welcome(client& c, server& s, time_point now) {
+    const bool session_mode = c.pool->shard.bounds().mode == pool::pool_mode::session;
+    constexpr std::size_t remembered_welcomes = 1'000;
+    auto& welcomes = c.pool->welcomes;
+    if (welcomes.size() >= remembered_welcomes) {
+        welcomes.clear();
+    }
+    welcomes[c.settings.get()] =
+        std::make_shared<const std::map<std::string, std::string>>(s.parameters);
+    if (session_mode) {
+        send_welcome(c, s.parameters, now);
+        return;
+    }
+    detach(c, s);
+    send_welcome(c, s.parameters, now);
+    place(s, now);
+}
+
+std::uint32_t engine::unused_process_id() {
+    std::uint32_t process_id = 0;
+    while (process_id == 0 || by_process_id_.contains(process_id)) {
+        std::array<std::byte, sizeof process_id> raw;
+        ports_.random(raw);
+        std::memcpy(&process_id, raw.data(), sizeof process_id);
+        process_id &= 0x7fffffff; // clients print it as a signed number
+    }
+    return process_id;
+}
+
+void engine::send_welcome(client& c, const std::map<std::string, std::string>& parameters,
+                          time_point now) {
+    // While it holds a server from its first byte on (session mode), a client is told PostgreSQL's
+    // own process id, so that pg_backend_pid() and NotificationResponse agree with it.
+    const auto process_id = c.held != nullptr ? c.held->key.process_id : unused_process_id();
+    std::array<std::byte, 4> raw;
+    ports_.random(raw);
+    c.info->key.process_id = process_id;
+    c.info->key.key.assign(reinterpret_cast<const char*>(raw.data()), raw.size());
+    by_process_id_.emplace(process_id, c.id);
+
+    auto& out = c.out.own();
+    for (const auto& [name, value] : parameters) {
+        protocol::append_parameter_status(out, name, value);
+    }
+    protocol::message_writer(out)
+        .begin(protocol::backend::backend_key_data)
+        .u32(process_id)
+        .raw(c.info->key.key)
+        .end();
+    protocol::append_ready_for_query(out, protocol::transaction_status::idle);
+    set_state(c, c.held != nullptr ? client_state::active : client_state::idle, now);
+    if (config_->log_connections) {
+        ports_.log(log_severity::info, "client connected",
+                   {{"client", static_cast<std::int64_t>(c.id.value)},
+                    {"database", c.info->database},
+                    {"user", c.info->user},
+                    {"address", c.info->where.peer},
+                    {"port", std::int64_t{c.info->where.peer_port}},
+                    {"application_name", c.info->application_name}});
+    }
+    if (flush(c, now)) {
+        pump(c, now);
+    }
+}
+
+void engine::send_console_welcome(client& c, time_point now) {
+    auto& out = c.out.own();
+    for (const auto& [name, value] :
+         {std::pair{"server_version", PGWEIR_VERSION "/pgweir"},
+          std::pair{"client_encoding", "UTF8"}, std::pair{"server_encoding", "UTF8"},
+          std::pair{"DateStyle", "ISO, MDY"}, std::pair{"TimeZone", "GMT"},
+          std::pair{"standard_conforming_strings", "on"}, std::pair{"integer_datetimes", "on"},
+          std::pair{"is_superuser", "off"}}) {
+        protocol::append_parameter_status(out, name, value);
+    }
+    protocol::message_writer(out).begin(protocol::backend::backend_key_data).u32(0).u32(0).end();
+    protocol::append_ready_for_query(out, protocol::transaction_status::idle);
+    set_state(c, client_state::console, now);
+    if (flush(c, now)) {
+        pump(c, now);
+    }
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,335 @@
+// What a logged-in client sends: found a server for, forwarded, refused, or handed to the console.
+#include "daemon/engine/engine.hpp"
+
+#include <boost/system/errc.hpp>
+
+#include <algorithm>
+
+namespace pgweir::daemon {
+
+namespace {
+
+/// The SQL of a Query or Parse at the front of `in`; nothing for other messages.
+std::string_view statement_at(protocol::bytes in) {
+    if (in.size() <= protocol::header_bytes) {
+        return {};
+    }
+    const auto type = static_cast<protocol::frontend>(in[0]);
+    auto text = protocol::as_text(in.subspan(protocol::header_bytes));
+    if (type == protocol::frontend::parse) {
+        text.remove_prefix(std::min(text.size(), text.find('\0') + 1)); // its name
+    } else if (type != protocol::frontend::query) {
+        return {};
+    }
+    return text.substr(0, text.find('\0'));
+}
+
+/// Bytes at the front have been used. While a read is outstanding, positions must not move.
+void consume(client& c, std::size_t count) {
+    if (c.reading) {
+        c.in.use_in_place(count);
+    } else {
+        c.in.use(count);
+    }
+}
+
+} // namespace
+
+void client::on_read(time_point now, std::size_t count, boost::system::error_code error) {
+    home.client_read(*this, count, error, now);
+    home.reap();
+}
+
+void client::on_readable(time_point) {
+    reading = false;
+    home.arm_read(*this);
+    home.reap();
+}
+
+void engine::client_read(client& c, std::size_t count, boost::system::error_code error,
+                         time_point now) {
+    c.reading = false;
+    if (error == boost::system::errc::operation_canceled) {
+        // Withdrawn because it has been quiet: from now on it waits without a buffer.
+        if (c.state == client_state::idle || c.state == client_state::console) {
+            drop_buffer(c);
+            c.reading = true;
+            c.socket->wait_readable();
+        } else {
+            arm_read(c);
+        }
+        return;
+    }
+    if (error || count == 0) {
+        if (c.state == client_state::closing) {
+            end(c, c.closing_for, now);
+        } else {
+            end(c, error ? pool::client_close::network_error : pool::client_close::eof, now);
+        }
+        return;
+    }
+    const bool filled = count == c.in.room().size();
+    c.in.filled(count);
+    if (c.pool != nullptr) {
+        c.pool->stats().bytes_from_clients.add(count);
+    }
+    if (c.state == client_state::closing || c.state == client_state::cancelling) {
+        c.in.use(c.in.size());
+        arm_read(c);
+        return;
+    }
+    if (c.state == client_state::login) {
+        pump_login(c, now);
+        return;
+    }
+    pump(c, now);
+    if (filled && !c.reading && c.in.held() && c.in.empty()) {
+        buffers_.enlarge(c.in); // bulk: fewer and larger reads
+    }
+}
+
+/// Does with what has been read all that can be done now, and asks for more.
+void engine::pump(client& c, time_point now) {
+    bool again = true;
+    while (again) {
+        again = false;
+        switch (c.state) {
+        case client_state::idle:
+            again = pump_idle(c, now);
+            break;
+        case client_state::active:
+            pump_active(c, now);
+            break;
+        case client_state::console:
+            pump_console(c, now);
+            break;
+        case client_state::discarding:
+            again = pump_discarding(c, now);
+            break;
+        case client_state::login:
+        case client_state::deriving:
+        case client_state::awaiting_welcome:
+        case client_state::waiting:
+        case client_state::refusing:
+        case client_state::cancelling:
+        case client_state::closing:
+            break;
+        case client_state::gone:
+            return;
+        }
+    }
+    arm_read(c);
+}
+
+/// True when the state may have changed and there may be more to do.
+bool engine::pump_idle(client& c, time_point now) {
+    if (c.blocked || !c.in.held() || c.in.empty()) {
+        return false;
+    }
+    const auto peek = c.stream.peek(c.in.unused(), c.in.full());
+    consume(c, peek.consumed);
+    switch (peek.wants) {
+    case protocol::client_wants::more:
+        return false;
+    case protocol::client_wants::nothing:
+        return true;
+    case protocol::client_wants::ready:
+        protocol::append_ready_for_query(c.out.own(), protocol::transaction_status::idle);
+        return flush(c, now);
+    case protocol::client_wants::terminate:
+        end(c, pool::client_close::terminate, now);
+        return false;
+    case protocol::client_wants::violation:
+        tell_and_close(c, pool::client_close::protocol_violation,
+                       protocol::error::protocol_violation, {}, now);
+        return false;
+    case protocol::client_wants::server:
+        if (shutting_down_) {
+            tell_and_close(c, pool::client_close::shutdown, protocol::error::admin_shutdown, {},
+                           now);
+            return false;
+        }
+        set_state(c, client_state::waiting, now);
+        ask_for_server(c, now);
+        return c.state == client_state::active;
+    }
+    return false;
+}
+
+void engine::ask_for_server(client& c, time_point now) {
+    auto& part = *c.pool;
+    if (auto* const s = part.shard.acquire(c, now)) {
+        grant(c, static_cast<server&>(*s), now);
+        return;
+    }
+    grow(part, now);
+    if (const auto next = part.shard.next_deadline()) {
+        wake_by(*next);
+    }
+}
+
+/// A server is this client's from now on. What it carries of other settings is replaced by the
+/// messages put into its outbox here; they leave in one write with the client's own.
+void engine::grant(client& c, server& s, time_point now) {
+    c.held = &s;
+    s.user = &c;
+    s.replay_failed = false;
+    s.said_fatal = false;
+    c.transaction_started = now;
+    if (s.carried != c.settings) {
+        protocol::append_setting_replay(s.out.own(), s.owed, *s.carried, *c.settings);
+        s.carried = c.settings;
+        s.replaying = true;
+        s.ready_current = false;
+    }
+    if (c.state != client_state::awaiting_welcome) {
+        set_state(c, client_state::active, now);
+    } else if (!s.replaying) {
+        finish_welcome(c, s, now);
+    } else {
+        flush(s, now);
+    }
+}
+
+void engine::pump_active(client& c, time_point now) {
+    while (c.state == client_state::active && c.held != nullptr && !c.held->blocked &&
+           c.in.held() && !c.in.empty()) {
+        auto& s = *c.held;
+        const auto in = c.in.unused();
+        const auto step = c.stream.forward(in, c.in.full(), s.owed, c.session);
+        if (step.forward_bytes != 0) {
+            if (!c.query_running) {
+                c.query_running = true;
+                c.query_started = now;
+                s.running.set(statement_at(in));
+            }
+            if (s.ready_current && s.status == protocol::transaction_status::idle) {
+                c.transaction_started = now;
+            }
+            s.ready_current = false;
+            s.out.piece(in.first(step.forward_bytes));
+            c.pinned_bytes = step.forward_bytes;
+            c.pool->stats().queries.add(step.queries);
+            if (!flush(s, now) && (c.state == client_state::gone || c.held != &s)) {
+                return;
+            }
+        }
+        switch (step.why) {
+        case protocol::client_step::stop::exhausted:
+            if (step.forward_bytes == 0) {
+                if (c.in.full() && !c.reading) {
+                    buffers_.grow(c.in);
+                }
+                return;
+            }
+            break;
+        case protocol::client_step::stop::queue_full:
+            return;
+        case protocol::client_step::stop::terminate:
+            end(c, pool::client_close::terminate, now);
+            return;
+        case protocol::client_step::stop::violation:
+        case protocol::client_step::stop::refused:
+            tell_and_close(c, pool::client_close::protocol_violation,
+                           protocol::error::protocol_violation, {}, now);
+            return;
+        }
+    }
+}
+
+/// The console takes simple queries, one at a time.
+void engine::pump_console(client& c, time_point now) {
+    while (c.state == client_state::console && !c.query_running && c.in.held() &&
+           c.in.size() >= protocol::header_bytes) {
+        const auto in = c.in.unused();
+        const auto head = protocol::read_header(in);
+        const auto type = static_cast<protocol::frontend>(head.type);
+        if (!head.plausible() || head.frame_bytes() > small_buffer_bytes) {
+            tell_and_close(c, pool::client_close::protocol_violation,
+                           protocol::error::protocol_violation, {}, now);
+            return;
+        }
+        if (in.size() < head.frame_bytes()) {
+            return;
+        }
+        const auto body = in.subspan(protocol::header_bytes, head.body_bytes());
+        if (type == protocol::frontend::terminate) {
+            end(c, pool::client_close::terminate, now);
+            return;
+        }
+        if (type == protocol::frontend::query) {
+            protocol::body_reader reader(body);
+            c.query_running = true;
+            ports_.console(c.id, c.info->user, std::string(reader.c_string()));
+        } else if (type == protocol::frontend::sync) {
+            protocol::append_ready_for_query(c.out.own(), protocol::transaction_status::idle);
+        } else if (type == protocol::frontend::parse) {
+            protocol::append_error(
+                c.out.own(), protocol::error::console_unsupported,
+                {.message = "the console takes simple queries only", .detail = {}, .hint = {}});
+        }
+        consume(c, head.frame_bytes());
+        flush(c, now);
+    }
+}
+
+/// The request is answered with an error in place of a server's answer; the session goes on.
+void engine::refuse_request(client& c, protocol::error code, protocol::error_words words,
+                            time_point now) {
+    set_state(c, client_state::discarding, now);
+    protocol::append_error(c.out.own(), code, words);
+    pump(c, now);
+}
+
+/// True when the request has been thrown away whole and answered.
+bool engine::pump_discarding(client& c, time_point now) {
+    const auto result = c.stream.discard_request(c.in.held() ? c.in.unused() : protocol::bytes{});
+    consume(c, result.consumed);
+    if (result.complete) {
+        protocol::append_ready_for_query(c.out.own(), protocol::transaction_status::idle);
+        set_state(c, client_state::idle, now);
+    }
+    return flush(c, now) && result.complete;
+}
+
+// Buffers --------------------------------------------------------------------------------------
+
+void engine::arm_read(client& c) {
+    if (c.reading || c.state == client_state::gone || c.pinned_bytes != 0) {
+        return;
+    }
+    if (c.held != nullptr && (c.held->blocked || c.held->owed.full())) {
+        return; // back-pressure: its server does not keep up
+    }
+    hold_buffer(c);
+    c.in.compact();
+    if (c.in.full()) {
+        return; // nothing more is read before some of it is used
+    }
+    c.reading = true;
+    c.socket->read(c.in.room());
+}
+
+void engine::hold_buffer(client& c) {
+    if (!c.in.held()) {
+        buffers_.provide(c.in);
+    }
+    if (c.buffer_slot == 0) {
+        buffer_holders_.push_back(&c);
+        c.buffer_slot = static_cast<std::uint32_t>(buffer_holders_.size());
+        wake_by(next_housekeeping_);
+    }
+}
+
+void engine::drop_buffer(client& c) {
+    buffers_.give_back(c.in);
+    if (c.buffer_slot != 0) {
+        auto* const last = buffer_holders_.back();
+        buffer_holders_[c.buffer_slot - 1] = last;
+        last->buffer_slot = c.buffer_slot;
+        buffer_holders_.pop_back();
+        c.buffer_slot = 0;
+    }
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,455 @@
+#include "daemon/engine/engine.hpp"
+
+#include "daemon/engine/cancel_attempt.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace pgweir::daemon {
+
+namespace {
+
+constexpr auto housekeeping_every = std::chrono::seconds(1);
+constexpr auto drain_cancel_patience = std::chrono::seconds(5);
+constexpr auto holders_patience = std::chrono::milliseconds(200);
+
+} // namespace
+
+engine::engine(options opts, engine_ports& ports,
+               std::shared_ptr<const config::configuration> config)
+    : options_(std::move(opts))
+    , ports_(ports)
+    , config_(std::move(config))
+    , no_settings_(std::make_shared<const protocol::setting_map>()) {
+    interned_.emplace(*no_settings_, no_settings_);
+}
+
+engine::~engine() = default;
+
+void engine::accept(time_point now, std::unique_ptr<connection> socket, bool over_limit) {
+    const client_id id{next_id()};
+    auto owned = std::make_unique<client>(*this, id, std::move(socket));
+    auto& c = *owned;
+    c.over_limit = over_limit;
+    c.state_since = now;
+    c.info = std::make_unique<client_info>();
+    c.info->where = c.socket->names();
+    c.info->connected_at = now;
+    c.settings = no_settings_;
+    protocol::client_login::options login;
+    login.method = static_cast<protocol::auth_method>(config_->auth);
+    login.mock_secret = options_.mock_secret;
+    ports_.random(login.random);
+    c.login = std::make_unique<protocol::client_login>(std::move(login));
+    c.socket->set_events(&c);
+    clients_.emplace(id, std::move(owned));
+    counters_.accepted.add();
+    counters_.clients.add();
+    const auto deadline = now + config_->login_timeout;
+    login_deadlines_.emplace_back(deadline, id);
+    wake_by(deadline);
+    arm_read(c);
+    reap();
+}
+
+void engine::on_message(time_point now, engine_message message) {
+    std::visit([&](auto& what) { on(now, what); }, message.what);
+    reap();
+}
+
+void engine::on(time_point now, server_in_transit& message) {
+    auto& part = part_of(message.entry);
+    auto owned = std::make_unique<server>(*this);
+    auto& s = *owned;
+    s.id = message.id;
+    s.created_at = message.created_at;
+    s.expires_at = message.expires_at;
+    s.socket = ports_.attach(std::move(message.socket), s);
+    s.pool = &part;
+    s.task = server_task::none;
+    s.ready_current = true;
+    s.key = std::move(message.key);
+    s.parameters = std::move(message.parameters);
+    s.carried = intern(std::move(message.carried));
+    s.where = s.socket->names();
+    servers_.emplace(s.id, std::move(owned));
+    part.shard.adopt(s, now);
+    arm_read(s);
+    place(s, now);
+}
+
+void engine::on(time_point now, ask_idle& message) {
+    auto& part = part_of(message.entry);
+    if (auto* const s = part.shard.give_idle()) {
+        send_to_other(static_cast<server&>(*s), message.from);
+        grow(part, now);
+    } else if (const auto other = part.shard.whom_else(message.from)) {
+        ports_.post(*other, {std::move(message)});
+    }
+}
+
+void engine::on(time_point now, wake& message) { grow(part_of(message.entry), now); }
+
+void engine::on(time_point now, ask_holders& message) {
+    holders_answer answer{message.on_behalf, lease_rows(now, message.entry.get())};
+    ports_.post(message.from, {std::move(answer)});
+}
+
+void engine::on(time_point now, holders_answer& message) {
+    const auto found = refusals_.find(message.on_behalf);
+    auto* const c = find(message.on_behalf);
+    if (found == refusals_.end() || c == nullptr) {
+        return;
+    }
+    auto& pending = found->second;
+    std::move(message.leases.begin(), message.leases.end(), std::back_inserter(pending.leases));
+    if (--pending.answers_missing == 0) {
+        answer_exhausted(*c, now);
+    }
+}
+
+void engine::on_derived(time_point now, std::uint64_t ticket, protocol::secret salted_password) {
+    if (auto* const c = find(client_id{ticket})) {
+        if (c->state == client_state::deriving && c->login) {
+            set_state(*c, client_state::login, now);
+            login_step(*c, c->login->derived_key(std::move(salted_password)), now);
+        }
+    } else if (auto* const s = find(server_id{ticket})) {
+        if (s->login) {
+            server_login_step(*s, s->login->derived_key(std::move(salted_password)), now);
+        }
+    }
+    reap();
+}
+
+void engine::on_console(time_point now, client_id who, std::string reply) {
+    if (auto* const c = find(who); c != nullptr && c->state == client_state::console) {
+        c->out.own() += reply;
+        c->query_running = false;
+        if (flush(*c, now)) {
+            pump(*c, now);
+        }
+    }
+    reap();
+}
+
+void engine::reconfigure(time_point now, std::shared_ptr<const config::configuration> config) {
+    config_ = std::move(config);
+    for (auto& [entry, part] : pools_) {
+        part->shard.set_limits(limits_for(*entry));
+        grow(*part, now);
+    }
+    sweep(now); // servers that are surplus now and idle go at once
+}
+
+void engine::warm(time_point now, const std::shared_ptr<pool_entry>& entry) {
+    auto& part = part_of(entry);
+    part.shard.set_warm(true);
+    grow(part, now);
+    reap();
+}
+
+// Time -----------------------------------------------------------------------------------------
+
+void engine::sweep(time_point now) {
+    deadline_ = time_point::max();
+    sweep_pools(now);
+    sweep_servers(now);
+    sweep_cancels(now);
+    sweep_clients(now);
+    reap();
+}
+
+void engine::sweep_pools(time_point now) {
+    for (auto& [entry, part] : pools_) {
+        while (auto* const timed_out = part->shard.next_timed_out(now)) {
+            wait_timed_out(static_cast<client&>(*timed_out), now);
+        }
+        part->shard.sweep(now, [&](pool::server& idle, pool::server_close reason) {
+            close_server(static_cast<server&>(idle), reason, now);
+        });
+        grow(*part, now);
+        if (const auto next = part->shard.next_deadline()) {
+            wake_by(*next);
+        }
+    }
+}
+
+void engine::sweep_servers(time_point now) {
+    std::vector<server_id> overdue; // handling one may open another: not while iterating
+    for (const auto& [id, s] : servers_) {
+        if (s->task == server_task::none) {
+            continue;
+        }
+        if (s->deadline <= now) {
+            overdue.push_back(id);
+        } else {
+            wake_by(s->deadline);
+        }
+    }
+    for (const auto id : overdue) {
+        auto* const s = find(id);
+        if (s == nullptr) {
+            continue;
+        }
+        switch (s->task) {
+        case server_task::none:
+            break;
+        case server_task::connect:
+        case server_task::login:
+            open_failed(*s, pool::server_close::connect_timeout,
+                        {.network = true, .sqlstate = {}, .message = "timed out"}, now);
+            break;
+        case server_task::drain:
+            if (!s->drain_cancelled) {
+                s->drain_cancelled = true; // it runs for nobody: ask PostgreSQL to stop it
+                s->deadline = now + drain_cancel_patience;
+                wake_by(s->deadline);
+                open_cancel(*s, {}, now);
+                break;
+            }
+            close_server(*s, pool::server_close::client_left, now);
+            break;
+        case server_task::clean:
+        case server_task::settle:
+            close_server(*s, pool::server_close::reset_failed, now);
+            break;
+        case server_task::farewell:
+            forget_server(*s, now);
+            break;
+        }
+    }
+}
+
+void engine::sweep_clients(time_point now) {
+    const auto due = [&](auto& list, auto&& what) {
+        while (!list.empty() && list.front().first <= now) {
+            const auto id = list.front().second;
+            list.pop_front();
+            if (auto* const c = find(id)) {
+                what(*c);
+            }
+        }
+        if (!list.empty()) {
+            wake_by(list.front().first);
+        }
+    };
+    due(login_deadlines_, [&](client& c) {
+        if (c.state == client_state::login || c.state == client_state::deriving) {
+            login_step(c, c.login->timed_out(), now);
+        } else if (c.state == client_state::cancelling) {
+            end(c, pool::client_close::cancel_request, now);
+        }
+    });
+    due(closing_deadlines_, [&](client& c) {
+        if (c.state == client_state::closing) {
+            end(c, c.closing_for, now);
+        }
+    });
+    std::vector<client_id> overdue;
+    for (auto& [id, pending] : refusals_) {
+        if (pending.deadline <= now) {
+            overdue.push_back(id);
+        } else {
+            wake_by(pending.deadline);
+        }
+    }
+    for (const auto id : overdue) {
+        if (auto* const c = find(id)) {
+            answer_exhausted(*c, now);
+        } else {
+            refusals_.erase(id);
+        }
+    }
+    if (next_housekeeping_ <= now) {
+        next_housekeeping_ = now + housekeeping_every;
+        for (std::size_t i = buffer_holders_.size(); i-- > 0;) {
+            auto& c = *buffer_holders_[i];
+            // Quiet for a whole period: wait without a buffer.
+            if (c.reading && c.in.empty() && now - c.state_since >= housekeeping_every &&
+                (c.state == client_state::idle || c.state == client_state::console)) {
+                c.socket->withdraw_read();
+            }
+        }
+        std::erase_if(interned_, [](const auto& item) { return item.second.expired(); });
+    }
+    if (!buffer_holders_.empty()) {
+        wake_by(next_housekeeping_);
+    }
+}
+
+void engine::wait_timed_out(client& c, time_point now) {
+    auto& pending = refusals_[c.id];
+    pending.leases = lease_rows(now, c.pool->entry.get());
+    pending.answers_missing = options_.workers - 1;
+    pending.deadline = now + holders_patience;
+    set_state(c, c.state == client_state::awaiting_welcome ? c.state : client_state::refusing, now);
+    if (pending.answers_missing == 0) {
+        answer_exhausted(c, now);
+        return;
+    }
+    wake_by(pending.deadline);
+    for (std::uint32_t w = 0; w < options_.workers; ++w) {
+        if (w != options_.self.value) {
+            ports_.post({w}, {ask_holders{c.pool->entry, options_.self, c.id}});
+        }
+    }
+}
+
+// Ending -----------------------------------------------------------------------------------------
+
+void engine::begin_shutdown(time_point now) {
+    shutting_down_ = true;
+    for (auto& [id, owned] : clients_) {
+        auto& c = *owned;
+        const bool at_rest = c.held == nullptr ||
+                             verdict(*c.held) == protocol::return_verdict::yes ||
+                             verdict(*c.held) == protocol::return_verdict::pinned;
+        if (at_rest && c.state != client_state::closing && c.state != client_state::gone &&
+            c.state != client_state::cancelling) {
+            tell_and_close(c, pool::client_close::shutdown, protocol::error::admin_shutdown, {},
+                           now);
+        }
+    }
+    for (auto& [id, owned] : servers_) {
+        auto& s = *owned;
+        if (s.user == nullptr && s.task == server_task::none) {
+            close_server(s, pool::server_close::shutdown, now);
+        }
+    }
+    reap();
+}
+
+void engine::finish_shutdown(time_point now) {
+    for (auto& [id, owned] : clients_) {
+        if (owned->state != client_state::closing && owned->state != client_state::gone) {
+            tell_and_close(*owned, pool::client_close::shutdown, protocol::error::admin_shutdown,
+                           {}, now);
+        }
+    }
+    for (auto& [id, owned] : servers_) {
+        if (owned->task != server_task::farewell) {
+            close_server(*owned, pool::server_close::shutdown, now);
+        }
+    }
+    reap();
+}
+
+void engine::reap() {
+    // Ends are collected while events are handled and carried out here, so that no code further up
+    // the stack holds a reference to something deleted.
+    for (const auto id : ended_clients_) {
+        clients_.erase(id);
+    }
+    for (const auto id : ended_servers_) {
+        servers_.erase(id);
+    }
+    ended_clients_.clear();
+    ended_servers_.clear();
+}
+
+// Small things -----------------------------------------------------------------------------------
+
+client* engine::find(client_id id) {
+    const auto found = clients_.find(id);
+    return found == clients_.end() || found->second->state == client_state::gone
+               ? nullptr
+               : found->second.get();
+}
+
+server* engine::find(server_id id) {
+    const auto found = servers_.find(id);
+    return found == servers_.end() ? nullptr : found->second.get();
+}
+
+std::uint64_t engine::next_id() { return std::uint64_t{options_.self.value} << 56 | ++last_id_; }
+
+pool_part& engine::part_of(const std::shared_ptr<pool_entry>& entry) {
+    auto& part = pools_[entry.get()];
+    if (!part) {
+        part = std::make_unique<pool_part>(entry, options_.self, limits_for(*entry));
+    }
+    return *part;
+}
+
+pool::limits engine::limits_for(const pool_entry& entry) const {
+    pool::limits bounds;
+    const auto database = config_->find_database(entry.database);
+    const auto& from = database ? database->pool : config_->pool;
+    bounds.mode = static_cast<pool::pool_mode>(from.mode);
+    bounds.minconn = from.minconn;
+    bounds.maxconn = from.maxconn;
+    bounds.wait_timeout = from.wait_timeout;
+    bounds.idle_timeout = from.idle_timeout;
+    bounds.max_lifetime = from.max_lifetime;
+    bounds.connect_timeout = from.connect_timeout;
+    return bounds;
+}
+
+double engine::random_fraction() {
+    std::uint32_t value = 0;
+    std::array<std::byte, sizeof value> raw;
+    ports_.random(raw);
+    std::memcpy(&value, raw.data(), sizeof value);
+    return static_cast<double>(value) / 4294967296.0;
+}
+
+std::shared_ptr<const protocol::setting_map> engine::intern(protocol::setting_map map) {
+    auto& known = interned_[map];
+    auto shared = known.lock();
+    if (!shared) {
+        shared = std::make_shared<const protocol::setting_map>(std::move(map));
+        known = shared;
+    }
+    return shared;
+}
+
+std::string_view to_string(client_state state) {
+    switch (state) {
+    case client_state::login:
+    case client_state::deriving:
+        return "login";
+    case client_state::awaiting_welcome:
+        return "waiting";
+    case client_state::idle:
+        return "idle";
+    case client_state::waiting:
+        return "waiting";
+    case client_state::active:
+        return "active";
+    case client_state::refusing:
+    case client_state::discarding:
+        return "refused";
+    case client_state::console:
+        return "console";
+    case client_state::cancelling:
+        return "active_cancel_req";
+    case client_state::closing:
+        return "closing";
+    case client_state::gone:
+        return "gone";
+    }
+    return "?";
+}
+
+std::string_view to_string(server_task task) {
+    switch (task) {
+    case server_task::none:
+        return "none";
+    case server_task::connect:
+        return "connect";
+    case server_task::login:
+        return "login";
+    case server_task::drain:
+        return "drain";
+    case server_task::clean:
+        return "clean";
+    case server_task::settle:
+        return "being_canceled";
+    case server_task::farewell:
+        return "closing";
+    }
+    return "?";
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,294 @@
+// The brain of one worker: every client, server and pool part it owns, and all that happens between
+// them. Sans-io: the outside calls in with what happened and when (`now`), the engine answers
+// through its ports. The daemon's worker runs it over sockets, tests/simulation over a made-up
+// network with virtual time; it cannot tell the difference.
+//
+// Thread: the worker's, for every call. Engines of different workers share pool entries (atomics)
+// and exchange values (engine_message), nothing else.
+//
+// The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
+// server_*.cpp (opening, relaying, giving back, cleaning), cancel.cpp, snapshot.cpp.
+#pragma once
+
+#include "daemon/engine/client.hpp"
+#include "daemon/engine/pool_entry.hpp"
+#include "daemon/engine/ports.hpp"
+#include "daemon/engine/server.hpp"
+#include "daemon/engine/snapshot.hpp"
+#include "protocol/may_go_back.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+namespace pgweir::daemon {
+
+// What engines say to one another -----------------------------------------------------------------
+
+/// A free server goes to a worker where somebody has waited longer.
+struct server_in_transit {
+    std::shared_ptr<pool_entry> entry;
+    server_id id;
+    time_point created_at, expires_at;
+    std::unique_ptr<detached_connection> socket;
+    protocol::cancel_key key;
+    std::map<std::string, std::string> parameters;
+    protocol::setting_map carried;
+};
+/// Somebody waits here: have you an idle server?
+struct ask_idle {
+    std::shared_ptr<pool_entry> entry;
+    worker_index from;
+};
+/// A slot has come free, or PostgreSQL is back: grow, if anybody waits there.
+struct wake {
+    std::shared_ptr<pool_entry> entry;
+};
+/// Cancel what the session with this key is doing, if it is yours.
+struct route_cancel {
+    protocol::cancel_key key;
+    worker_index from;
+    client_id on_behalf; // the connection that carried the request
+};
+/// … done, or not mine. One from each worker.
+struct cancel_done {
+    client_id on_behalf;
+};
+/// Who holds this pool's servers on your side?
+struct ask_holders {
+    std::shared_ptr<pool_entry> entry;
+    worker_index from;
+    client_id on_behalf;
+};
+struct holders_answer {
+    client_id on_behalf;
+    std::vector<lease_row> leases;
+};
+
+struct engine_message {
+    std::variant<server_in_transit, ask_idle, wake, route_cancel, cancel_done, ask_holders,
+                 holders_answer>
+        what;
+};
+
+// One pool's part on this worker
+// --------------------------------------------------------------------
+
+struct pool_part {
+    pool_part(std::shared_ptr<pool_entry> entry_, worker_index self, const pool::limits& bounds)
+        : entry(std::move(entry_))
+        , shard(entry->shared, *entry->counters[self.value], self, bounds) {}
+
+    std::shared_ptr<pool_entry> entry;
+    pool::shard shard;
+    /// What a server says of itself when it carries these settings.
+    std::unordered_map<const protocol::setting_map*,
+                       std::shared_ptr<const std::map<std::string, std::string>>>
+        welcomes;
+    [[nodiscard]] pool::stats& stats() { return shard.counters(); }
+};
+
+/// Counted per worker, not per pool. Relaxed, one writer.
+struct engine_counters {
+    pool::counter accepted;
+    pool::counter clients;
+    std::array<pool::counter, pool::client_close_count> closes;
+};
+
+class engine {
+public:
+    struct options {
+        worker_index self;
+        std::uint32_t workers = 1;
+        std::string mock_secret; // protocol::client_login::options
+        /// Test-only: hand out the server that was idle longest instead of the one used last.
+        bool rotate_servers = false;
+    };
+
+    engine(options opts, engine_ports& ports, std::shared_ptr<const config::configuration> config);
+    ~engine();
+    engine(const engine&) = delete;
+    engine& operator=(const engine&) = delete;
+
+    // What happens outside ----------------------------------------------------------------------
+
+    /// A client has connected. `over_limit`: it is one more than max_clients.
+    void accept(time_point now, std::unique_ptr<connection> socket, bool over_limit);
+    void on_message(time_point now, engine_message message);
+    void on_derived(time_point now, std::uint64_t ticket, protocol::secret salted_password);
+    /// What the console has to say: whole messages, ReadyForQuery among them.
+    void on_console(time_point now, client_id who, std::string reply);
+    void reconfigure(time_point now, std::shared_ptr<const config::configuration> config);
+    /// Keep this pool's minimum open (told to every worker at start).
+    void warm(time_point now, const std::shared_ptr<pool_entry>& entry);
+
+    /// Time has passed. Call at next_deadline() or later.
+    void sweep(time_point now);
+    [[nodiscard]] time_point next_deadline() const { return deadline_; }
+
+    /// Stop serving: clients between transactions are told 57P01, the others when they get there.
+    void begin_shutdown(time_point now);
+    /// … now: everybody is told.
+    void finish_shutdown(time_point now);
+    /// After begin_shutdown(): no clients and no servers are left.
+    [[nodiscard]] bool empty() const { return clients_.empty() && servers_.empty(); }
+
+    // What can be asked
+    // -----------------------------------------------------------------------------
+
+    [[nodiscard]] const engine_counters& counters() const { return counters_; }
+    [[nodiscard]] std::vector<client_row> client_rows(time_point now) const;
+    [[nodiscard]] std::vector<server_row> server_rows(time_point now) const;
+    [[nodiscard]] std::vector<lease_row> lease_rows(time_point now, const pool_entry* only) const;
+    [[nodiscard]] std::vector<pool_row> pool_rows(time_point now) const;
+    /// Invariants that hold between any two calls; a sentence for each that does not.
+    [[nodiscard]] std::vector<std::string> broken_invariants() const;
+
+private:
+    friend struct client;
+    friend struct server;
+    struct cancel_attempt;
+
+    // client_login.cpp: from the first byte to the welcome
+    void pump_login(client& c, time_point now);
+    void login_step(client& c, protocol::login_action action, time_point now);
+    [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask,
+                                                      time_point now);
+    void authenticated(client& c, protocol::login_authenticated& done, time_point now);
+    void welcome(client& c, time_point now);
+    void finish_welcome(client& c, server& s, time_point now);
+    void send_welcome(client& c, const std::map<std::string, std::string>& parameters,
+                      time_point now);
+    [[nodiscard]] std::uint32_t unused_process_id();
+    void send_console_welcome(client& c, time_point now);
+
+    // client_requests.cpp: what a logged-in client sends
+    void client_read(client& c, std::size_t count, boost::system::error_code error, time_point now);
+    void pump(client& c, time_point now);
+    [[nodiscard]] bool pump_idle(client& c, time_point now);
+    void pump_active(client& c, time_point now);
+    void pump_console(client& c, time_point now);
+    [[nodiscard]] bool pump_discarding(client& c, time_point now);
+    void ask_for_server(client& c, time_point now);
+    void grant(client& c, server& s, time_point now);
+    void refuse_request(client& c, protocol::error code, protocol::error_words words,
+                        time_point now);
+    void arm_read(client& c);
+    void hold_buffer(client& c);
+    void drop_buffer(client& c);
+
+    // client_leaving.cpp: every way a client ends
+    bool flush(client& c, time_point now);
+    void set_state(client& c, client_state to, time_point now);
+    void tell_and_close(client& c, pool::client_close reason, protocol::error code,
+                        protocol::error_words words, time_point now);
+    void close_when_sent(client& c, pool::client_close reason, time_point now);
+    void end(client& c, pool::client_close reason, time_point now);
+    void leave_pool(client& c, pool::client_close reason, time_point now);
+    void wait_timed_out(client& c, time_point now);
+    void answer_exhausted(client& c, time_point now);
+
+    // server_opening.cpp
+    void open_server(pool_part& part, time_point now);
+    void server_login_step(server& s, protocol::server_login_action action, time_point now);
+    void server_logged_in(server& s, protocol::server_ready& ready, time_point now);
+    void open_failed(server& s, pool::server_close reason, connect_failure why, time_point now);
+    void fail_waiters(pool_part& part, time_point now);
+    void grow(pool_part& part, time_point now);
+    void wake_others(pool_part& part);
+
+    // server_relay.cpp
+    void server_read(server& s, std::size_t count, boost::system::error_code error, time_point now);
+    void relay(server& s, time_point now);
+    [[nodiscard]] bool relay_step(server& s, const protocol::server_step& step,
+                                  protocol::bytes taken, time_point now);
+    void server_ready_for_query(server& s, time_point now);
+    bool flush(server& s, time_point now);
+    void arm_read(server& s);
+    void server_gone(server& s, pool::server_close reason, boost::system::error_code error,
+                     time_point now);
+
+    // server_giving_back.cpp
+    [[nodiscard]] protocol::return_verdict verdict(const server& s) const;
+    void maybe_give_back(server& s, time_point now);
+    void detach(client& c, server& s);
+    void place(server& s, time_point now);
+    void place_now(server& s, time_point now);
+    void carry_out(server& s, const pool::shard::placement& where, time_point now);
+    void send_to_other(server& s, worker_index to);
+    void abandon(server& s, time_point now);
+    void clean(server& s, time_point now);
+    void close_server(server& s, pool::server_close reason, time_point now);
+    void forget_server(server& s, time_point now);
+
+    // cancel.cpp
+    void route(client& c, protocol::cancel_key key, time_point now);
+    bool cancel_session(const route_cancel& request, time_point now);
+    void open_cancel(server& s, std::vector<route_cancel> for_whom, time_point now);
+    void cancel_finished(cancel_attempt& attempt, bool certain, time_point now);
+    void answer_cancel(const route_cancel& request, time_point now);
+    void cancel_answered(client_id on_behalf, time_point now);
+    void sweep_cancels(time_point now);
+
+    // engine.cpp
+    void on(time_point now, server_in_transit& message);
+    void on(time_point now, ask_idle& message);
+    void on(time_point now, wake& message);
+    void on(time_point now, route_cancel& message);
+    void on(time_point now, cancel_done& message);
+    void on(time_point now, ask_holders& message);
+    void on(time_point now, holders_answer& message);
+    void sweep_clients(time_point now);
+    void sweep_servers(time_point now);
+    void sweep_pools(time_point now);
+    void wake_by(time_point when) { deadline_ = std::min(deadline_, when); }
+    void reap();
+    [[nodiscard]] client* find(client_id id);
+    [[nodiscard]] server* find(server_id id);
+    [[nodiscard]] std::uint64_t next_id();
+    [[nodiscard]] pool_part& part_of(const std::shared_ptr<pool_entry>& entry);
+    [[nodiscard]] pool::limits limits_for(const pool_entry& entry) const;
+    [[nodiscard]] double random_fraction();
+    [[nodiscard]] std::shared_ptr<const protocol::setting_map> intern(protocol::setting_map map);
+    void log_client_end(const client& c, pool::client_close reason, time_point now);
+    void log_server_end(const server& s, pool::server_close reason, time_point now);
+    void log_slow(const server& s, const client& c, std::string_view what, duration took);
+
+    options options_;
+    engine_ports& ports_;
+    std::shared_ptr<const config::configuration> config_;
+    engine_counters counters_;
+    std::uint64_t last_id_ = 0;
+    time_point deadline_ = time_point::max();
+    time_point next_housekeeping_{};
+    bool shutting_down_ = false;
+
+    std::unordered_map<client_id, std::unique_ptr<client>> clients_;
+    std::unordered_map<server_id, std::unique_ptr<server>> servers_;
+    std::unordered_map<const pool_entry*, std::unique_ptr<pool_part>> pools_;
+    std::unordered_multimap<std::uint32_t, client_id> by_process_id_;
+    std::map<protocol::setting_map, std::weak_ptr<const protocol::setting_map>> interned_;
+    std::shared_ptr<const protocol::setting_map> no_settings_;
+    std::vector<client*> buffer_holders_;
+    std::deque<std::pair<time_point, client_id>> login_deadlines_;
+    std::deque<std::pair<time_point, client_id>> closing_deadlines_;
+    struct pending_refusal {
+        std::uint32_t answers_missing = 0;
+        time_point deadline{};
+        std::vector<lease_row> leases;
+    };
+    std::unordered_map<client_id, pending_refusal> refusals_;
+    std::unordered_map<client_id, std::uint32_t> cancels_missing_; // answers still to come
+    std::vector<std::unique_ptr<cancel_attempt>> cancels_;
+    buffer_pool buffers_;
+    std::vector<client_id> ended_clients_;
+    std::vector<server_id> ended_servers_;
+    std::vector<server_id> to_place_;
+    bool placing_ = false;
+};
+
+} // namespace pgweir::daemon

@@ -1,0 +1,98 @@
+// A server connection as the engine knows it. Its place in the pool (idle, leased, …) is
+// pool::server's `state`; what it is busy with on its own account is `task`.
+//
+// Owner: the engine's table of servers, keyed by id; moves to another engine as a value
+// (server_in_transit). Thread: the worker's. Tests: tests/simulation, integration.
+#pragma once
+
+#include "daemon/engine/buffer.hpp"
+#include "daemon/engine/outbox.hpp"
+#include "daemon/engine/ports.hpp"
+#include "pool/close_reason.hpp"
+#include "pool/shard.hpp"
+#include "protocol/relay.hpp"
+#include "protocol/reply_queue.hpp"
+#include "protocol/server_login.hpp"
+#include "protocol/setting_replay.hpp"
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace pgweir::daemon {
+
+class engine;
+struct client;
+struct pool_part;
+
+enum class server_task : std::uint8_t {
+    none,     // serves, or is free
+    connect,  // the socket is being opened
+    login,    // logging in
+    drain,    // its client is gone; what it still owes is read and dropped
+    clean,    // ROLLBACK or DISCARD ALL is under way
+    settle,   // free but for a cancel request that has not been closed yet
+    farewell, // Terminate was sent; waits for PostgreSQL to close
+};
+[[nodiscard]] std::string_view to_string(server_task task);
+
+/// The front of the statement that runs, for the log of slow ones; literals are removed when it is
+/// written, never before.
+class statement_note {
+public:
+    void set(std::string_view sql) {
+        size_ = static_cast<std::uint16_t>(sql.copy(text_.data(), text_.size()));
+    }
+    void clear() { size_ = 0; }
+    [[nodiscard]] std::string_view text() const { return {text_.data(), size_}; }
+
+private:
+    std::array<char, 510> text_;
+    std::uint16_t size_ = 0;
+};
+
+struct server final : pool::server, connection_events {
+    explicit server(engine& home_)
+        : home(home_) {}
+
+    void on_read(time_point now, std::size_t count, boost::system::error_code error) override;
+    void on_readable(time_point) override {}
+    void on_writable(time_point now) override;
+    void on_connected(time_point now, boost::system::error_code error) override;
+
+    engine& home;
+    std::unique_ptr<connection> socket;
+    pool_part* pool = nullptr;
+    client* user = nullptr; // who holds it
+    server_task task = server_task::connect;
+    bool reading = false;
+    bool blocked = false;         // its socket is full, wait_writable() is outstanding
+    bool ready_current = false;   // the last thing sent was answered by ReadyForQuery
+    bool replaying = false;       // a client's settings are being applied
+    bool replay_failed = false;   // … and PostgreSQL refused one
+    bool dirty = false;           // carries something of a client's that must be cleaned
+    bool cut_off = false;         // its last client left in the middle of a message
+    bool drain_cancelled = false; // what it still runs for nobody has been cancelled
+    bool said_fatal = false;      // a FATAL of its own has been passed on to the client
+    protocol::transaction_status status = protocol::transaction_status::idle;
+    std::uint32_t cancels_in_flight = 0;
+    std::size_t pinned_bytes = 0; // at the front of `in`, in the client's outbox
+    buffer in;
+    outbox out;
+    protocol::server_stream stream;
+    protocol::reply_queue owed;
+    std::shared_ptr<const protocol::setting_map> carried;
+    statement_note running;
+    time_point deadline{}; // of the task
+
+    std::unique_ptr<protocol::server_login> login;
+    protocol::cancel_key key; // PostgreSQL's own
+    std::map<std::string, std::string> parameters;
+    std::string replay_error; // what PostgreSQL said of a setting
+    connection::addresses where;
+};
+
+} // namespace pgweir::daemon

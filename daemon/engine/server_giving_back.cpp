@@ -1,0 +1,317 @@
+// How a server comes back: when it may, who gets it, what is done when its client left it in the
+// middle of something, and how it is closed. The decision itself is protocol::may_go_back().
+#include "daemon/engine/engine.hpp"
+
+namespace pgweir::daemon {
+
+namespace {
+
+constexpr auto drain_patience = std::chrono::seconds(10);
+constexpr auto clean_patience = std::chrono::seconds(10);
+/// PostgreSQL closes its end when the backend is gone; only then is its slot free. A backend that
+/// takes longer than this is counted as gone.
+constexpr auto farewell_patience = std::chrono::seconds(10);
+
+} // namespace
+
+protocol::return_verdict engine::verdict(const server& s) const {
+    const auto* const c = s.user;
+    protocol::return_facts facts;
+    facts.status = s.status;
+    facts.ready_seen_since_last_message = s.ready_current;
+    facts.replies_owed = !s.owed.empty();
+    facts.unsent_to_server = !s.out.empty();
+    facts.inside_client_message = c != nullptr && c->stream.inside_message();
+    facts.inside_server_message = s.stream.inside_message() || s.in.size() != s.pinned_bytes;
+    facts.in_copy = s.owed.in_copy_in();
+    facts.in_doubt = s.owed.in_doubt();
+    facts.cancel_in_flight = s.cancels_in_flight != 0;
+    facts.pinned = c != nullptr &&
+                   (c->session.pinned() || s.pool->shard.bounds().mode == pool::pool_mode::session);
+    return protocol::may_go_back(facts);
+}
+
+/// Called whenever something has changed that the answer may depend on.
+void engine::maybe_give_back(server& s, time_point now) {
+    if (s.task == server_task::drain || s.task == server_task::clean) {
+        if (s.ready_current && s.owed.empty() && s.out.empty() && s.in.empty()) {
+            clean(s, now);
+        }
+        return;
+    }
+    auto* const c = s.user;
+    if (c == nullptr || s.task != server_task::none) {
+        return;
+    }
+    if (c->state == client_state::awaiting_welcome) {
+        if (s.ready_current && !s.replaying) {
+            finish_welcome(*c, s, now);
+        }
+        return;
+    }
+    if (s.ready_current && s.status != protocol::transaction_status::idle &&
+        s.pool->shard.bounds().mode == pool::pool_mode::statement) {
+        tell_and_close(*c, pool::client_close::transaction_in_statement_mode,
+                       protocol::error::transaction_in_statement_mode, {}, now);
+        return;
+    }
+    switch (verdict(s)) {
+    case protocol::return_verdict::yes:
+    case protocol::return_verdict::cancel_in_flight:
+        break;
+    case protocol::return_verdict::pinned:
+        if (!c->pin_counted && c->session.pinned()) {
+            c->pin_counted = true;
+            s.pool->stats().pins.add();
+            s.pool->stats().clients_pinned.add();
+        }
+        if (shutting_down_) {
+            tell_and_close(*c, pool::client_close::shutdown, protocol::error::admin_shutdown, {},
+                           now);
+            return;
+        }
+        [[fallthrough]];
+    case protocol::return_verdict::not_ready:
+    case protocol::return_verdict::in_transaction:
+    case protocol::return_verdict::failed_transaction:
+    case protocol::return_verdict::replies_owed:
+    case protocol::return_verdict::unsent:
+    case protocol::return_verdict::inside_message:
+    case protocol::return_verdict::in_copy:
+    case protocol::return_verdict::in_doubt:
+        if (!s.blocked && !s.owed.full() && (!c->reading || !c->in.empty())) {
+            pump(*c, now); // it had to stop because too much was owed
+        }
+        return;
+    }
+    if (s.pinned_bytes != 0) {
+        // The client is slow to take its answer: it keeps the buffer, the server goes on.
+        c->out.adopt(std::move(s.in));
+        s.in = buffer();
+        s.pinned_bytes = 0;
+    }
+    set_state(*c, client_state::idle, now);
+    detach(*c, s);
+    const auto id = c->id;
+    place(s, now);
+    if (auto* const still = find(id); still != nullptr && still->state == client_state::idle) {
+        if (shutting_down_) {
+            tell_and_close(*still, pool::client_close::shutdown, protocol::error::admin_shutdown,
+                           {}, now);
+        } else {
+            pump(*still, now);
+        }
+    }
+}
+
+/// Client and server know each other no longer.
+void engine::detach(client& c, server& s) {
+    s.cut_off = c.stream.inside_message();
+    if (c.pinned_bytes != 0) {
+        // Its last bytes for the server lie in its buffer, and more may be read into that.
+        s.out.copy_pieces();
+        c.in.use_in_place(c.pinned_bytes);
+        c.pinned_bytes = 0;
+    }
+    if (c.pin_counted) {
+        c.pin_counted = false;
+        s.pool->stats().clients_pinned.subtract();
+    }
+    s.dirty =
+        s.dirty || c.session.dirty() || s.pool->shard.bounds().mode == pool::pool_mode::session;
+    c.session.clear();
+    c.query_running = false;
+    c.held = nullptr;
+    s.user = nullptr;
+    s.running.clear();
+}
+
+/// Nobody's any more, and fit to be used again: to the next one, or into the pool. Servers that
+/// come free while one is being placed are placed after it, not inside: a thousand waiters are
+/// served in a loop.
+void engine::place(server& s, time_point now) {
+    to_place_.push_back(s.id);
+    if (placing_) {
+        return;
+    }
+    placing_ = true;
+    while (!to_place_.empty()) {
+        auto* const next = find(to_place_.back());
+        to_place_.pop_back();
+        if (next != nullptr && next->task == server_task::none && next->user == nullptr) {
+            place_now(*next, now);
+        }
+    }
+    placing_ = false;
+}
+
+void engine::place_now(server& s, time_point now) {
+    arm_read(s);
+    if (s.cancels_in_flight != 0) {
+        s.task = server_task::settle;
+        s.deadline = now + clean_patience;
+        wake_by(s.deadline);
+        s.pool->shard.begin_reset(s, now);
+    } else if (shutting_down_) {
+        close_server(s, pool::server_close::shutdown, now);
+    } else {
+        carry_out(s, s.pool->shard.free(s, now), now);
+    }
+}
+
+void engine::carry_out(server& s, const pool::shard::placement& where, time_point now) {
+    switch (where.where) {
+    case pool::shard::placement::to::idle:
+        break;
+    case pool::shard::placement::to::waiter: {
+        auto& c = static_cast<client&>(*where.client);
+        grant(c, s, now);
+        pump(c, now);
+        break;
+    }
+    case pool::shard::placement::to::other_worker:
+        send_to_other(s, where.worker);
+        break;
+    case pool::shard::placement::to::close:
+        close_server(s, where.reason, now);
+        break;
+    }
+}
+
+void engine::send_to_other(server& s, worker_index to) {
+    server_in_transit message;
+    message.entry = s.pool->entry;
+    message.id = s.id;
+    message.created_at = s.created_at;
+    message.expires_at = s.expires_at;
+    message.key = std::move(s.key);
+    message.parameters = std::move(s.parameters);
+    message.carried = *s.carried;
+    s.socket->set_events(nullptr);
+    message.socket = s.socket->detach();
+    ended_servers_.push_back(s.id);
+    ports_.post(to, {std::move(message)});
+}
+
+// A client has left
+// --------------------------------------------------------------------------------
+
+/// Its client is gone. What was sent is finished, as PostgreSQL would finish it; what is left of it
+/// is rolled back and cleaned if that is safe and bounded, otherwise the server is closed.
+void engine::abandon(server& s, time_point now) {
+    if (s.task != server_task::none) {
+        return;
+    }
+    s.pool->shard.begin_reset(s, now);
+    s.replaying = false;
+    // A batch without its Sync must not be committed by us, and half a message not be completed.
+    if (s.owed.batch_open() || s.owed.in_doubt() || s.cut_off || s.replay_failed) {
+        close_server(s, pool::server_close::client_left, now);
+        return;
+    }
+    s.task = server_task::drain;
+    s.deadline = now + drain_patience;
+    wake_by(s.deadline);
+    if (s.owed.in_copy_in()) {
+        protocol::message_writer(s.out.own())
+            .begin(protocol::frontend::copy_fail)
+            .c_string("client disconnected")
+            .end();
+        s.owed.sent(protocol::frontend::copy_fail, protocol::fate::swallow);
+        if (!flush(s, now) && s.task != server_task::drain) {
+            return;
+        }
+    }
+    if (s.ready_current && s.owed.empty() && s.out.empty()) {
+        clean(s, now);
+        return;
+    }
+    relay(s, now);
+    if (s.task == server_task::drain) {
+        arm_read(s);
+    }
+}
+
+/// Everything it owed has come. Makes it as a new one is, by the cheapest sufficient means.
+void engine::clean(server& s, time_point now) {
+    const bool in_transaction = s.status != protocol::transaction_status::idle;
+    if (s.task == server_task::clean && (s.replay_failed || in_transaction)) {
+        close_server(s, pool::server_close::reset_failed, now);
+        return;
+    }
+    if (!in_transaction && !s.dirty) {
+        s.task = server_task::none;
+        place(s, now);
+        return;
+    }
+    s.task = server_task::clean;
+    s.deadline = now + clean_patience;
+    wake_by(s.deadline);
+    s.replay_failed = false; // from here on: an answer to one of ours was an error
+    if (in_transaction) {
+        protocol::append_query(s.out.own(), "ROLLBACK");
+        s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
+    }
+    if (s.dirty) {
+        protocol::append_query(s.out.own(), "DISCARD ALL");
+        s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
+        s.carried = no_settings_;
+        s.dirty = false;
+    }
+    s.ready_current = false;
+    flush(s, now);
+    if (s.task == server_task::clean) {
+        arm_read(s);
+    }
+}
+
+// Closing ----------------------------------------------------------------------------------------
+
+void engine::close_server(server& s, pool::server_close reason, time_point now) {
+    if (s.task == server_task::farewell) {
+        return;
+    }
+    const bool logged_in = s.task != server_task::connect && s.task != server_task::login;
+    const bool sound = logged_in && !s.cut_off && s.out.empty();
+    s.task = server_task::farewell;
+    if (auto* const c = s.user) {
+        tell_and_close(*c, pool::client_close::server_lost, protocol::error::server_lost, {}, now);
+    }
+    log_server_end(s, reason, now);
+    if (s.state != pool::server_state::closing) {
+        s.pool->shard.begin_close(s, reason, now);
+    }
+    if (!logged_in) {
+        forget_server(s, now);
+        return;
+    }
+    // The slot stays taken until PostgreSQL has closed, so that the bound holds there, too.
+    s.deadline = now + farewell_patience;
+    wake_by(s.deadline);
+    s.out = outbox();
+    if (sound) {
+        std::string terminate;
+        protocol::message_writer(terminate).begin(protocol::frontend::terminate).end();
+        const auto piece = protocol::as_bytes(terminate);
+        (void)s.socket->send({&piece, 1});
+    }
+    s.socket->shutdown_send();
+    s.pinned_bytes = 0;
+    if (!s.reading) {
+        s.in.use(s.in.size());
+    }
+    arm_read(s);
+}
+
+/// It is gone: its slot is free.
+void engine::forget_server(server& s, time_point now) {
+    auto& part = *s.pool;
+    part.shard.closed(s);
+    s.socket->set_events(nullptr);
+    ended_servers_.push_back(s.id);
+    s.task = server_task::farewell;
+    grow(part, now);
+    wake_others(part);
+}
+
+} // namespace pgweir::daemon

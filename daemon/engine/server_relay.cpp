@@ -1,0 +1,273 @@
+// What servers send: relayed to the clients that hold them, frame by frame, without copying; what
+// answers messages of our own is dropped. After each batch it is decided whether the server may go
+// back to the pool.
+#include "daemon/engine/engine.hpp"
+#include "protocol/statement_redact.hpp"
+
+#include <algorithm>
+
+namespace pgweir::daemon {
+
+void server::on_read(time_point now, std::size_t count, boost::system::error_code error) {
+    home.server_read(*this, count, error, now);
+    home.reap();
+}
+
+void server::on_writable(time_point now) {
+    blocked = false;
+    if (home.flush(*this, now)) {
+        if (login) {
+            auto nothing = protocol::bytes{};
+            home.server_login_step(*this, login->resume(nothing), now);
+        } else if (user != nullptr) {
+            home.pump(*user, now);
+        }
+    }
+    home.reap();
+}
+
+void engine::server_read(server& s, std::size_t count, boost::system::error_code error,
+                         time_point now) {
+    s.reading = false;
+    if (error || count == 0) {
+        server_gone(s, error ? pool::server_close::network_error : pool::server_close::server_eof,
+                    error, now);
+        return;
+    }
+    const bool filled = count == s.in.room().size();
+    s.in.filled(count);
+    s.pool->stats().bytes_from_servers.add(count);
+    if (s.task == server_task::farewell) {
+        s.in.use(s.in.size());
+        arm_read(s);
+        return;
+    }
+    if (s.login) {
+        auto rest = s.in.unused();
+        const auto before = rest.size();
+        auto action = s.login->resume(rest);
+        s.in.use(before - rest.size());
+        server_login_step(s, std::move(action), now);
+        return;
+    }
+    const auto id = s.id;
+    relay(s, now);
+    if (find(id) == nullptr || s.reading || s.pinned_bytes != 0) {
+        return;
+    }
+    if (filled && s.in.empty()) {
+        buffers_.enlarge(s.in); // bulk: fewer and larger reads
+    }
+    arm_read(s);
+}
+
+/// Takes all that has been read and can be passed on now.
+void engine::relay(server& s, time_point now) {
+    auto* const c = s.user;
+    if (s.pinned_bytes != 0 || (c != nullptr && c->blocked) || !s.in.held()) {
+        return; // back-pressure: the client has not taken the last of it
+    }
+    const auto in = s.in.unused();
+    std::size_t used = 0;
+    bool more = !in.empty();
+    while (more) {
+        const auto step = s.stream.next(in.subspan(used), s.in.full(), s.owed);
+        const auto taken = in.subspan(used, step.taken_bytes);
+        used += step.taken_bytes;
+        more =
+            relay_step(s, step, taken, now) && step.why != protocol::server_step::stop::exhausted;
+        if (more && c != nullptr && !c->out.room_for_piece()) {
+            break; // many small swallowed answers between forwarded ones: send what there is
+        }
+    }
+    if (s.task == server_task::farewell) {
+        return; // it has been closed meanwhile
+    }
+    if (c != nullptr && s.user != c) {
+        return; // the client has been sent away
+    }
+    if (c != nullptr && c->out.has_pieces()) {
+        s.pinned_bytes = used;
+        if (!flush(*c, now) && (c->state == client_state::gone || s.user != c)) {
+            return;
+        }
+    } else {
+        s.in.use(used);
+        if (c != nullptr && !c->out.empty() && !flush(*c, now) && s.user != c) {
+            return;
+        }
+    }
+    if (s.pinned_bytes == 0 && more) {
+        relay(s, now);
+        return;
+    }
+    maybe_give_back(s, now);
+}
+
+/// One stretch of bytes. False when the server is no longer to be read from.
+bool engine::relay_step(server& s, const protocol::server_step& step, protocol::bytes taken,
+                        time_point now) {
+    auto* const c = s.user;
+    using stop = protocol::server_step::stop;
+    // A parameter that changes because of settings we replay is news to us, not to the client.
+    const bool ours = step.where == protocol::fate::swallow ||
+                      (step.why == stop::parameter && s.owed.next_is_swallowed());
+    if (!ours && c != nullptr && !taken.empty()) {
+        c->out.piece(taken);
+    }
+    switch (step.why) {
+    case stop::exhausted:
+    case stop::fate_changed:
+    case stop::command:
+        return true;
+    case stop::parameter:
+        s.parameters[std::string(step.name)] = step.value;
+        return true;
+    case stop::error:
+        if (step.fatal) {
+            s.said_fatal = true;
+            if (c == nullptr && s.task == server_task::none) {
+                close_server(s, pool::server_close::server_fatal, now); // not to be handed out
+                return false;
+            }
+        }
+        if (ours) {
+            s.replay_failed = true;
+            const auto body = taken.size() > protocol::header_bytes
+                                  ? taken.subspan(protocol::header_bytes)
+                                  : protocol::bytes{};
+            s.replay_error = protocol::printable(protocol::read_error_fields(body).message);
+        } else if (c != nullptr) {
+            s.pool->stats().errors_by_class[pool::stats::class_index(step.sqlstate)].add();
+        }
+        return true;
+    case stop::ready:
+        s.status = step.status;
+        if (s.owed.empty() && !s.owed.batch_open()) {
+            s.ready_current = true;
+        }
+        if (ours && s.replaying && !s.owed.next_is_swallowed()) {
+            // Our own messages are answered; what comes now is the client's.
+            s.replaying = false;
+            if (s.replay_failed && c != nullptr) {
+                tell_and_close(*c, pool::client_close::setting_refused,
+                               protocol::error::setting_refused,
+                               {.message = s.replay_error, .detail = {}, .hint = {}}, now);
+                return false;
+            }
+        } else {
+            server_ready_for_query(s, now);
+        }
+        return true;
+    case stop::desync:
+        if (c != nullptr) {
+            tell_and_close(*c, pool::client_close::server_desync, protocol::error::server_desync,
+                           {}, now);
+        }
+        close_server(s, pool::server_close::desync, now);
+        return false;
+    }
+    return true;
+}
+
+void engine::server_ready_for_query(server& s, time_point now) {
+    auto* const c = s.user;
+    if (c == nullptr || !s.ready_current) {
+        return;
+    }
+    auto& stats = s.pool->stats();
+    if (c->query_running) {
+        c->query_running = false;
+        const auto took = now - c->query_started;
+        stats.query_time.observe(took);
+        stats.query_ns.add(static_cast<std::uint64_t>(took.count()));
+        if (config_->slow_query && took >= *config_->slow_query) {
+            log_slow(s, *c, "slow query", took);
+        }
+    }
+    if (s.status == protocol::transaction_status::idle) {
+        const auto took = now - c->transaction_started;
+        stats.transactions.add();
+        stats.transaction_time.observe(took);
+        stats.transaction_ns.add(static_cast<std::uint64_t>(took.count()));
+    }
+}
+
+/// True when everything has been sent (then the server is still there).
+bool engine::flush(server& s, time_point now) {
+    if (s.blocked) {
+        return false;
+    }
+    const auto result = s.out.flush(*s.socket);
+    if (result.error) {
+        server_gone(s, pool::server_close::network_error, result.error, now);
+        return false;
+    }
+    s.pool->stats().bytes_to_servers.add(result.sent);
+    if (!result.done) {
+        s.blocked = true;
+        s.socket->wait_writable();
+        return false;
+    }
+    if (auto* const c = s.user; c != nullptr && c->pinned_bytes != 0) {
+        if (c->reading) {
+            c->in.use_in_place(c->pinned_bytes);
+        } else {
+            c->in.use(c->pinned_bytes);
+        }
+        c->pinned_bytes = 0;
+    }
+    buffers_.give_back(s.out.adopted());
+    return true;
+}
+
+void engine::arm_read(server& s) {
+    if (s.reading || s.pinned_bytes != 0) {
+        return;
+    }
+    buffers_.provide(s.in);
+    s.in.compact();
+    if (s.in.full()) {
+        buffers_.grow(s.in); // one message that must be seen whole
+    }
+    if (!s.in.full()) {
+        s.reading = true;
+        s.socket->read(s.in.room());
+    }
+}
+
+/// PostgreSQL has closed, or the network has: nothing more can be sent or will come.
+void engine::server_gone(server& s, pool::server_close reason, boost::system::error_code error,
+                         time_point now) {
+    if (s.task == server_task::connect || s.task == server_task::login) {
+        open_failed(s, pool::server_close::connect_failed,
+                    {.network = true,
+                     .sqlstate = {},
+                     .message = error ? error.message() : "closed during login"},
+                    now);
+        return;
+    }
+    if (s.task != server_task::farewell) {
+        if (s.said_fatal) {
+            reason = pool::server_close::server_fatal;
+        }
+        s.task = server_task::farewell;
+        s.pool->shard.begin_close(s, reason, now);
+        log_server_end(s, reason, now);
+        auto* const c = s.user;
+        if (c != nullptr && c->state == client_state::awaiting_welcome && !c->out.has_pieces()) {
+            // Nothing of the client's has been sent yet: another server will do.
+            detach(*c, s);
+            forget_server(s, now);
+            ask_for_server(*c, now);
+            return;
+        }
+        if (c != nullptr) {
+            tell_and_close(*c, pool::client_close::server_lost, protocol::error::server_lost, {},
+                           now);
+        }
+    }
+    forget_server(s, now);
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,55 @@
+// What can be seen of an engine at one moment: rows of plain values, for the console, the status
+// page and the DETAIL of an error. Made on the worker's thread, sent to whoever asked.
+#pragma once
+
+#include "pool/ids.hpp"
+#include "pool/limits.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace pgweir::daemon {
+
+/// Who holds a server.
+struct lease_row {
+    std::string database, user, application_name;
+    std::string client_address;
+    std::uint16_t client_port = 0;
+    std::uint64_t client_id = 0;
+    std::uint64_t server_id = 0;
+    std::uint32_t server_process_id = 0;
+    pool::duration held{};     // since it was given
+    pool::duration in_state{}; // since it is as it is now
+    std::string state; // "active", "idle in transaction", "idle in failed transaction", "pinned: …"
+    std::string statement; // the one that runs, without its literals
+};
+
+struct client_row {
+    std::string database, user, application_name, state;
+    std::string address, local_address;
+    std::uint16_t port = 0, local_port = 0;
+    pool::duration connected_for{}, requested_ago{}, waited{};
+    std::uint64_t id = 0, server_id = 0;
+    std::uint32_t process_id = 0;
+};
+
+struct server_row {
+    std::string database, user, application_name, state;
+    std::string address, local_address;
+    std::uint16_t port = 0, local_port = 0;
+    pool::duration connected_for{}, requested_ago{};
+    bool close_needed = false;
+    std::uint64_t id = 0, client_id = 0;
+    std::uint32_t process_id = 0;
+};
+
+struct pool_row {
+    std::string database, user;
+    pool::pool_mode mode = pool::pool_mode::transaction;
+    std::uint32_t clients_active = 0, clients_waiting = 0, clients_cancelling = 0;
+    std::uint32_t servers_active = 0, servers_being_canceled = 0, servers_idle = 0,
+                  servers_used = 0, servers_login = 0, servers_cancelling = 0;
+    pool::duration longest_wait{};
+};
+
+} // namespace pgweir::daemon
