@@ -1,11 +1,407 @@
 #include "protocol/statement_scan.hpp"
 
 #include "protocol/session_state.hpp"
+#include "protocol/sql_lexer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
 
 namespace pgweir::protocol {
 
-std::uint16_t scan(std::string_view, bool complete) {
-    return complete ? std::uint16_t{0} : static_cast<std::uint16_t>(pin_reason::large_statement);
+namespace {
+
+// ---- The pre-filter: most texts can be seen to be harmless without being split into tokens.
+
+using block = unsigned char __attribute__((vector_size(16)));
+
+block load(const char* from) {
+    block b;
+    std::memcpy(&b, from, sizeof b);
+    return b;
+}
+
+// Three letters in a row out of a word that must be noticed wherever it stands, chosen to be rare
+// in other words.
+struct trigger {
+    unsigned char a, b, c;
+};
+constexpr std::array triggers = {
+    trigger{'t', 'e', 'm'}, // temp, temporary, pg_temp
+    trigger{'n', 'f', 'i'}, // set_config
+    trigger{'d', 'v', 'i'}, // pg_advisory_lock, pg_try_advisory_lock, …_shared
+    trigger{'r', 'r', 'v'}, // currval
+    trigger{'s', 't', 'v'}, // lastval
+    trigger{'t', 's', 'e'}, // setseed
+};
+constexpr unsigned char lower_case_bit = 0x20;
+
+// One bit in each byte of the result whose place a trigger, a semicolon or a U&"…" starts at.
+block hits_in(const char* at) {
+    const block raw = load(at);
+    const block raw_next = load(at + 1);
+    const block first = raw | lower_case_bit;
+    const block second = raw_next | lower_case_bit;
+    const block third = load(at + 2) | lower_case_bit;
+    auto hits = (raw == ';') | ((raw == '&') & (raw_next == '"'));
+    for (const auto& t : triggers) {
+        hits |= (first == t.a) & (second == t.b) & (third == t.c);
+    }
+    block result;
+    std::memcpy(&result, &hits, sizeof result);
+    return result;
+}
+
+// Is there anything in the text that calls for a closer look? Leading words aside.
+bool has_trigger(std::string_view sql) {
+    constexpr std::size_t block_bytes = sizeof(block);
+    constexpr std::size_t seen_bytes = block_bytes + 2;
+    block hits{};
+    std::size_t at = 0;
+    for (; at + seen_bytes <= sql.size(); at += block_bytes) {
+        hits |= hits_in(sql.data() + at);
+    }
+    std::array<char, seen_bytes> tail{};
+    std::memcpy(tail.data(), sql.data() + at, sql.size() - at);
+    hits |= hits_in(tail.data());
+    std::array<std::uint64_t, 2> halves{};
+    std::memcpy(halves.data(), &hits, sizeof hits);
+    return (halves[0] | halves[1]) != 0;
+}
+
+bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+// `word` in any case; `expected` in lower case.
+bool same_word(std::string_view word, std::string_view expected) {
+    return word.size() == expected.size() &&
+           std::equal(word.begin(), word.end(), expected.begin(), [](char a, char b) {
+               return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | lower_case_bit) : a) == b;
+           });
+}
+
+// The statements that leave nothing behind unless a trigger is in them, and make up nearly all of
+// the traffic. `sql` starts with a word.
+bool starts_harmlessly(std::string_view sql) {
+    constexpr std::array<std::string_view, 12> harmless = {
+        "select", "insert", "update", "delete",   "begin", "commit",
+        "with",   "copy",   "fetch",  "rollback", "start", "create"};
+    std::size_t length = 0;
+    while (length < sql.size() && length < 9 &&
+           static_cast<unsigned char>((sql[length] | lower_case_bit) - 'a') < 26) {
+        ++length;
+    }
+    const auto word = sql.substr(0, length);
+    return (length == sql.size() || is_blank(sql[length])) &&
+           std::any_of(harmless.begin(), harmless.end(),
+                       [word](std::string_view h) { return same_word(word, h); });
+}
+
+bool plainly_harmless(std::string_view sql) {
+    while (!sql.empty() && is_blank(sql.front())) {
+        sql.remove_prefix(1);
+    }
+    while (!sql.empty() && (is_blank(sql.back()) || sql.back() == ';')) {
+        sql.remove_suffix(1);
+    }
+    return sql.empty() || (starts_harmlessly(sql) && !has_trigger(sql));
+}
+
+// ---- The closer look.
+
+constexpr std::array<std::pair<std::string_view, pin_reason>, 8> functions = {{
+    {"pg_advisory_lock", pin_reason::advisory_lock},
+    {"pg_advisory_lock_shared", pin_reason::advisory_lock},
+    {"pg_try_advisory_lock", pin_reason::advisory_lock},
+    {"pg_try_advisory_lock_shared", pin_reason::advisory_lock},
+    {"currval", pin_reason::sequence_value},
+    {"lastval", pin_reason::sequence_value},
+    {"setseed", pin_reason::sequence_value},
+    {"set_config", pin_reason::setting},
+}};
+
+constexpr unsigned max_depth = 4;
+
+class statement_reader {
+public:
+    statement_reader(std::string_view sql, bool backslash_escapes, unsigned depth)
+        : sql_(sql)
+        , backslash_escapes_(backslash_escapes)
+        , depth_(depth) {}
+
+    void read();
+    [[nodiscard]] std::uint16_t pins() const { return pins_; }
+    [[nodiscard]] bool backslash_seen() const { return backslash_seen_; }
+
+private:
+    void pin(pin_reason reason) { pins_ |= static_cast<std::uint16_t>(reason); }
+    void read_token(const sql_token& token);
+    void leading_word(std::string_view word);
+    void second_token(const sql_token& token);
+    void word_anywhere(std::string_view word);
+    void name_anywhere(std::string_view name, bool quoted);
+    void temporary(std::string_view word);
+    void read_quoted(const sql_token& token);
+    void read_inside(std::string_view text);
+    void config_argument(const sql_token& token);
+    void end_of_statement();
+
+    // What the beginning of the current statement says so far.
+    enum class opening : std::uint8_t {
+        none,    // nothing has come yet
+        set,     // SET: the next word tells
+        prepare, // PREPARE: TRANSACTION may follow
+        prepare_transaction,
+        declare, // DECLARE: WITH HOLD may follow
+        code,    // DO: its strings are code
+        other,
+    };
+
+    std::string_view sql_;
+    bool backslash_escapes_;
+    unsigned depth_; // of strings in DO blocks; inside them PL/pgSQL's block words start statements
+    std::uint16_t pins_ = 0;
+    bool backslash_seen_ = false;
+    opening opening_ = opening::none;
+    std::string_view previous_;         // the previous token, if it was a word
+    bool temporary_may_follow_ = false; // after CREATE or INTO and their modifiers
+
+    // A call of set_config: when its third argument is just `true`, it ends with the transaction.
+    struct config_call {
+        bool open = false;
+        unsigned depth = 0; // of parentheses
+        unsigned argument = 0;
+        unsigned tokens = 0; // in this argument
+        bool just_true = false;
+    };
+    config_call config_;
+};
+
+void statement_reader::leading_word(std::string_view word) {
+    constexpr std::array<std::pair<std::string_view, opening>, 4> openings = {{
+        {"set", opening::set},
+        {"prepare", opening::prepare},
+        {"declare", opening::declare},
+        {"do", opening::code},
+    }};
+    constexpr std::array<std::pair<std::string_view, pin_reason>, 4> pinning = {{
+        {"reset", pin_reason::setting},
+        {"discard", pin_reason::setting},
+        {"listen", pin_reason::listen},
+        {"load", pin_reason::loaded_library},
+    }};
+    opening_ = opening::other;
+    for (const auto& [name, what] : openings) {
+        opening_ = same_word(word, name) ? what : opening_;
+    }
+    for (const auto& [name, reason] : pinning) {
+        if (same_word(word, name)) {
+            pin(reason);
+        }
+    }
+}
+
+// The token behind SET or PREPARE, or behind PREPARE TRANSACTION.
+void statement_reader::second_token(const sql_token& token) {
+    const bool word = token.is == sql_token::kind::word;
+    if (opening_ == opening::set) {
+        const bool transaction_only =
+            word && (same_word(token.text, "local") || same_word(token.text, "transaction") ||
+                     same_word(token.text, "constraints"));
+        if (!transaction_only) {
+            pin(pin_reason::setting);
+        }
+        opening_ = opening::other;
+    } else if (opening_ == opening::prepare) {
+        if (word && same_word(token.text, "transaction")) {
+            opening_ = opening::prepare_transaction;
+        } else {
+            pin(pin_reason::sql_statement);
+            opening_ = opening::other;
+        }
+    } else if (opening_ == opening::prepare_transaction) {
+        if (token.is != sql_token::kind::string) {
+            pin(pin_reason::sql_statement); // a statement whose name is "transaction"
+        }
+        opening_ = opening::other;
+    }
+}
+
+void statement_reader::name_anywhere(std::string_view name, bool quoted) {
+    for (const auto& [function, reason] : functions) {
+        if (quoted ? name == function : same_word(name, function)) {
+            if (reason == pin_reason::setting && !config_.open) {
+                config_.open = true; // its arguments decide
+            } else {
+                pin(reason);
+            }
+            return;
+        }
+    }
+    constexpr std::string_view temporary_schema = "pg_temp";
+    const auto front = name.substr(0, temporary_schema.size());
+    if (quoted ? front == temporary_schema : same_word(front, temporary_schema)) {
+        pin(pin_reason::temporary_object);
+    }
+}
+
+// CREATE [OR REPLACE] [LOCAL | GLOBAL] TEMP …, INTO [LOCAL | GLOBAL] TEMP …
+void statement_reader::temporary(std::string_view word) {
+    if (same_word(word, "create")) {
+        temporary_may_follow_ = true;
+        return;
+    }
+    if (same_word(word, "into")) {
+        // INSERT INTO temp means a table of that name.
+        temporary_may_follow_ = !same_word(previous_, "insert") && !same_word(previous_, "merge");
+        return;
+    }
+    if (!temporary_may_follow_) {
+        return;
+    }
+    if (same_word(word, "temp") || same_word(word, "temporary")) {
+        pin(pin_reason::temporary_object);
+    }
+    temporary_may_follow_ = same_word(word, "or") || same_word(word, "replace") ||
+                            same_word(word, "local") || same_word(word, "global");
+}
+
+void statement_reader::word_anywhere(std::string_view word) {
+    temporary(word);
+    name_anywhere(word, false);
+    if (opening_ == opening::declare && same_word(word, "hold") && same_word(previous_, "with")) {
+        pin(pin_reason::held_cursor);
+    }
+    if (depth_ != 0 && (same_word(word, "begin") || same_word(word, "then") ||
+                        same_word(word, "else") || same_word(word, "loop"))) {
+        end_of_statement();
+    }
+}
+
+// A string in a DO block is code, or may become code (EXECUTE).
+void statement_reader::read_inside(std::string_view text) {
+    if (depth_ == max_depth) {
+        pin(pin_reason::large_statement);
+        return;
+    }
+    statement_reader inner(text, backslash_escapes_, depth_ + 1);
+    inner.read();
+    pins_ |= inner.pins();
+    backslash_seen_ = backslash_seen_ || inner.backslash_seen();
+}
+
+void statement_reader::read_quoted(const sql_token& token) {
+    const bool name = token.is == sql_token::kind::quoted_identifier;
+    const bool code = opening_ == opening::code || depth_ != 0;
+    if (name) {
+        name_anywhere(token.text, true);
+    }
+    if (code) {
+        read_inside(token.text);
+    }
+    if ((name || code) && token.unicode_escapes &&
+        token.text.find('\\') != std::string_view::npos) {
+        pin(pin_reason::large_statement); // it may say anything
+    }
+    temporary_may_follow_ = false;
+}
+
+// A token after set_config.
+void statement_reader::config_argument(const sql_token& token) {
+    auto& call = config_;
+    const char symbol = token.is == sql_token::kind::symbol ? token.text[0] : '\0';
+    if (symbol == '(') {
+        ++call.depth;
+    } else if (symbol == ')' && call.depth != 0) {
+        --call.depth;
+    }
+    if (call.depth == 0) {
+        if (call.argument != 2 || call.tokens != 1 || !call.just_true) {
+            pin(pin_reason::setting);
+        }
+        call = {};
+    } else if (symbol == ',' && call.depth == 1) {
+        ++call.argument;
+        call.tokens = 0;
+    } else {
+        ++call.tokens;
+        call.just_true = token.is == sql_token::kind::word && same_word(token.text, "true");
+    }
+}
+
+void statement_reader::end_of_statement() {
+    if (config_.open) {
+        pin(pin_reason::setting);
+    }
+    config_ = {};
+    opening_ = opening::none;
+    previous_ = {};
+    temporary_may_follow_ = false;
+}
+
+void statement_reader::read_token(const sql_token& token) {
+    if (config_.open) {
+        config_argument(token);
+    }
+    const bool word = token.is == sql_token::kind::word;
+    if (opening_ == opening::none) {
+        opening_ = opening::other;
+        if (word) {
+            leading_word(token.text);
+        }
+    } else {
+        second_token(token);
+    }
+    switch (token.is) {
+    case sql_token::kind::word:
+        word_anywhere(token.text);
+        break;
+    case sql_token::kind::quoted_identifier:
+    case sql_token::kind::string:
+        read_quoted(token);
+        break;
+    case sql_token::kind::number:
+    case sql_token::kind::parameter:
+    case sql_token::kind::symbol:
+    case sql_token::kind::end:
+        temporary_may_follow_ = false;
+        break;
+    }
+    previous_ = word ? token.text : std::string_view{};
+}
+
+void statement_reader::read() {
+    sql_lexer lexer(sql_, backslash_escapes_);
+    for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
+        if (token.is == sql_token::kind::symbol && token.text == ";") {
+            end_of_statement();
+        } else {
+            read_token(token);
+        }
+    }
+    end_of_statement();
+    backslash_seen_ = backslash_seen_ || lexer.backslash_seen();
+}
+
+} // namespace
+
+std::uint16_t scan(std::string_view sql, bool complete) {
+    std::uint16_t pins = 0;
+    if (!plainly_harmless(sql)) {
+        statement_reader reader(sql, false, 0);
+        reader.read();
+        pins = reader.pins();
+        if (reader.backslash_seen()) {
+            // Where strings end depends on standard_conforming_strings, which is not known here.
+            statement_reader other_reading(sql, true, 0);
+            other_reading.read();
+            pins |= other_reading.pins();
+        }
+    }
+    if (!complete) {
+        pins |= static_cast<std::uint16_t>(pin_reason::large_statement);
+    }
+    return pins;
 }
 
 } // namespace pgweir::protocol
