@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pgweir::config {
@@ -45,35 +46,42 @@ struct database {
     std::string name;
     std::string host = "127.0.0.1"; // address, host name, or directory of a Unix socket
     std::uint16_t port = 5432;
-    std::string dbname;             // at the server; the name itself where not given
-    std::string user;               // log in to the server as this user whoever the client is
-    secret password;                // … with this password
-    pool_settings pool;             // `pool:` with this database's own keys laid over it
+    std::string dbname; // at the server; the name itself where not given
+    std::string user;   // log in to the server as this user whoever the client is
+    secret password;    // … with this password
+    pool_settings pool; // `pool:` with this database's own keys laid over it
     bool operator==(const database&) const = default;
 };
 
 /// One entry of `users:`, or a line of the userlist file.
 struct user {
     std::string name;
-    secret password;          // plaintext, md5…, or SCRAM-SHA-256$…
-    bool from_file = false;   // from auth.userlist
+    secret password;        // plaintext, md5…, or SCRAM-SHA-256$…
+    bool from_file = false; // from auth.userlist
     bool operator==(const user&) const = default;
+};
+
+/// Where each name is, sorted, so that one of 10,000 users is found in 14 steps. Says nothing that
+/// the list it points into does not say: two configurations are equal with it or without.
+struct name_index {
+    std::vector<std::uint32_t> order;
+    bool operator==(const name_index&) const { return true; }
 };
 
 struct configuration {
     std::vector<listen_address> listen{listen_address{}};
     std::vector<database> databases;
-    std::vector<user> users;        // YAML first; a name in both is an error
+    std::vector<user> users; // YAML first; a name in both is an error
     pool_settings pool;
 
     auth_method auth = auth_method::scram_sha_256; // auth.method
-    std::string userlist;           // auth.userlist: path, empty for none
-    std::string query_user;         // auth.query_user (accepted; used once auth_query is there)
+    std::string userlist;                          // auth.userlist: path, empty for none
+    std::string query_user; // auth.query_user (accepted; used once auth_query is there)
     duration login_timeout = std::chrono::seconds(15); // auth.login_timeout
-    std::vector<std::string> admin_users;  // console.admin_users
-    std::vector<std::string> stats_users;  // console.stats_users
+    std::vector<std::string> admin_users;              // console.admin_users
+    std::vector<std::string> stats_users;              // console.stats_users
 
-    std::uint32_t workers = 0;      // workers: auto is 0
+    std::uint32_t workers = 0; // workers: auto is 0
     std::uint32_t max_clients = 20'000;
     duration shutdown_timeout = std::chrono::seconds(30);
     std::optional<duration> slow_query = std::chrono::milliseconds(500); // `off` is nothing
@@ -81,16 +89,22 @@ struct configuration {
     std::string metrics_address = "127.0.0.1"; // metrics.address
     std::uint16_t metrics_port = 9127;         // metrics.port; 0: any free one
 
-    log_level level = log_level::info;   // log.level
-    log_format format = log_format::text;// log.format
-    bool log_connections = true;         // log.connections
-    bool log_disconnections = true;      // log.disconnections
+    log_level level = log_level::info;    // log.level
+    log_format format = log_format::text; // log.format
+    bool log_connections = true;          // log.connections
+    bool log_disconnections = true;       // log.disconnections
 
     bool operator==(const configuration&) const = default;
 
     /// The entry for a database name: its own, else `*` under that name, else nothing.
     [[nodiscard]] std::optional<database> find_database(std::string_view name) const;
+    /// Nothing: nullptr. The pointer lives as long as the configuration is not changed.
     [[nodiscard]] const user* find_user(std::string_view name) const;
+
+    /// Makes both find_ functions fast. parse() has done it; whoever changes names afterwards does
+    /// it again. Lists that have grown or shrunk since are searched one by one.
+    void index();
+    name_index database_index, user_index; // by index()
 };
 
 } // namespace pgweir::config

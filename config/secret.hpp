@@ -4,15 +4,17 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace pgweir::config {
 
 class secret {
 public:
     secret() = default;
-    explicit secret(std::string value) : value_(std::move(value)) {}
+    explicit secret(std::string value)
+        : value_(std::move(value)) {}
     secret(const secret&) = default;
-    secret(secret&& other) noexcept : value_(other.value_) { other.wipe(); }
+    secret(secret&& other) noexcept { *this = std::move(other); }
     secret& operator=(const secret& other);
     secret& operator=(secret&& other) noexcept;
     ~secret() { wipe(); }
@@ -21,7 +23,8 @@ public:
     [[nodiscard]] bool empty() const { return value_.empty(); }
     bool operator==(const secret&) const = default;
 
-    template <typename Stream> friend Stream& operator<<(Stream&, const secret&) = delete;
+    template <typename Stream>
+    friend Stream& operator<<(Stream&, const secret&) = delete;
 
 private:
     void wipe() noexcept;

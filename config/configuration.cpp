@@ -1,0 +1,61 @@
+// Finding databases and users by name. See configuration.hpp.
+// Tests: tests/config/configuration_test.cpp.
+#include "config/configuration.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace pgweir::config {
+namespace {
+
+template <typename Named>
+void sort_by_name(const std::vector<Named>& list, name_index& into) {
+    into.order.resize(list.size());
+    std::iota(into.order.begin(), into.order.end(), 0U);
+    std::sort(into.order.begin(), into.order.end(), [&](std::uint32_t left, std::uint32_t right) {
+        return list[left].name < list[right].name;
+    });
+}
+
+template <typename Named>
+const Named* find_named(const std::vector<Named>& list, const name_index& index,
+                        std::string_view name) {
+    if (index.order.size() != list.size()) { // put together by hand, not indexed
+        const auto found = std::find_if(list.begin(), list.end(),
+                                        [&](const Named& each) { return each.name == name; });
+        return found == list.end() ? nullptr : &*found;
+    }
+    const auto found = std::lower_bound(
+        index.order.begin(), index.order.end(), name,
+        [&](std::uint32_t at, std::string_view wanted) { return list[at].name < wanted; });
+    return found == index.order.end() || list[*found].name != name ? nullptr : &list[*found];
+}
+
+} // namespace
+
+void configuration::index() {
+    sort_by_name(databases, database_index);
+    sort_by_name(users, user_index);
+}
+
+std::optional<database> configuration::find_database(std::string_view name) const {
+    const auto* found = find_named(databases, database_index, name);
+    if (found == nullptr) {
+        found = find_named(databases, database_index, "*");
+    }
+    if (found == nullptr) {
+        return std::nullopt;
+    }
+    database result = *found;
+    result.name = name;
+    if (result.dbname.empty()) {
+        result.dbname = name;
+    }
+    return result;
+}
+
+const user* configuration::find_user(std::string_view name) const {
+    return find_named(users, user_index, name);
+}
+
+} // namespace pgweir::config

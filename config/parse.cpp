@@ -1,0 +1,333 @@
+// See parse.hpp. Goes through the tree with the table in its hand; what the table cannot say
+// (bounds between settings, what must be there) is in the check_ functions at the end.
+#include "config/parse.hpp"
+#include "config/document.hpp"
+#include "config/reader.hpp"
+#include "config/settings.hpp"
+#include "config/text.hpp"
+#include "config/userlist.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace pgweir::config {
+namespace {
+
+class parser {
+public:
+    explicit parser(const parse_options& options)
+        : in_(options) {}
+    parse_result run(std::string_view text);
+
+private:
+    void read_root(const node& root);
+    void read_section(const node& map, std::string_view section);
+    void read_listen(const node& list);
+    void read_database(const entry& each);
+    void read_user(const entry& each);
+    void read_userlist();
+
+    void check_bounds(const pool_settings& pool, const given_keys& given,
+                      const std::string& prefix);
+    void check_password(const database& of, const given_keys& given, const std::string& prefix);
+    void check_users();
+    void check_whole(const node& root);
+
+    reader in_;
+    configuration out_;
+    bool bound_refused_ = false; // pool.minconn or pool.maxconn: nothing to compare
+    position userlist_at_, method_at_;
+    std::unordered_map<std::string, problem> user_at_; // file and position of each user
+};
+
+bool is_bound(std::string_view key) { return key == "minconn" || key == "maxconn"; }
+
+// Parts of the file -----------------------------------------------------------------------------
+
+void parser::read_root(const node& root) {
+    const auto read = [&](std::string_view key, const entry& each) {
+        if (key == "pool") {
+            return; // has been read: databases begin with it
+        }
+        if (key == "listen") {
+            read_listen(each.value);
+        } else if (key == "databases") {
+            in_.each_named(each.value, key, "{ fitness_club: { host: 127.0.0.1 } }",
+                           [&](const entry& one) { read_database(one); });
+        } else if (key == "users") {
+            in_.each_named(each.value, key, "{ alice: { password: env:ALICE_PASSWORD } }",
+                           [&](const entry& one) { read_user(one); });
+        } else if (const auto* row = find_setting(key)) {
+            (void)in_.read_value(*row, &out_, each.value, std::string(key));
+        } else {
+            read_section(each.value, key);
+        }
+    };
+    for (const auto& each : root.entries) {
+        if (each.key == "pool") {
+            read_section(each.value, each.key);
+            break;
+        }
+    }
+    (void)in_.each_key(root, keys_under(""), read);
+}
+
+void parser::read_section(const node& map, std::string_view section) {
+    if (map.is == node::kind::nothing) {
+        return; // `pool:` with nothing in it: all defaults
+    }
+    const auto prefix = concat({section, "."});
+    const auto known = keys_under(prefix);
+    if (!in_.is_a(node::kind::map, map, section, concat({"{ ", known[0], ": … }"}))) {
+        return;
+    }
+    const auto given = in_.each_key(map, known, [&](std::string_view key, const entry& each) {
+        const auto name = concat({prefix, key});
+        const auto& row = *find_setting(name);
+        if (name == "auth.userlist") {
+            userlist_at_ = each.value.at;
+        }
+        if (name == "auth.method") {
+            method_at_ = each.value.at;
+        }
+        if (!is_in_pool(row)) {
+            (void)in_.read_value(row, &out_, each.value, name);
+        } else if (!in_.read_value(row, &out_.pool, each.value, name)) {
+            bound_refused_ |= is_bound(key);
+        }
+    });
+    if (prefix == pool_prefix && !bound_refused_) {
+        check_bounds(out_.pool, given, prefix);
+    }
+}
+
+void parser::read_listen(const node& list) {
+    if (!in_.is_a(node::kind::list, list, "listen", "[{ address: 127.0.0.1, port: 6432 }]")) {
+        return;
+    }
+    constexpr std::size_t most_addresses = 64;
+    if (list.items.empty() || list.items.size() > most_addresses) {
+        in_.complain(list.at, concat({"listen must have 1 to ", std::to_string(most_addresses),
+                                      " entries"}));
+        return;
+    }
+    out_.listen.clear();
+    const auto known = keys_under(listen_prefix);
+    for (const auto& item : list.items) {
+        if (!in_.is_a(node::kind::map, item, "an entry of listen",
+                      "{ address: 127.0.0.1, port: 6432 }")) {
+            continue;
+        }
+        listen_address where;
+        (void)in_.each_key(item, known, [&](std::string_view key, const entry& each) {
+            const auto name = concat({listen_prefix, key});
+            (void)in_.read_value(*find_setting(name), &where, each.value, name);
+        });
+        const bool twice = where.port != 0 && std::find(out_.listen.begin(), out_.listen.end(),
+                                                        where) != out_.listen.end();
+        if (twice) {
+            in_.complain(item.at, concat({"listen has ", where.address, " port ",
+                                          std::to_string(where.port), " twice"}));
+        }
+        out_.listen.push_back(std::move(where));
+    }
+}
+
+void parser::read_database(const entry& each) {
+    if (each.key == "pgbouncer" || each.key == "pgweir") {
+        in_.complain(each.at, concat({"databases must not have '", each.key,
+                                      "': that is the name of the console"}));
+        return;
+    }
+    database made{.name = each.key,
+                  .host = database{}.host,
+                  .port = 5432,
+                  .dbname = {},
+                  .user = {},
+                  .password = {},
+                  .pool = out_.pool};
+    const auto prefix = concat({"databases.", each.key, "."});
+    given_keys given;
+    bool refused = bound_refused_;
+    if (each.value.is != node::kind::nothing) {
+        if (!in_.is_a(node::kind::map, each.value, concat({"databases.", each.key}),
+                      "{ host: 127.0.0.1, port: 5432 }")) {
+            return;
+        }
+        auto known = keys_under(database_prefix);
+        const auto pool_keys = keys_under(pool_prefix);
+        known.insert(known.end(), pool_keys.begin(), pool_keys.end());
+        given = in_.each_key(each.value, known, [&](std::string_view key, const entry& value) {
+            const auto* row = find_setting(concat({database_prefix, key}));
+            const bool own = row != nullptr;
+            row = own ? row : find_setting(concat({pool_prefix, key}));
+            const auto owner = own ? setting_owner(&made) : setting_owner(&made.pool);
+            if (!in_.read_value(*row, owner, value.value, concat({prefix, key}))) {
+                refused |= is_bound(key);
+            }
+        });
+    }
+    if (!refused) {
+        check_bounds(made.pool, given, prefix);
+    }
+    check_password(made, given, prefix);
+    if (made.dbname.empty() && made.name != "*") {
+        made.dbname = made.name;
+    }
+    out_.databases.push_back(std::move(made));
+}
+
+void parser::read_user(const entry& each) {
+    user made{.name = each.key, .password = {}, .from_file = false};
+    const auto name = concat({"users.", each.key});
+    if (each.value.is == node::kind::map) {
+        const auto known = keys_under(user_prefix);
+        const auto given =
+            in_.each_key(each.value, known, [&](std::string_view key, const entry& value) {
+                const auto& row = *find_setting(concat({user_prefix, key}));
+                (void)in_.read_value(row, &made, value.value, concat({name, ".", key}));
+            });
+        for (const auto& row : settings()) {
+            if (row.required && row.key.starts_with(user_prefix) &&
+                !given.contains(row.short_key())) {
+                in_.complain(each.at, concat({name, " needs a ", row.short_key()}));
+            }
+        }
+    } else if (each.value.is == node::kind::nothing) {
+        in_.complain(each.at, concat({name, " needs a password"}));
+    } else {
+        (void)in_.is_a(node::kind::map, each.value, name, "{ password: env:NAME }");
+    }
+    user_at_.emplace(made.name, problem{.at = each.at});
+    out_.users.push_back(std::move(made));
+}
+
+void parser::read_userlist() {
+    if (out_.userlist.empty()) {
+        return;
+    }
+    const auto text = in_.read_file(out_.userlist);
+    if (!text) {
+        in_.complain(userlist_at_, concat({"auth.userlist is the file '", out_.userlist,
+                                           "', which cannot be read or is open to others"}));
+        return;
+    }
+    auto list = parse_userlist(*text);
+    for (auto& each : list.problems) {
+        in_.complain(each.at, std::move(each.message), out_.userlist);
+    }
+    for (auto& each : list.users) {
+        const auto [known, is_new] =
+            user_at_.emplace(each.who.name, problem{.file = out_.userlist, .at = each.at});
+        if (!is_new) {
+            in_.complain(each.at,
+                         concat({"user '", each.who.name, "' is in users as well, on line ",
+                                 std::to_string(known->second.at.line), " of the configuration"}),
+                         out_.userlist);
+            continue;
+        }
+        out_.users.push_back(std::move(each.who));
+    }
+}
+
+// What one row cannot say -----------------------------------------------------------------------
+
+/// `prefix`: of the map that was read. Where neither is given, `pool:` has been told off already.
+void parser::check_bounds(const pool_settings& pool, const given_keys& given,
+                          const std::string& prefix) {
+    const auto least = given.find("minconn");
+    const auto most = given.find("maxconn");
+    if (pool.minconn <= pool.maxconn || (least == given.end() && most == given.end())) {
+        return;
+    }
+    const auto origin = [&](bool is_given) {
+        return is_given ? "" : prefix == pool_prefix ? ", the default" : ", from pool";
+    };
+    in_.complain(least != given.end() ? least->second : most->second,
+                 concat({prefix, "minconn (", std::to_string(pool.minconn),
+                         origin(least != given.end()), ") must not be above ", prefix, "maxconn (",
+                         std::to_string(pool.maxconn), origin(most != given.end()), ")"}));
+}
+
+/// `given`, `prefix`: of the database that was read.
+void parser::check_password(const database& of, const given_keys& given,
+                            const std::string& prefix) {
+    const auto password = given.find("password");
+    if (password == given.end()) {
+        return;
+    }
+    if (!given.contains("user")) {
+        in_.complain(password->second, concat({prefix, "password needs ", prefix, "user"}));
+    }
+    if (form_of(of.password.reveal()) == secret_form::scram) {
+        in_.complain(password->second,
+                     concat({prefix, "password is a SCRAM verifier, which proves a password but "
+                                     "cannot stand for one"}));
+    }
+}
+
+void parser::check_users() {
+    for (const auto& each : out_.users) {
+        const auto form = form_of(each.password.reveal());
+        const auto& at = user_at_.at(each.name);
+        if (out_.auth == auth_method::scram_sha_256 && form == secret_form::md5) {
+            in_.warn(
+                at.at,
+                concat({"user '", each.name,
+                        "' has an md5 secret and cannot log in with auth.method scram-sha-256"}),
+                at.file);
+        }
+    }
+}
+
+void parser::check_whole(const node& root) {
+    const auto databases = std::find_if(root.entries.begin(), root.entries.end(),
+                                        [](const entry& each) { return each.key == "databases"; });
+    if (databases == root.entries.end()) {
+        in_.complain({}, "databases is missing: name at least one");
+    } else if (databases->value.is == node::kind::map && databases->value.entries.empty()) {
+        in_.complain(databases->value.at, "databases must name at least one");
+    }
+    if (out_.auth != auth_method::trust && out_.users.empty() && out_.userlist.empty() &&
+        out_.query_user.empty() && !in_.has_errors()) {
+        in_.complain(method_at_,
+                     "nobody could log in: give users, auth.userlist or auth.query_user");
+    }
+    if (out_.auth == auth_method::trust) {
+        for (const auto& each : out_.listen) {
+            if (!is_loopback(each.address)) {
+                in_.warn(method_at_, concat({"auth.method trust lets in everybody who reaches ",
+                                             each.address, " as whoever they say they are"}));
+            }
+        }
+    }
+}
+
+parse_result parser::run(std::string_view text) {
+    const auto document = read_document(text);
+    if (const auto* bad = std::get_if<problem>(&document)) {
+        return parse_result(std::vector<problem>{*bad}, {});
+    }
+    const auto& root = std::get<node>(document);
+    if (root.is == node::kind::nothing ||
+        in_.is_a(node::kind::map, root, "the file", "pool: { … }")) {
+        read_root(root);
+        read_userlist();
+        check_whole(root);
+        check_users();
+    }
+    auto warnings = in_.take_warnings();
+    if (in_.has_errors()) {
+        return parse_result(in_.take_errors(), std::move(warnings));
+    }
+    out_.index();
+    return parse_result(std::move(out_), std::move(warnings));
+}
+
+} // namespace
+
+parse_result parse(std::string_view text, const parse_options& options) {
+    return parser(options).run(text);
+}
+
+} // namespace pgweir::config

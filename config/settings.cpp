@@ -1,0 +1,174 @@
+// The table, row by row. What is done with a row is in setting_value.cpp.
+#include "config/settings.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+namespace pgweir::config {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Bounds of durations are in nanoseconds.
+constexpr std::int64_t ns(duration value) { return value.count(); }
+
+/// PostgreSQL cuts names at 63 bytes: a longer one would name something else.
+constexpr std::int64_t longest_name = 63;
+/// Access tokens of cloud providers serve as passwords and take kilobytes.
+constexpr std::int64_t longest_secret = 8192;
+constexpr std::int64_t longest_path = 4096;
+
+constexpr auto restart = change_needs::restart;
+
+// clang-format off
+constexpr setting table[] = {
+    {.key = "listen.address", .where = &listen_address::address, .fallback = "127.0.0.1",
+     .least = 1, .most = 45, .form = text_form::address, .needs = restart,
+     .doc = "Address clients connect to; `0.0.0.0` or `::` is every one this machine has."},
+    {.key = "listen.port", .where = &listen_address::port, .fallback = "6432",
+     .least = 0, .most = 65'535, .needs = restart,
+     .doc = "Port clients connect to; 0 takes any free one and tells it in the log."},
+
+    {.key = "databases.<name>.host", .where = &database::host, .fallback = "127.0.0.1",
+     .least = 1, .most = 253, .form = text_form::host,
+     .doc = "Where PostgreSQL is: host name, address, or absolute path of the directory of its Unix socket."},
+    {.key = "databases.<name>.port", .where = &database::port, .fallback = "5432",
+     .least = 1, .most = 65'535,
+     .doc = "Port of PostgreSQL."},
+    {.key = "databases.<name>.dbname", .where = &database::dbname, .fallback = "",
+     .least = 0, .most = longest_name,
+     .doc = "Name of the database at PostgreSQL; not given, it is the name clients ask for."},
+    {.key = "databases.<name>.user", .where = &database::user, .fallback = "",
+     .least = 0, .most = longest_name,
+     .doc = "User to log in to PostgreSQL as, whoever the client is; not given, it is the client's own user."},
+    {.key = "databases.<name>.password", .where = &database::password, .fallback = "",
+     .least = 1, .most = longest_secret,
+     .doc = "Password of `user` at PostgreSQL."},
+
+    {.key = "users.<name>.password", .where = &user::password, .fallback = "",
+     .least = 1, .most = longest_secret, .required = true,
+     .doc = "What the client proves to know: a password, `md5` with its 32 digits, or a verifier beginning with `SCRAM-SHA-256$`."},
+
+    {.key = "pool.mode", .where = &pool_settings::mode, .fallback = "transaction", .needs = restart,
+     .doc = "For how long a client keeps its server connection: one transaction, its whole session, or one statement."},
+    {.key = "pool.minconn", .where = &pool_settings::minconn, .fallback = "5",
+     .least = 0, .most = 10'000,
+     .doc = "Server connections kept open per database and user, even when nobody needs them; at most `maxconn`."},
+    {.key = "pool.maxconn", .where = &pool_settings::maxconn, .fallback = "50",
+     .least = 1, .most = 10'000,
+     .doc = "Server connections per database and user that are never exceeded; further clients wait."},
+    {.key = "pool.wait_timeout", .where = &pool_settings::wait_timeout, .fallback = "5s",
+     .least = ns(1ms), .most = ns(24h),
+     .doc = "How long a client waits for a server connection before it gets an error that names who holds them."},
+    {.key = "pool.idle_timeout", .where = &pool_settings::idle_timeout, .fallback = "10m",
+     .least = 0, .most = ns(24h * 365),
+     .doc = "A server connection above `minconn` that nobody has used for this long is closed; 0 is never."},
+    {.key = "pool.max_lifetime", .where = &pool_settings::max_lifetime, .fallback = "1h",
+     .least = 0, .most = ns(24h * 365),
+     .doc = "A server connection older than this (less a random part) is replaced when it is free; 0 is never."},
+    {.key = "pool.connect_timeout", .where = &pool_settings::connect_timeout, .fallback = "15s",
+     .least = ns(1ms), .most = ns(1h),
+     .doc = "How long connecting and logging in to PostgreSQL may take."},
+
+    {.key = "auth.method", .where = &configuration::auth, .fallback = "scram-sha-256",
+     .doc = "How clients prove who they are; `trust` asks for no proof at all."},
+    {.key = "auth.userlist", .where = &configuration::userlist, .fallback = "",
+     .least = 0, .most = longest_path, .form = text_form::path,
+     .doc = "File with further users, one `\"user\" \"secret\"` per line as PgBouncer has it; a relative path begins at this file's directory."},
+    {.key = "auth.query_user", .where = &configuration::query_user, .fallback = "",
+     .least = 0, .most = longest_name,
+     .doc = "User to ask PostgreSQL for the secrets of users not listed here (accepted, not used yet)."},
+    {.key = "auth.login_timeout", .where = &configuration::login_timeout, .fallback = "15s",
+     .least = ns(100ms), .most = ns(10min),
+     .doc = "How long a client may take from its first byte to the end of its login."},
+
+    {.key = "console.admin_users", .where = &configuration::admin_users, .fallback = "[]",
+     .least = 1, .most = longest_name,
+     .doc = "Users who may give every command on the console (the database `pgbouncer` or `pgweir`)."},
+    {.key = "console.stats_users", .where = &configuration::stats_users, .fallback = "[]",
+     .least = 1, .most = longest_name,
+     .doc = "Users who may look on the console but change nothing."},
+
+    {.key = "workers", .where = &configuration::workers, .fallback = "auto",
+     .least = 1, .most = 255, .word = "auto", .needs = restart,
+     .doc = "Threads that serve clients; `auto` is one per core."},
+    {.key = "max_clients", .where = &configuration::max_clients, .fallback = "20000",
+     .least = 1, .most = 1'000'000,
+     .doc = "Client connections in all; further ones are refused."},
+    {.key = "shutdown_timeout", .where = &configuration::shutdown_timeout, .fallback = "30s",
+     .least = 0, .most = ns(24h),
+     .doc = "How long open transactions may go on after SIGTERM."},
+    {.key = "slow_query", .where = &configuration::slow_query, .fallback = "500ms",
+     .least = 0, .most = ns(24h), .word = "off",
+     .doc = "Queries and transactions that take longer are logged, literals removed; 0 logs all, `off` none."},
+
+    {.key = "metrics.address", .where = &configuration::metrics_address, .fallback = "127.0.0.1",
+     .least = 1, .most = 45, .form = text_form::address, .needs = restart,
+     .doc = "Address of the HTTP server with `/metrics`, `/healthz` and `/readyz`; it asks nobody for a password."},
+    {.key = "metrics.port", .where = &configuration::metrics_port, .fallback = "9127",
+     .least = 0, .most = 65'535, .needs = restart,
+     .doc = "Its port; 0 takes any free one and tells it in the log."},
+
+    {.key = "log.level", .where = &configuration::level, .fallback = "info",
+     .doc = "The least important lines that are still logged."},
+    {.key = "log.format", .where = &configuration::format, .fallback = "text", .needs = restart,
+     .doc = "Lines for people, or one JSON object each for machines."},
+    {.key = "log.connections", .where = &configuration::log_connections, .fallback = "true",
+     .doc = "Log every client's login."},
+    {.key = "log.disconnections", .where = &configuration::log_disconnections, .fallback = "true",
+     .doc = "Log every client's end, with its reason."},
+};
+// clang-format on
+
+} // namespace
+
+std::span<const setting> settings() { return table; }
+
+const setting* find_setting(std::string_view key) {
+    const auto found = std::find_if(std::begin(table), std::end(table),
+                                    [&](const setting& row) { return row.key == key; });
+    return found == std::end(table) ? nullptr : found;
+}
+
+std::vector<std::string_view> keys_under(std::string_view prefix) {
+    std::vector<std::string_view> result;
+    for (const auto& row : table) {
+        if (!row.key.starts_with(prefix)) {
+            continue;
+        }
+        const auto rest = row.key.substr(prefix.size());
+        const auto key = rest.substr(0, rest.find('.'));
+        if (std::find(result.begin(), result.end(), key) == result.end()) {
+            result.push_back(key);
+        }
+    }
+    return result;
+}
+
+std::vector<shown_setting> show_settings(const configuration& of) {
+    auto all = of; // rows want an owner they could write to
+    std::vector<shown_setting> result;
+    for (const auto& row : table) {
+        if (row.key.starts_with(database_prefix) || row.key.starts_with(user_prefix)) {
+            continue;
+        }
+        shown_setting shown{.key = std::string(row.key),
+                            .value = {},
+                            .fallback = std::string(row.fallback),
+                            .changeable = row.needs == change_needs::reload};
+        if (row.key.starts_with(listen_prefix)) {
+            for (auto& each : all.listen) {
+                shown.value += shown.value.empty() ? "" : ", ";
+                shown.value += text_of(row, &each);
+            }
+        } else if (is_in_pool(row)) {
+            shown.value = text_of(row, &all.pool);
+        } else {
+            shown.value = text_of(row, &all);
+        }
+        result.push_back(std::move(shown));
+    }
+    return result;
+}
+
+} // namespace pgweir::config
