@@ -1,0 +1,1 @@
+"""Measurements against Debian's pgbouncer: `./dev bench`."""

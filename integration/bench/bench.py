@@ -1,0 +1,315 @@
+#!/usr/bin/python3
+"""`./dev bench [NAME…]`: pgweir and Debian's pgbouncer side by side, in one run, on one PostgreSQL, with
+equal settings: one worker, transaction mode, the same bound, trust, no logging.
+
+Bare times say as much about the machine as about the program, so every row ends in a ratio (pgweir's
+number divided by pgbouncer's). Short rounds alternate, A B B A, and medians are compared, because
+machines are noisy. What counts is the CPU time of the proxy alone, per transaction: throughput on a
+small machine is mostly PostgreSQL's and the client's.
+"""
+
+import argparse
+import collections
+import glob
+import json
+import os
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+# pylint: disable=wrong-import-position
+from integration.bench import measure  # noqa: E402
+from integration.support import surroundings  # noqa: E402
+from integration.support.pgbouncer import Pgbouncer  # noqa: E402
+from integration.support.pgweir import Pgweir  # noqa: E402
+from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres  # noqa: E402
+
+HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+MANY = 12_000  # clients at most
+SETTLE_SECONDS = 0.3
+# To try out the benchmark itself: pgbouncer against pgbouncer, whose ratio should be 1.
+STAND_IN = os.environ.get("PGWEIR_STAND_IN") == "pgbouncer"
+
+Row = collections.namedtuple("Row", "scenario metric pgweir pgbouncer")
+
+
+def ratio(row):
+    if row.pgweir == row.pgbouncer:
+        return 1.0  # also when both are nothing
+    return row.pgweir / row.pgbouncer if row.pgbouncer else float("inf")
+
+
+# ----------------------------------------------------------------------------------- the two
+
+
+class Bench:
+    """What every scenario needs: the PostgreSQL, makers of the two, the load generator."""
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.postgres = Postgres(hba=HBA, max_connections=150, synchronous_commit="off",
+                                 log_connections="off").start()
+        self.notes = []
+
+    def make_pgweir(self, servers, mode="transaction"):
+        if STAND_IN:
+            return self.make_pgbouncer(servers, mode)
+        return Pgweir(self.postgres, workers=1, max_clients=MANY, auth={"method": "trust"},
+                      pool={"mode": mode, "minconn": 5, "maxconn": servers, "wait_timeout": "60s"},
+                      log={"level": "warning", "connections": False, "disconnections": False},
+                      slow_query="off").start()
+
+    def make_pgbouncer(self, servers, mode="transaction"):
+        return Pgbouncer(self.postgres, auth_type="trust", pool_mode=mode, default_pool_size=servers,
+                         min_pool_size=5, max_client_conn=MANY, query_wait_timeout=60,
+                         log_pooler_errors=0).start()
+
+    def pair(self, servers, pgbouncer_mode="transaction"):
+        return {"pgweir": self.make_pgweir(servers, pgbouncer_mode if STAND_IN else "transaction"),
+                "pgbouncer": self.make_pgbouncer(servers, pgbouncer_mode)}
+
+    def run_client(self, pooler, program, *arguments):
+        environment = dict(os.environ, PGHOST=pooler.host, PGPORT=str(pooler.port), PGUSER=OWNER,
+                           PGDATABASE=DATABASE, LC_ALL="C")
+        return subprocess.run([os.path.join(POSTGRES_BIN, program), *arguments], env=environment,
+                              capture_output=True, text=True, check=True)
+
+    def alternate(self, poolers, one_round):
+        """Rounds in the order A B B A …; the median of each number, per pooler."""
+        rounds = {name: [] for name in poolers}
+        for number in range(self.arguments.rounds):
+            names = list(poolers)
+            for name in names if number % 2 == 0 else reversed(names):
+                rounds[name].append(one_round(poolers[name]))
+        return {name: measure.median_of(values) for name, values in rounds.items()}
+
+    def compare(self, scenario, results, metrics):
+        for metric in metrics:
+            yield Row(scenario, metric, results["pgweir"][metric], results["pgbouncer"][metric])
+
+
+def close_all(poolers):
+    for pooler in poolers.values():
+        pooler.close()
+
+
+# ------------------------------------------------------------------------- pgbench's scenarios
+
+
+def pgbench_round(bench, pooler, *arguments):
+    """One short run of pgbench: throughput, percentiles from its log, the proxy's CPU."""
+    directory = surroundings.temporary_directory("pgbench")
+    prefix = os.path.join(directory, "log")
+    before = measure.cpu_microseconds(pooler.process.pid)
+    done = bench.run_client(pooler, "pgbench", "-n", "-S", "-j", "2", "-T",
+                            "%d" % bench.arguments.seconds, "-l", "--log-prefix", prefix,
+                            "--sampling-rate", "0.2", *arguments)
+    used = measure.cpu_microseconds(pooler.process.pid) - before
+    count = tps = None
+    for line in done.stdout.splitlines():
+        if line.startswith("number of transactions actually processed:"):
+            count = int(line.split(":")[1].split("/")[0])
+        elif line.startswith("tps = "):
+            tps = float(line.split()[2])
+    latencies = []
+    for path in glob.glob(prefix + ".*"):
+        with open(path, encoding="ascii") as log:
+            latencies += [int(line.split()[2]) / 1000 for line in log]
+        os.remove(path)
+    return {"CPU µs/transaction": used / count, "transactions/s": tps,
+            "p50 ms": measure.percentile(latencies, 0.5),
+            "p95 ms": measure.percentile(latencies, 0.95),
+            "p99 ms": measure.percentile(latencies, 0.99)}
+
+
+PGBENCH_METRICS = ("CPU µs/transaction", "transactions/s", "p50 ms", "p95 ms", "p99 ms")
+
+
+def pgbench_scenario(name, *arguments, servers=20, pgbouncer_mode="transaction"):
+    def run(bench):
+        poolers = bench.pair(servers, pgbouncer_mode)
+        try:
+            for pooler in poolers.values():  # warm: servers open, caches filled
+                bench.run_client(pooler, "pgbench", "-n", "-S", "-j", "2", "-t", "100", *arguments)
+            results = bench.alternate(poolers, lambda p: pgbench_round(bench, p, *arguments))
+        finally:
+            close_all(poolers)
+        yield from bench.compare(name, results, PGBENCH_METRICS)
+    return run
+
+
+def prepared(bench):
+    bench.notes.append("prepared: pgbouncer 1.18 has no prepared statements in transaction mode, so it"
+                       " runs in session mode here.")
+    yield from pgbench_scenario("prepared", "-c", "20", "-M", "prepared",
+                                pgbouncer_mode="session")(bench)
+
+
+# -------------------------------------------------------------------- the load generator's
+
+
+def start_load(bench, pooler, users, seconds, think, *queries, active=0):
+    """The generator, after everybody has logged in."""
+    command = [bench.arguments.load, "--host", pooler.host, "--port", str(pooler.port),
+               "--user", OWNER, "--database", DATABASE, "--users", str(users),
+               "--active", str(active), "--seconds", str(seconds), "--think", str(think)]
+    for query in queries:
+        command += ["--query", query]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    if process.stdout.readline().strip() != "ready":
+        raise RuntimeError("%d users could not log in; the log:\n%s" % (users, pooler.log()[-2000:]))
+    return process
+
+
+def finish_load(process):
+    result = json.loads(process.stdout.readline())
+    process.wait()
+    return result
+
+
+# One message of the bot: what its profile handler sends, each a round trip of its own.
+MESSAGE = ("begin", "select abalance from pgbench_accounts where aid = 4711", "commit")
+THINK_MS = 4000
+USERS = (10, 100, 500, 1_000, 5_000, 10_000)
+
+
+def users_round(bench, pooler, users):
+    # Long enough that each user has a few messages, whatever the number of rounds elsewhere.
+    seconds = max(bench.arguments.seconds, 8)
+    before = measure.cpu_microseconds(pooler.process.pid)
+    with measure.ServerWatch(bench.postgres) as watch:
+        process = start_load(bench, pooler, users, seconds, THINK_MS, *MESSAGE)
+        at_start = len(watch.open)
+        before = measure.cpu_microseconds(pooler.process.pid)
+        result = finish_load(process)
+        used = measure.cpu_microseconds(pooler.process.pid) - before
+    if result["errors"] or result["lost"]:
+        raise RuntimeError("%s at %d users: %r" % (type(pooler).__name__, users, result))
+    return {"open servers, at most": max(watch.open), "busy servers, mean":
+            sum(watch.busy[at_start:]) / max(len(watch.busy[at_start:]), 1),
+            "p50 ms": result["p50"], "p95 ms": result["p95"], "p99 ms": result["p99"],
+            "messages/s": result["messages"] / result["seconds"],
+            "CPU µs/message": used / max(result["messages"], 1)}
+
+
+def users(bench):
+    bench.notes.append(
+        "users: each thinks %g s on average, then sends a message of three round trips (begin, select,"
+        " commit) and waits for its end; at most 50 servers." % (THINK_MS / 1000))
+    for count in USERS:
+        results = {}
+        # A pooler each, one after the other: connections of the one would burden the other.
+        for name, make in (("pgweir", bench.make_pgweir), ("pgbouncer", bench.make_pgbouncer)):
+            pooler = make(50)
+            try:
+                results[name] = users_round(bench, pooler, count)
+            finally:
+                pooler.close()
+        yield from bench.compare("users %d" % count, results, list(results["pgweir"]))
+
+
+IDLE, ACTIVE = 10_000, 1_000
+
+
+def idle(bench):
+    """Memory per idle client, and that a thousand active ones do not mind ten thousand idle."""
+    bench.notes.append("idle: %d clients that have been served once and stay connected, while %d others"
+                       " are active." % (IDLE, ACTIVE))
+    results = {}
+    for name, make in (("pgweir", bench.make_pgweir), ("pgbouncer", bench.make_pgbouncer)):
+        pooler = make(50)
+        try:
+            warm = start_load(bench, pooler, 50, 0.5, 0, *MESSAGE)
+            finish_load(warm)
+            empty = measure.resident_bytes(pooler.process.pid)
+            process = start_load(bench, pooler, IDLE + ACTIVE, max(bench.arguments.seconds, 6),
+                                 THINK_MS, *MESSAGE, active=ACTIVE)
+            time.sleep(SETTLE_SECONDS)
+            full = measure.resident_bytes(pooler.process.pid)
+            result = finish_load(process)
+            if result["errors"] or result["lost"]:
+                raise RuntimeError("%s with idle clients: %r" % (name, result))
+        finally:
+            pooler.close()
+        results[name] = {"bytes/idle client": (full - empty) / (IDLE + ACTIVE),
+                         "p50 ms": result["p50"], "p99 ms": result["p99"]}
+    yield from bench.compare("idle", results, list(results["pgweir"]))
+
+
+SCENARIOS = {
+    "simple": pgbench_scenario("simple", "-c", "20", "-M", "simple"),
+    "extended": pgbench_scenario("extended", "-c", "20", "-M", "extended"),
+    "prepared": prepared,
+    "queue": pgbench_scenario("queue", "-c", "500", "-M", "simple"),
+    "users": users,
+    "idle": idle,
+}
+
+
+# ---------------------------------------------------------------------------------- reporting
+
+
+def number(value):
+    return "%d" % value if value == int(value) and abs(value) >= 1 else "%.4g" % value
+
+
+def text_line(row):
+    return "%-12s %-22s pgweir %10s   pgbouncer %10s   ratio %.2f" % (
+        row.scenario, row.metric, number(row.pgweir), number(row.pgbouncer), ratio(row))
+
+
+def markdown(bench, rows):
+    version = subprocess.run(["/usr/sbin/pgbouncer", "--version"], capture_output=True, text=True,
+                             check=False).stdout.split("\n")[0]
+    yield "# pgweir beside pgbouncer\n"
+    yield "%s; %s; PostgreSQL %s. One worker each, transaction mode, 20 servers (50 for users and" \
+          " idle), trust, no logging. %d rounds of %d s, alternating; medians." % (
+              measure.machine(), version, bench.postgres.query("show server_version")[0][0],
+              bench.arguments.rounds, bench.arguments.seconds)
+    yield "A ratio is pgweir's number divided by pgbouncer's: CPU, latency and memory are better below" \
+          " 1, throughput above.\n"
+    yield "| scenario | metric | pgweir | pgbouncer | ratio |"
+    yield "|---|---|---:|---:|---:|"
+    for row in rows:
+        yield "| %s | %s | %s | %s | ratio %.2f |" % (
+            row.scenario, row.metric, number(row.pgweir), number(row.pgbouncer), ratio(row))
+    yield ""
+    for note in bench.notes:
+        yield "- " + note
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of: " + ", ".join(SCENARIOS))
+    parser.add_argument("--rounds", type=int, default=5, help="of each, for medians")
+    parser.add_argument("--seconds", type=int, default=3, help="per round")
+    parser.add_argument("--report", default=os.path.join(surroundings.ROOT, "build", "bench.md"))
+    parser.add_argument("--pgweir", default=surroundings.BINARY, help=argparse.SUPPRESS)
+    parser.add_argument("--load", default=os.path.join(surroundings.BUILD, "integration", "bench",
+                                                       "pgweir_load"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    for name in arguments.names:
+        if name not in SCENARIOS:
+            parser.error("unknown scenario '%s'; there are: %s" % (name, ", ".join(SCENARIOS)))
+    surroundings.BINARY = arguments.pgweir
+    measure.raise_descriptor_limit(MANY + 1000)
+
+    bench = Bench(arguments)
+    rows = []
+    try:
+        bench.run_client(bench.postgres, "pgbench", "-i", "-q", "-s", "10")
+        for name in arguments.names or SCENARIOS:
+            for row in SCENARIOS[name](bench):
+                print(text_line(row), flush=True)
+                rows.append(row)
+        os.makedirs(os.path.dirname(os.path.abspath(arguments.report)), exist_ok=True)
+        with open(arguments.report, "w", encoding="utf-8") as file:
+            file.write("\n".join(markdown(bench, rows)) + "\n")
+        print("report: " + arguments.report, file=sys.stderr)
+    finally:
+        bench.postgres.close()
+
+
+if __name__ == "__main__":
+    main()
