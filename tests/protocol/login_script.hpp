@@ -210,7 +210,6 @@ public:
 
     [[nodiscard]] bool over() const { return ready || refused; }
     [[nodiscard]] const std::string& unread() const { return input_; }
-    [[nodiscard]] server_login& login() { return login_; }
 
     std::string sent;
     std::optional<server_ready> ready;
