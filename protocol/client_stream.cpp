@@ -148,7 +148,8 @@ client_peek client_stream::peek(bytes in, bool buffer_full) {
     }
     for (;;) {
         const auto rest = in.subspan(dropped);
-        const auto frame = front_of(rest, buffer_full);
+        // Once what was dropped has left the buffer, there is room for more.
+        const auto frame = front_of(rest, buffer_full && dropped == 0);
         const bool droppable =
             frame.is == front_frame::state::usable &&
             (frame.type == frontend::copy_data || frame.type == frontend::copy_done ||
@@ -194,7 +195,8 @@ client_step client_stream::forward(bytes in, bool buffer_full, reply_queue& owed
             break;
         }
         const auto rest = in.subspan(step.forward_bytes);
-        const auto frame = front_of(rest, buffer_full);
+        // Once what was taken has left the buffer, there is room for more.
+        const auto frame = front_of(rest, buffer_full && step.forward_bytes == 0);
         if (frame.is == front_frame::state::incomplete) {
             break;
         }

@@ -57,8 +57,8 @@ struct client_step {
 
 class client_stream {
 public:
-    /// No server is held. Looks at the front of `in`. `buffer_full`: no more bytes fit behind `in`,
-    /// so an incomplete message must be judged by what is there.
+    /// No server is held. Looks at the front of `in`. `buffer_full`: `in` fills the whole buffer, so
+    /// that an incomplete message at its very front must be judged by what is there.
     [[nodiscard]] client_peek peek(bytes in, bool buffer_full);
 
     /// A server is held (peek() said `server`, or forward() has been called since). Takes as many
@@ -120,7 +120,7 @@ class server_stream {
 public:
     /// Looks at the front of `in`. Call again with what is left until `exhausted`. Frames that
     /// must be seen whole (ReadyForQuery, ParameterStatus, the first part of ErrorResponse) are
-    /// taken only when they are there; `buffer_full` says that no more bytes would fit.
+    /// taken only when they are there; `buffer_full` says that `in` fills the whole buffer.
     [[nodiscard]] server_step next(bytes in, bool buffer_full, reply_queue& owed);
 
     [[nodiscard]] bool inside_message() const { return body_left_ != 0; }

@@ -157,10 +157,11 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         }
         const auto type = static_cast<backend>(head.type);
         const auto frame_bytes = head.frame_bytes();
-        if (!enough_there(row.needs, frame_bytes, rest.size(), buffer_full)) {
+        // Once what was taken has left the buffer, there is room for more.
+        const bool no_more = buffer_full && step.taken_bytes == 0;
+        if (!enough_there(row.needs, frame_bytes, rest.size(), no_more)) {
             // What does not fit an empty buffer is longer than PostgreSQL would ever make it.
-            const bool never = buffer_full && step.taken_bytes == 0;
-            return stop(never ? server_step::stop::desync : server_step::stop::exhausted);
+            return stop(no_more ? server_step::stop::desync : server_step::stop::exhausted);
         }
         const auto where = owed.where(type);
         if (where != step.where && step.taken_bytes != 0) {

@@ -1,0 +1,141 @@
+// The queue of expected replies: every conversation, and what the conversations do not show.
+#include "protocol/reply_queue.hpp"
+
+#include "tests/protocol/conversations.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace pgweir::protocol;
+using namespace pgweir::test;
+
+namespace {
+
+void play(const script_step& step, reply_queue& owed) {
+    const auto& m = step.message;
+    const auto where = m.ours ? fate::swallow : fate::forward;
+    switch (step.is) {
+    case script_step::what::sent:
+        owed.sent(static_cast<frontend>(m.type), where, m.describes_statement);
+        break;
+    case script_step::what::received: {
+        const auto type = static_cast<backend>(m.type);
+        const auto foretold = owed.where(type);
+        const auto got = owed.received(type, m.sqlstate);
+        CHECK((got.what == reply::kind::unexpected) == (m.expected == reply::kind::unexpected));
+        if (m.expected) {
+            CHECK(static_cast<int>(got.what) == static_cast<int>(*m.expected));
+        }
+        if (got.what != reply::kind::unexpected) {
+            CHECK(got.where == where);
+            CHECK(foretold == where);
+        }
+        const bool ready = m.type == 'Z' && got.what != reply::kind::unexpected;
+        CHECK((got.what == reply::kind::ready) == ready);
+        break;
+    }
+    case script_step::what::check:
+        check_queue(step.check, owed);
+        break;
+    }
+}
+
+} // namespace
+
+TEST_CASE("reply_queue: conversations") {
+    for (const auto& [name, text] : conversations) {
+        CAPTURE(std::string(name));
+        reply_queue owed;
+        for (const auto& step : parse_script(text)) {
+            CAPTURE(step.text);
+            play(step, owed);
+        }
+    }
+}
+
+TEST_CASE("reply_queue: a conversation leaves nothing behind for the next on the same server") {
+    // Every conversation that ends well, one after the other, on one queue.
+    reply_queue owed;
+    for (const auto& [name, text] : conversations) {
+        reply_queue alone;
+        const auto steps = parse_script(text);
+        const std::string_view whole = text;
+        if (whole.find('?') != whole.npos || whole.find("doubt") != whole.npos) {
+            continue;
+        }
+        for (const auto& step : steps) {
+            play(step, alone);
+        }
+        if (!alone.empty() || alone.batch_open()) {
+            continue;
+        }
+        CAPTURE(std::string(name));
+        for (const auto& step : steps) {
+            CAPTURE(step.text);
+            play(step, owed);
+        }
+    }
+    CHECK(owed.empty());
+}
+
+TEST_CASE("reply_queue: a long pipeline that never runs dry keeps its memory bounded") {
+    reply_queue owed;
+    owed.sent(frontend::query);
+    for (unsigned i = 0; i < 200'000; ++i) {
+        owed.sent(frontend::query);
+        CHECK(owed.received(backend::command_complete).what == reply::kind::partial);
+        CHECK(owed.received(backend::ready_for_query).what == reply::kind::ready);
+        if (owed.size() != 1) {
+            FAIL("size " << owed.size());
+        }
+    }
+    CHECK(owed.owed_ready(fate::forward) == 1);
+}
+
+TEST_CASE("reply_queue: full at the high-water mark, and every answer still fits") {
+    reply_queue owed;
+    while (!owed.full()) {
+        owed.sent(frontend::bind);
+        owed.sent(frontend::execute);
+        owed.sent(frontend::sync);
+    }
+    CHECK(owed.size() >= reply_queue::high_water);
+    while (!owed.empty()) {
+        REQUIRE(owed.received(backend::bind_complete).what == reply::kind::completes);
+        REQUIRE(owed.received(backend::command_complete).what == reply::kind::completes);
+        REQUIRE(owed.received(backend::ready_for_query).what == reply::kind::ready);
+    }
+    CHECK(owed.owed_ready(fate::forward) == 0);
+}
+
+TEST_CASE("reply_queue: what fits where, exhaustively") {
+    // For a fresh entry of each kind, every message that may come first.
+    struct row {
+        frontend sent;
+        bool statement;
+        std::string_view accepted;
+    };
+    const row rows[] = {
+        {frontend::parse, false, "1E"},        {frontend::bind, false, "2E"},
+        {frontend::describe, true, "tE"},      {frontend::describe, false, "TnE"},
+        {frontend::execute, false, "DCIsGHE"}, {frontend::close, false, "3E"},
+        {frontend::query, false, "TDCIGHE"},   {frontend::function_call, false, "VE"},
+        {frontend::sync, false, "ZE"},
+    };
+    for (const auto& [type, statement, accepted] : rows) {
+        for (int c = 0; c < 128; ++c) {
+            const auto letter = static_cast<char>(c);
+            CAPTURE(letter);
+            CAPTURE(static_cast<char>(type));
+            reply_queue owed;
+            owed.sent(type, fate::forward, statement);
+            const auto got = owed.received(static_cast<backend>(letter)).what;
+            if (letter == 'N' || letter == 'A' || letter == 'S') {
+                CHECK(got == reply::kind::asynchronous);
+            } else {
+                CHECK((got != reply::kind::unexpected) == (accepted.find(letter) != accepted.npos));
+            }
+        }
+    }
+}
