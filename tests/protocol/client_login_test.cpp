@@ -182,10 +182,13 @@ TEST_CASE("no enumeration: an unknown user sees the bytes that a known one sees"
         auth_method method;
         std::string stored;
     };
-    for (const auto& [name, method, stored] :
+    for (const auto& each :
          {row{"password", auth_method::password, "pencil"}, row{"md5", auth_method::md5, "pencil"},
           row{"SCRAM, plaintext", auth_method::scram_sha_256, "pencil"},
           row{"SCRAM, md5", auth_method::scram_sha_256, md5_of_pencil}}) {
+        const auto& name = each.name;
+        const auto& method = each.method;
+        const auto& stored = each.stored;
         CAPTURE(name);
         const auto known = log_in(method, {{"ann", stored}}, "wrong");
         const auto unknown = log_in(method, {}, "wrong");
@@ -378,11 +381,14 @@ TEST_CASE("the bounds: 64 KiB for a password, 1,024 bytes for SASL") {
         std::uint32_t body_bytes;
         bool waits;
     };
-    for (const auto& [method, body_bytes, waits] :
+    for (const auto& each :
          {row{auth_method::password, 65'536, true}, row{auth_method::password, 65'537, false},
           row{auth_method::md5, 65'536, true}, row{auth_method::md5, 65'537, false},
           row{auth_method::scram_sha_256, 1'024, true},
           row{auth_method::scram_sha_256, 1'025, false}}) {
+        const auto& method = each.method;
+        const auto& body_bytes = each.body_bytes;
+        const auto& waits = each.waits;
         CAPTURE(body_bytes);
         client_side side(client_options(method), {{"ann", "pencil"}});
         side.feed(startup(ann));
@@ -426,7 +432,7 @@ TEST_CASE("2026-6664: inner lengths of SASLInitialResponse") {
         std::uint32_t length;
         std::string_view message;
     };
-    for (const auto& [length, text] :
+    for (const auto& each :
          {row{0, "invalid message format"}, row{1, "invalid message format"},
           row{size - 1, "invalid message format"},
           row{size + 1, "insufficient data left in message"},
@@ -435,6 +441,8 @@ TEST_CASE("2026-6664: inner lengths of SASLInitialResponse") {
           row{0xfffffff0, "insufficient data left in message"},
           row{0xfffffffe, "insufficient data left in message"},
           row{0xffffffff, "invalid message format"}}) { // -1, and data all the same
+        const auto& length = each.length;
+        const auto& text = each.message;
         CAPTURE(length);
         client_side side(client_options(auth_method::scram_sha_256), {{"ann", "pencil"}});
         side.feed(startup(ann));
@@ -445,7 +453,7 @@ TEST_CASE("2026-6664: inner lengths of SASLInitialResponse") {
         std::string body;
         std::string_view message;
     };
-    for (const auto& [body, text] :
+    for (const auto& each :
          {body_row{"", "invalid string in message"},
           body_row{"SCRAM-SHA-256", "invalid string in message"},
           body_row{"SCRAM-SHA-256\0"s, "insufficient data left in message"},
@@ -457,6 +465,8 @@ TEST_CASE("2026-6664: inner lengths of SASLInitialResponse") {
                    "client selected an invalid SASL authentication mechanism"},
           body_row{"\0\377\377\377\377"s,
                    "client selected an invalid SASL authentication mechanism"}}) {
+        const auto& body = each.body;
+        const auto& text = each.message;
         CAPTURE(body);
         client_side side(client_options(auth_method::scram_sha_256), {{"ann", "pencil"}});
         side.feed(startup(ann));
@@ -487,9 +497,11 @@ TEST_CASE("SCRAM messages that are malformed or ask for too much") {
         std::string first;
         std::string_view sqlstate;
     };
-    for (const auto& [first, sqlstate] :
+    for (const auto& each :
          {row{"p=tls-server-end-point,,n=,r=x", "08P01"}, row{"n,a=admin,n=,r=x", "0A000"},
           row{"n,,m=x,n=,r=x", "0A000"}, row{"n,,r=x", "08P01"}, row{"junk", "08P01"}}) {
+        const auto& first = each.first;
+        const auto& sqlstate = each.sqlstate;
         CAPTURE(first);
         client_side side(client_options(auth_method::scram_sha_256), {{"ann", "pencil"}});
         side.feed(startup(ann));
@@ -563,9 +575,10 @@ TEST_CASE("PG 2026-6479: at most one SSLRequest and one GSSENCRequest") {
 }
 
 TEST_CASE("2021-3935: bytes buffered behind a request for encryption are never used") {
-    for (const auto& [code, name] :
-         {std::pair{ssl_request_code, "SSL request"s},
-          std::pair{gssenc_request_code, "GSSAPI encryption request"s}}) {
+    for (const auto& each : {std::pair{ssl_request_code, "SSL request"s},
+                             std::pair{gssenc_request_code, "GSSAPI encryption request"s}}) {
+        const auto& code = each.first;
+        const auto& name = each.second;
         for (const auto& smuggled : {message('Q', "SELECT 1\0"s), startup(ann), "x"s,
                                      untyped(ssl_request_code), untyped(gssenc_request_code)}) {
             CAPTURE(name);

@@ -48,7 +48,7 @@ TEST_CASE("what a driver acts on is as the header says") {
         std::string_view sqlstate;
         bool fatal;
     };
-    for (const auto& [code, sqlstate, fatal] :
+    for (const auto& each :
          {row{error::protocol_violation, "08P01", true},
           row{error::unsupported_protocol, "0A000", true}, row{error::no_user_name, "28000", true},
           row{error::authentication_failed, "28P01", true},
@@ -59,6 +59,9 @@ TEST_CASE("what a driver acts on is as the header says") {
           row{error::query_canceled, "57014", false}, row{error::admin_shutdown, "57P01", true},
           row{error::setting_refused, "22023", true}, row{error::console_syntax, "42601", false},
           row{error::console_privilege, "42501", false}, row{error::internal, "XX000", true}}) {
+        const auto& code = each.code;
+        const auto& sqlstate = each.sqlstate;
+        const auto& fatal = each.fatal;
         CAPTURE(sqlstate);
         CHECK(row_of(code).sqlstate == sqlstate);
         CHECK(row_of(code).fatal == fatal);
@@ -146,7 +149,9 @@ TEST_CASE("CVE-2024-10977: what a peer sent is printable before anybody sees it"
         {"cut \xe2\x82", "cut ??"},   // incomplete
         {"", ""},
     };
-    for (const auto& [text, expected] : rows) {
+    for (const auto& each : rows) {
+        const auto& text = each.text;
+        const auto& expected = each.expected;
         CAPTURE(expected);
         CHECK(printable(text) == expected);
     }

@@ -69,7 +69,9 @@ TEST_CASE("both ends of the login agree, for every method and every stored form"
     };
     for (const auto method : {auth_method::trust, auth_method::password, auth_method::md5,
                               auth_method::scram_sha_256}) {
-        for (const auto& [form, value] : stored_forms) {
+        for (const auto& each : stored_forms) {
+            const auto& form = each.name;
+            const auto& value = each.value;
             for (const std::size_t piece : {1UL, 7UL, 100'000UL}) {
                 CAPTURE(static_cast<int>(method));
                 CAPTURE(form);

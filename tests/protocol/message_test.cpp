@@ -22,9 +22,11 @@ TEST_CASE("CVE-2026-6668: lengths around 2^31 and 2^32 are not plausible, and do
         std::uint32_t length_field;
         bool plausible;
     };
-    for (const auto& [length_field, plausible] :
+    for (const auto& each :
          {row{0, false}, row{3, false}, row{4, true}, row{0x3ffffffe, true}, row{0x3fffffff, false},
           row{0x7fffffff, false}, row{0x80000000, false}, row{0xffffffff, false}}) {
+        const auto& length_field = each.length_field;
+        const auto& plausible = each.plausible;
         CAPTURE(length_field);
         const header head{'Q', length_field};
         CHECK(head.plausible() == plausible);

@@ -106,7 +106,9 @@ TEST_CASE("client-first-messages: what is taken and what is not") {
         {"nn,n=,r=abc", why::malformed},
         {",,n=,r=abc", why::malformed},
     };
-    for (const auto& [message, expected] : rows) {
+    for (const auto& each : rows) {
+        const auto& message = each.message;
+        const auto& expected = each.expected;
         CAPTURE(message);
         scram_server_exchange server("s");
         const auto failure = server.read_client_first(message);
@@ -143,7 +145,9 @@ TEST_CASE("client-final-messages: what is taken and what is not") {
         {rfc_client_final + "\0"s, why::malformed},
         {"", why::malformed},
     };
-    for (const auto& [message, expected] : rows) {
+    for (const auto& each : rows) {
+        const auto& message = each.message;
+        const auto& expected = each.expected;
         CAPTURE(message);
         auto server = begun();
         const auto failure = server.read_client_final(message);
@@ -190,7 +194,9 @@ TEST_CASE("server-first-messages: what is taken and what is not") {
         {"m=ext,r=oursX,s=c2FsdA==,i=4096", why::unsupported},
         {"", why::malformed},
     };
-    for (const auto& [message, expected] : rows) {
+    for (const auto& each : rows) {
+        const auto& message = each.message;
+        const auto& expected = each.expected;
         CAPTURE(message.substr(0, 60));
         scram_client_exchange client("ours");
         const auto failure = client.read_server_first(message);

@@ -47,7 +47,9 @@ TEST_CASE("hashes give the answers of their standards") {
 }
 
 TEST_CASE("PostgreSQL's verifiers are read, verified and written back the same") {
-    for (const auto& [password, text] : made_by_postgresql) {
+    for (const auto& each : made_by_postgresql) {
+        const auto& password = each.password;
+        const auto& text = each.text;
         CAPTURE(password);
         const auto verifier = parse_scram_verifier(text);
         REQUIRE(verifier);
@@ -90,7 +92,7 @@ TEST_CASE("stored secrets are told apart by their form") {
         std::string text;
         credential_form form;
     };
-    for (const auto& [text, form] :
+    for (const auto& each :
          {row{"", credential_form::none}, row{"pencil", credential_form::plaintext},
           row{"md5", credential_form::plaintext},
           row{"md525dacfe74dce8d3098122097addc8819", credential_form::md5},
@@ -100,6 +102,8 @@ TEST_CASE("stored secrets are told apart by their form") {
           row{made_by_postgresql[0].text, credential_form::scram},
           row{"SCRAM-SHA-256$4096:oops", credential_form::unusable},
           row{"SCRAM-SHA-256", credential_form::plaintext}}) {
+        const auto& text = each.text;
+        const auto& form = each.form;
         CAPTURE(text);
         CHECK(form_of(text) == form);
     }
@@ -128,10 +132,11 @@ TEST_CASE("base64 as RFC 4648 gives it, both ways") {
         std::string raw;
         std::string text;
     };
-    for (const auto& [raw, text] :
-         {row{"", ""}, row{"f", "Zg=="}, row{"fo", "Zm8="}, row{"foo", "Zm9v"},
-          row{"foob", "Zm9vYg=="}, row{"fooba", "Zm9vYmE="}, row{"foobar", "Zm9vYmFy"},
-          row{"\xff\xfe\0"s, "//4A"}}) {
+    for (const auto& each : {row{"", ""}, row{"f", "Zg=="}, row{"fo", "Zm8="}, row{"foo", "Zm9v"},
+                             row{"foob", "Zm9vYg=="}, row{"fooba", "Zm9vYmE="},
+                             row{"foobar", "Zm9vYmFy"}, row{"\xff\xfe\0"s, "//4A"}}) {
+        const auto& raw = each.raw;
+        const auto& text = each.text;
         CAPTURE(text);
         CHECK(base64_encode(raw) == text);
         CHECK(base64_decode(text) == raw);

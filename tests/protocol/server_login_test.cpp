@@ -222,12 +222,14 @@ TEST_CASE("an ErrorResponse at any step refuses, by its SQLSTATE") {
         std::string_view sqlstate;
         why reason;
     };
-    for (const auto& [sqlstate, reason] :
+    for (const auto& each :
          {row_{"53300", why::too_many_connections}, row_{"57P03", why::starting_up},
           row_{"57P01", why::starting_up}, row_{"57P02", why::starting_up},
           row_{"28P01", why::authentication}, row_{"28000", why::authentication},
           row_{"3D000", why::no_such_database}, row_{"42501", why::other_error},
           row_{"53200", why::other_error}, row_{"", why::other_error}}) {
+        const auto& sqlstate = each.sqlstate;
+        const auto& reason = each.reason;
         for (const auto& way : ways_in()) {
             std::vector<std::string> script;
             auto whole = started(options_for(way.password, "SELECT probe"));
@@ -334,7 +336,7 @@ TEST_CASE("a server that asks for what our password cannot answer is refused") {
         std::string password;
         std::string request;
     };
-    for (const auto& [name, password, request] :
+    for (const auto& each :
          {row_{"no password", "", authentication(3)},
           row_{"no password", "", authentication(5, "salt")}, row_{"no password", "", scram_offer},
           row_{"md5 for password", md5_stored_form("pencil", "ann"), authentication(3)},
@@ -345,6 +347,9 @@ TEST_CASE("a server that asks for what our password cannot answer is refused") {
           row_{"only PLUS", "pencil", authentication(10, "SCRAM-SHA-256-PLUS\0\0"s)},
           row_{"other mechanisms", "pencil", authentication(10, "SCRAM-SHA-1\0OAUTHBEARER\0\0"s)},
           row_{"no mechanism", "pencil", authentication(10, "\0"s)}}) {
+        const auto& name = each.name;
+        const auto& password = each.password;
+        const auto& request = each.request;
         CAPTURE(name);
         auto side = started(options_for(password));
         const auto before = side.sent;
@@ -359,9 +364,11 @@ TEST_CASE("methods we do not speak are refused by name") {
         std::uint32_t kind;
         std::string_view name;
     };
-    for (const auto& [kind, name] :
+    for (const auto& each :
          {row_{2, "Kerberos V5"}, row_{4, "crypt"}, row_{6, "SCM credential"}, row_{7, "GSSAPI"},
           row_{9, "SSPI"}, row_{13, "number 13"}, row_{0xffffffff, "number 4294967295"}}) {
+        const auto& kind = each.kind;
+        const auto& name = each.name;
         CAPTURE(kind);
         auto side = started(options_for("pencil"));
         side.feed(authentication(kind));
@@ -512,11 +519,13 @@ TEST_CASE("2026-6669: a server cannot buy our CPU with SCRAM iterations") {
         std::string count;
         bool taken;
     };
-    for (const auto& [count, taken] :
+    for (const auto& each :
          {row_{"1", true}, row_{"1000", true}, row_{"1001", false}, row_{"2147483647", false},
           row_{"2147483648", false}, row_{"4294967296", false}, row_{"4294967297", false},
           row_{"99999999999999999999", false}, row_{"0", false}, row_{"-1", false},
           row_{"", false}}) {
+        const auto& count = each.count;
+        const auto& taken = each.taken;
         CAPTURE(count);
         auto opts = options_for("pencil");
         opts.max_scram_iterations = 1000;
@@ -602,7 +611,7 @@ TEST_CASE("the probe: what a server may say in it") {
         std::string said;
         bool fine;
     };
-    for (const auto& [said, fine] :
+    for (const auto& each :
          {row_{probe_answer, true}, row_{message('I', "") + ready(), true}, row_{ready(), true},
           row_{notice + parameter("a", "b") + message('A', "\0\0\0\1c\0p\0"s) + ready(), true},
           row_{ready('T'), false}, row_{ready('E'), false}, row_{message('D', ""), false},
@@ -611,6 +620,8 @@ TEST_CASE("the probe: what a server may say in it") {
           row_{message('D', "\0\1\377\377\377\376"s), false}, row_{message('G', "\0\0\0"s), false},
           row_{message('H', "\0\0\0"s), false}, row_{message('W', "\0\0\0"s), false},
           row_{message('d', "x"), false}, row_{ok, false}, row_{key_data(), false}}) {
+        const auto& said = each.said;
+        const auto& fine = each.fine;
         CAPTURE(said);
         auto side = started(options_for("pencil", "SELECT probe"));
         side.feed(ok + welcome);

@@ -127,10 +127,12 @@ TEST_CASE("ProxySQL 2026-48773, pg_doorman 3.0.5: length fields that cannot be")
         std::uint32_t length;
         bool silent;
     };
-    for (const auto& [length, silent] :
+    for (const auto& each :
          {row{0, false}, row{1, false}, row{4, false}, row{7, false}, row{10'001, false},
           row{0x00ffffff, false}, row{0x01000000, true}, row{0x7fffffff, true},
           row{0x80000000, true}, row{0xfffffffc, true}, row{0xffffffff, true}}) {
+        const auto& length = each.length;
+        const auto& silent = each.silent;
         CAPTURE(length);
         std::string wire;
         message_writer(wire).u32(length);
@@ -197,9 +199,11 @@ TEST_CASE("major versions other than 3 are refused in PostgreSQL's words") {
         std::uint32_t version;
         std::string_view said;
     };
-    for (const auto& [version, said] :
+    for (const auto& each :
          {row{0x00020000, "2.0"}, row{0x00040000, "4.0"}, row{0, "0.0"},
           row{0xffffffff, "65535.65535"}, row{(1234U << 16) | 5681U, "1234.5681"}}) {
+        const auto& version = each.version;
+        const auto& said = each.said;
         CAPTURE(said);
         const auto refusal = refused(startup({{"user", "ann"}}, version));
         CHECK(refusal.code == error::unsupported_protocol);
