@@ -266,8 +266,9 @@ reply reply_queue::failed(std::string_view sqlstate) {
     const auto e = entries_[head_];
     const auto what = request_of(e);
     const auto to = where(backend::error_response);
-    // The same microsecond, with the next message already on its way to the server.
-    in_doubt_ = in_doubt_ || ((e & into_idle_batch_bit) != 0 && sqlstate == query_canceled);
+    if (phase_ == phase::fresh && (e & into_idle_batch_bit) != 0 && sqlstate == query_canceled) {
+        in_doubt_ = true; // the same microsecond, with the next message already on its way
+    }
     if (phase_ == phase::copy_in) {
         const auto syncs = syncs_copy_reads();
         const auto end = head_ + 1 + syncs;

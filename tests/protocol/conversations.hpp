@@ -165,6 +165,8 @@ inline constexpr script conversations[] = {
     {"the same while the next batch is on its way",
      "> P H < 1 [owed=0 batch] > P S < E57014+ [owed=1 doubt] ZI [owed=0 doubt] 1 ZI [owed=0 "
      "doubt]"},
+    {"CopyFail has that SQLSTATE too, and leaves no doubt",
+     "> P B H < 1 2 [owed=0 batch] > E d f S < G E57014+ [owed=1 ready=1] ZI [owed=0]"},
     {"any other error of that batch leaves no doubt",
      "> P H < 1 > B E S < E23505+ [owed=1] ZI [owed=0]"},
 
