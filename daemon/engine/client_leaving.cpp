@@ -131,6 +131,9 @@ void engine::end(client& c, pool::client_close reason, time_point now) {
     log_client_end(c, reason, now);
     counters_.closes[static_cast<std::size_t>(reason)].add();
     counters_.clients.subtract();
+    if (c.info->key.process_id == 0 && c.state != client_state::console) {
+        counters_.login_failures[static_cast<std::size_t>(reason)].add();
+    }
     if (c.info->key.process_id != 0) {
         const auto [first, last] = by_process_id_.equal_range(c.info->key.process_id);
         const auto mine =

@@ -62,6 +62,7 @@ void engine::on(time_point now, server_in_transit& message) {
     auto owned = std::make_unique<server>(*this);
     auto& s = *owned;
     s.id = message.id;
+    s.generation = message.generation;
     s.created_at = message.created_at;
     s.expires_at = message.expires_at;
     s.socket = ports_.attach(std::move(message.socket), s);
@@ -373,9 +374,13 @@ pool_part& engine::part_of(const std::shared_ptr<pool_entry>& entry) {
 }
 
 pool::limits engine::limits_for(const pool_entry& entry) const {
+    return pool_limits(*config_, entry.database);
+}
+
+pool::limits pool_limits(const config::configuration& config, std::string_view name) {
     pool::limits bounds;
-    const auto database = config_->find_database(entry.database);
-    const auto& from = database ? database->pool : config_->pool;
+    const auto database = config.find_database(name);
+    const auto& from = database ? database->pool : config.pool;
     bounds.mode = static_cast<pool::pool_mode>(from.mode);
     bounds.minconn = from.minconn;
     bounds.maxconn = from.maxconn;

@@ -33,6 +33,7 @@ namespace pgweir::daemon {
 struct server_in_transit {
     std::shared_ptr<pool_entry> entry;
     server_id id;
+    std::uint32_t generation = 0;
     time_point created_at, expires_at;
     std::unique_ptr<detached_connection> socket;
     protocol::cancel_key key;
@@ -97,7 +98,12 @@ struct engine_counters {
     pool::counter accepted;
     pool::counter clients;
     std::array<pool::counter, pool::client_close_count> closes;
+    std::array<pool::counter, pool::client_close_count> login_failures; // ended before the welcome
 };
+
+/// The numbers that a pool of this database runs by.
+[[nodiscard]] pool::limits pool_limits(const config::configuration& config,
+                                       std::string_view database);
 
 class engine {
 public:

@@ -26,6 +26,14 @@ struct connect_failure {
     std::string message;
 };
 
+/// How this pool's servers are reached and logged in to. A reload may replace it.
+struct server_access {
+    server_address where;
+    std::string database;
+    std::string user;
+    protocol::secret password;
+};
+
 struct pool_entry {
     pool_entry(std::string database_, std::string user_, std::uint32_t workers)
         : database(std::move(database_))
@@ -36,15 +44,17 @@ struct pool_entry {
         }
     }
 
+    /// Servers opened before this call are closed when they come back.
+    void set_access(std::shared_ptr<const server_access> to) {
+        access.store(std::move(to));
+        generation.fetch_add(1);
+    }
+
     const std::string database; // as clients name it
     const std::string user;     // as clients log in
-    // Set before the entry is shared, constant afterwards.
-    server_address where;
-    std::string server_database;
-    std::string server_user;
-    protocol::secret server_password;
-    bool warm_from_start = false;
 
+    std::atomic<std::shared_ptr<const server_access>> access;
+    std::atomic<std::uint32_t> generation{0}; // of `access`
     pool::ledger shared;
     std::vector<std::unique_ptr<pool::stats>> counters;                   // one per worker
     std::atomic<std::shared_ptr<const protocol::server_welcome>> welcome; // of any of its servers

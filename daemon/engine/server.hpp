@@ -66,7 +66,8 @@ struct server final : pool::server, connection_events {
     engine& home;
     std::unique_ptr<connection> socket;
     pool_part* pool = nullptr;
-    client* user = nullptr; // who holds it
+    std::uint32_t generation = 0; // of the access it was opened with
+    client* user = nullptr;       // who holds it
     server_task task = server_task::connect;
     bool reading = false;
     bool blocked = false;         // its socket is full, wait_writable() is outstanding

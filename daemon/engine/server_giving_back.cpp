@@ -154,6 +154,8 @@ void engine::place_now(server& s, time_point now) {
         s.pool->shard.begin_reset(s, now);
     } else if (shutting_down_) {
         close_server(s, pool::server_close::shutdown, now);
+    } else if (s.generation != s.pool->entry->generation.load(std::memory_order_relaxed)) {
+        close_server(s, pool::server_close::reconfigured, now);
     } else {
         carry_out(s, s.pool->shard.free(s, now), now);
     }
@@ -182,6 +184,7 @@ void engine::send_to_other(server& s, worker_index to) {
     server_in_transit message;
     message.entry = s.pool->entry;
     message.id = s.id;
+    message.generation = s.generation;
     message.created_at = s.created_at;
     message.expires_at = s.expires_at;
     message.key = std::move(s.key);

@@ -48,7 +48,8 @@ void engine::open_server(pool_part& part, time_point now) {
     servers_.emplace(s.id, std::move(owned));
     part.shard.add_connecting(s, now, random_fraction());
     wake_by(s.deadline);
-    s.socket = ports_.open(part.entry->where, s);
+    s.generation = part.entry->generation.load();
+    s.socket = ports_.open(part.entry->access.load()->where, s);
 }
 
 void server::on_connected(time_point now, boost::system::error_code error) {
@@ -60,9 +61,10 @@ void server::on_connected(time_point now, boost::system::error_code error) {
             task = server_task::login;
             where = socket->names();
             protocol::server_login::options options;
-            options.user = pool->entry->server_user;
-            options.database = pool->entry->server_database;
-            options.password = pool->entry->server_password;
+            const auto access = pool->entry->access.load();
+            options.user = access->user;
+            options.database = access->database;
+            options.password = access->password;
             // No settings of ours: what such a server reports of itself is what a direct connection
             // would see.
             home.ports_.random(options.nonce);
@@ -133,8 +135,8 @@ void engine::server_logged_in(server& s, protocol::server_ready& ready, time_poi
         ports_.log(log_severity::info, "PostgreSQL reachable",
                    {{"database", entry.database},
                     {"user", entry.user},
-                    {"host", entry.where.host},
-                    {"port", std::int64_t{entry.where.port}}});
+                    {"host", entry.access.load()->where.host},
+                    {"port", std::int64_t{entry.access.load()->where.port}}});
     }
     ports_.log(log_severity::debug, "server connected",
                {{"server", static_cast<std::int64_t>(s.id.value)},
@@ -156,9 +158,10 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
     const bool hopeless = why.reason == protocol::server_refused::why::authentication ||
                           why.reason == protocol::server_refused::why::no_such_database;
     const auto& bounds = part.shard.bounds();
+    const auto where = entry.access.load()->where;
     if (why.network) {
-        why.message = "could not connect to " + entry.where.host + ":" +
-                      std::to_string(entry.where.port) + ": " + why.message;
+        why.message = "could not connect to " + where.host + ":" + std::to_string(where.port) +
+                      ": " + why.message;
     }
     const auto report = entry.shared.report_failure(full ? pool::ledger::health::full
                                                          : pool::ledger::health::unreachable,
@@ -168,8 +171,8 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
                    full ? "PostgreSQL has too many connections" : "PostgreSQL not reachable",
                    {{"database", entry.database},
                     {"user", entry.user},
-                    {"host", entry.where.host},
-                    {"port", std::int64_t{entry.where.port}},
+                    {"host", where.host},
+                    {"port", std::int64_t{where.port}},
                     {"cause", why.message},
                     {"sqlstate", why.sqlstate},
                     {"maxconn", std::int64_t{bounds.maxconn}},

@@ -1,0 +1,93 @@
+#include "daemon/control_plane.hpp"
+
+#include "daemon/worker.hpp"
+#include "protocol/scram.hpp"
+
+#include <boost/asio.hpp>
+
+namespace pgweir::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr auto name_kept_for = std::chrono::seconds(15);
+constexpr auto failure_kept_for = std::chrono::seconds(1);
+constexpr std::size_t keys_kept = 10'000;
+
+} // namespace
+
+control_plane::control_plane(std::size_t threads)
+    : threads_(threads) {}
+control_plane::~control_plane() { stop(); }
+
+void control_plane::stop() { threads_.join(); }
+
+void control_plane::resolve(const server_address& where, worker& on, connection& what) {
+    const auto ticket = watch(what);
+    asio::post(threads_, [this, where, &on, ticket] {
+        boost::system::error_code error;
+        auto found = look_up(where, error);
+        on.run([ticket, found = std::move(found), error](engine&, time_point) {
+            if (auto* const still_there = ticket->what) {
+                if (found.empty()) {
+                    connect_failed(*still_there, error);
+                } else {
+                    connect_to(*still_there, found);
+                }
+            }
+        });
+    });
+}
+
+std::vector<endpoint> control_plane::look_up(const server_address& where,
+                                             boost::system::error_code& error) {
+    const auto key = where.host + "\n" + std::to_string(where.port);
+    const auto now = std::chrono::steady_clock::now();
+    {
+        const std::lock_guard lock(mutex_);
+        if (const auto known = names_.find(key);
+            known != names_.end() && known->second.until > now) {
+            error = known->second.error;
+            return known->second.where;
+        }
+    }
+    asio::io_context unused;
+    asio::ip::tcp::resolver resolver(unused);
+    std::vector<endpoint> found;
+    for (const auto& result : resolver.resolve(where.host, std::to_string(where.port),
+                                               asio::ip::resolver_base::numeric_service, error)) {
+        found.emplace_back(result.endpoint());
+    }
+    const std::lock_guard lock(mutex_);
+    names_[key] = {found, error, now + (error ? failure_kept_for : name_kept_for)};
+    return found;
+}
+
+void control_plane::derive(protocol::secret password, std::string salt, std::uint32_t iterations,
+                           std::function<void(protocol::secret)> done) {
+    asio::post(threads_, [this, password = std::move(password), salt = std::move(salt), iterations,
+                          done = std::move(done)] {
+        const auto name =
+            protocol::sha256(std::to_string(iterations) + "\n" + std::to_string(salt.size()) +
+                             "\n" + salt + std::string(password.reveal()));
+        protocol::secret key;
+        {
+            const std::lock_guard lock(mutex_);
+            if (const auto known = keys_.find(name); known != keys_.end()) {
+                key = known->second;
+            }
+        }
+        if (key.empty()) {
+            key = protocol::derive_salted_password(password, salt, iterations);
+            const std::lock_guard lock(mutex_);
+            if (keys_.size() >= keys_kept) {
+                keys_.clear();
+            }
+            keys_.emplace(name, key);
+        }
+        done(std::move(key));
+    });
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,53 @@
+// What may take long, and therefore happens on no worker: name look-ups and key derivation. A small
+// pool of threads; answers go back to the worker that asked, as letters.
+//
+// Owner: the service. Thread: any may ask. Tests: tests/daemon/control_plane_test.cpp, integration.
+#pragma once
+
+#include "daemon/socket_connection.hpp"
+#include "protocol/secret.hpp"
+
+#include <boost/asio/thread_pool.hpp>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace pgweir::daemon {
+
+class control_plane {
+public:
+    explicit control_plane(std::size_t threads = 2);
+    ~control_plane();
+
+    /// Looks up `where.host` and goes on connecting `what`, on worker `on`, if that still exists by
+    /// then. Answers are kept for a few seconds, failures shorter.
+    void resolve(const server_address& where, worker& on, connection& what);
+
+    /// PBKDF2. `done` is called on a thread of the pool. Results are kept (bounded): the same salt
+    /// and password come again with every new server connection.
+    void derive(protocol::secret password, std::string salt, std::uint32_t iterations,
+                std::function<void(protocol::secret)> done);
+
+    /// Waits for what is under way and takes nothing more.
+    void stop();
+
+private:
+    [[nodiscard]] std::vector<endpoint> look_up(const server_address& where,
+                                                boost::system::error_code& error);
+
+    boost::asio::thread_pool threads_;
+    std::mutex mutex_; // of both caches
+    struct looked_up {
+        std::vector<endpoint> where;
+        boost::system::error_code error;
+        std::chrono::steady_clock::time_point until;
+    };
+    std::map<std::string, looked_up> names_;
+    std::map<std::string, protocol::secret> keys_; // by SHA-256 of password, salt and iterations
+};
+
+} // namespace pgweir::daemon

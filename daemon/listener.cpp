@@ -1,0 +1,99 @@
+#include "daemon/listener.hpp"
+
+#include <boost/asio.hpp>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace pgweir::daemon {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+namespace {
+
+constexpr auto pause_without_descriptors = std::chrono::milliseconds(100);
+constexpr int backlog = 4096; // a thousand clients may come at once; the kernel caps it
+
+} // namespace
+
+listener::listener(asio::io_context& io, logger& log, std::function<void(int)> take)
+    : log_(log)
+    , take_(std::move(take))
+    , acceptor_(io)
+    , pause_(io) {}
+
+void listener::listen(const std::string& address, std::uint16_t port) {
+    const tcp::endpoint where(asio::ip::make_address(address), port);
+    try {
+        acceptor_.open(where.protocol());
+        acceptor_.set_option(asio::socket_base::reuse_address(true));
+        if (where.address().is_v6()) {
+            acceptor_.set_option(asio::ip::v6_only(true));
+        }
+        acceptor_.bind(where);
+        acceptor_.listen(backlog);
+    } catch (const boost::system::system_error& e) {
+        throw boost::system::system_error(e.code(),
+                                          "listen on " + address + " port " + std::to_string(port));
+    }
+    accept();
+}
+
+void listener::adopt(int fd) {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    (void)::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
+    acceptor_.assign(address.ss_family == AF_INET6 ? tcp::v6() : tcp::v4(), fd);
+    accept();
+}
+
+void listener::stop() {
+    boost::system::error_code ignored;
+    acceptor_.close(ignored);
+    pause_.cancel();
+}
+
+std::uint16_t listener::port() const { return acceptor_.local_endpoint().port(); }
+
+std::string listener::name() const {
+    const auto where = acceptor_.local_endpoint();
+    return where.address().to_string() + ":" + std::to_string(where.port());
+}
+
+void listener::accept() {
+    acceptor_.async_accept([this](boost::system::error_code error, tcp::socket socket) {
+        if (error == asio::error::operation_aborted || !acceptor_.is_open()) {
+            return;
+        }
+        if (!error) {
+            short_of_descriptors_ = false;
+            const int on = 1;
+            const int fd = socket.release(error);
+            if (!error) {
+                (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+                (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+                take_(fd);
+            }
+            accept();
+            return;
+        }
+        if (error == boost::system::errc::connection_aborted) {
+            accept(); // that client has changed its mind
+            return;
+        }
+        if (!short_of_descriptors_) {
+            short_of_descriptors_ = true;
+            log_.log(log_severity::error, "cannot accept clients", {{"cause", error.message()}});
+        }
+        pause_.expires_after(pause_without_descriptors);
+        pause_.async_wait([this](boost::system::error_code stopped) {
+            if (!stopped) {
+                accept();
+            }
+        });
+    });
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,42 @@
+// Accepts clients and gives each to the least loaded worker. When descriptors run out it waits a
+// moment and goes on; it never spins and never gives up.
+//
+// Owner: the service. Thread: the ops thread's loop. Tests: integration/bad_input, tests/daemon.
+#pragma once
+
+#include "daemon/logging.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace pgweir::daemon {
+
+class listener {
+public:
+    /// `take` owns the descriptor it is given.
+    listener(boost::asio::io_context& io, logger& log, std::function<void(int fd)> take);
+
+    /// Throws boost::system::system_error with the address in its text.
+    void listen(const std::string& address, std::uint16_t port);
+    /// A socket that listens already (socket activation).
+    void adopt(int fd);
+    void stop();
+    [[nodiscard]] std::uint16_t port() const;
+    [[nodiscard]] std::string name() const;
+
+private:
+    void accept();
+
+    logger& log_;
+    std::function<void(int)> take_;
+    boost::asio::ip::tcp::acceptor acceptor_;
+    boost::asio::steady_timer pause_;
+    bool short_of_descriptors_ = false;
+};
+
+} // namespace pgweir::daemon

@@ -1,0 +1,469 @@
+#include "daemon/service.hpp"
+
+#include "config/difference.hpp"
+#include "daemon/control_plane.hpp"
+#include "daemon/listener.hpp"
+#include "daemon/logging.hpp"
+#include "daemon/metrics.hpp"
+#include "daemon/ops_http.hpp"
+#include "daemon/ops_snapshot.hpp"
+#include "daemon/pool_directory.hpp"
+#include "daemon/status_page.hpp"
+#include "daemon/worker.hpp"
+#include "systemd/listen_fds.hpp"
+#include "systemd/notify.hpp"
+
+#include <boost/asio.hpp>
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <csignal>
+#include <list>
+#include <sys/resource.h>
+#include <thread>
+#include <unistd.h>
+
+namespace pgweir::daemon {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr auto shutdown_poll = std::chrono::milliseconds(20);
+/// After everybody has been told: how long last bytes and PostgreSQL's goodbyes may take.
+constexpr auto last_words = std::chrono::seconds(3);
+
+log_severity severity_of(config::log_level level) { return static_cast<log_severity>(level); }
+log_layout layout_of(config::log_format format) {
+    return format == config::log_format::json ? log_layout::json : log_layout::text;
+}
+
+logger::options log_options(const config::configuration& config) {
+    logger::options options;
+    options.level = severity_of(config.level);
+    options.layout = layout_of(config.format);
+    options.priority_prefix = is_journal(options.fd);
+    return options;
+}
+
+std::string random_secret() {
+    std::string value(32, '\0');
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(value.data()),
+                   static_cast<int>(value.size())) != 1) {
+        throw std::runtime_error("no random numbers to be had");
+    }
+    return value;
+}
+
+/// As many descriptors as allowed: every client and server is one.
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)::setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+} // namespace
+
+struct service::state {
+    state(std::string path_, loaded_configuration loaded)
+        : path(std::move(path_))
+        , config(std::move(loaded.config))
+        , log(log_options(*config))
+        , worker_count(config->workers != 0 ? config->workers
+                                            : std::max(1U, std::thread::hardware_concurrency()))
+        , pools(worker_count, config)
+        , signals(ops)
+        , timer(ops)
+        , watchdog(ops) {
+        for (const auto& warning : loaded.warnings) {
+            log.log(log_severity::warning, "configuration", {{"warning", warning}});
+        }
+    }
+
+    void start_workers();
+    void start_listeners();
+    void start_http();
+    void wait_for_signal();
+    void wait_for_watchdog();
+    std::optional<std::string> reload();
+    void begin_shutdown();
+    void finish_shutdown();
+    void wait_until_empty(time_point deadline, void (state::*then)());
+    void take_client(int fd);
+    void console_command(worker_index from, client_id who, std::string user, std::string command);
+    [[nodiscard]] std::vector<pool_snapshot> pool_snapshots() const;
+    [[nodiscard]] process_snapshot process() const;
+    [[nodiscard]] readiness ready() const;
+    [[nodiscard]] pool::limits limits_of(const pool_entry& entry) const;
+
+    std::string path;
+    std::shared_ptr<const config::configuration> config;
+    logger log;
+    std::uint32_t worker_count;
+    pool_directory pools;
+    control_plane control;
+    std::atomic<std::uint64_t> clients{0};
+    std::vector<std::unique_ptr<worker>> workers;
+    std::vector<std::uint64_t> handed; // clients given to each worker so far
+    std::uint64_t accepted = 0;
+
+    asio::io_context ops;
+    asio::signal_set signals;
+    asio::steady_timer timer;
+    asio::steady_timer watchdog;
+    std::list<listener> listeners;
+    std::unique_ptr<metrics_collector> metrics;
+    std::unique_ptr<ops_http> http;
+    std::uint64_t reloads = 0, reload_failures = 0;
+    bool last_reload_ok = true;
+    bool shutting_down = false;
+    std::shared_ptr<std::atomic<bool>> empty;
+    int exit_status = 0;
+};
+
+service::service(std::string path, loaded_configuration config)
+    : state_(std::make_unique<state>(std::move(path), std::move(config))) {}
+
+service::~service() = default;
+
+int service::run() {
+    auto& s = *state_;
+    std::signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    s.start_workers();
+    s.start_listeners();
+    s.start_http();
+    s.wait_for_signal();
+    s.wait_for_watchdog();
+    systemd::notify_ready("serving");
+    s.log.log(log_severity::info, "ready",
+              {{"version", build_version()},
+               {"workers", std::int64_t{s.worker_count}},
+               {"process_id", std::int64_t{::getpid()}}});
+    s.ops.run();
+    for (auto& worker : s.workers) {
+        worker->stop();
+    }
+    s.control.stop();
+    s.log.log(log_severity::info, "stopped", {});
+    return s.exit_status;
+}
+
+// Starting
+// -----------------------------------------------------------------------------------------
+
+void service::state::start_workers() {
+    const auto mock_secret = random_secret();
+    for (std::uint32_t i = 0; i < worker_count; ++i) {
+        engine::options options;
+        options.self = {i};
+        options.workers = worker_count;
+        options.mock_secret = mock_secret;
+        worker_surroundings around{
+            control,
+            pools,
+            log,
+            clients,
+            [this](worker_index from, client_id who, std::string user, std::string command) {
+                asio::post(ops,
+                           [this, from, who, user = std::move(user), command = std::move(command)] {
+                               console_command(from, who, user, command);
+                           });
+            },
+            [this](worker_index to, engine_message message) {
+                workers[to.value]->post_message(std::move(message));
+            }};
+        workers.push_back(std::make_unique<worker>(std::move(options), std::move(around), config));
+    }
+    handed.assign(worker_count, 0);
+    for (auto& worker : workers) {
+        worker->start();
+    }
+    std::size_t next = 0;
+    for (const auto& entry : pools.make_configured()) {
+        workers[next++ % worker_count]->run(
+            [entry](engine& e, time_point now) { e.warm(now, entry); });
+    }
+}
+
+void service::state::start_listeners() {
+    const auto take = [this](int fd) { take_client(fd); };
+    bool inherited = false;
+    for (const auto& socket : systemd::take_listen_fds()) {
+        if (socket.what == systemd::inherited_socket::kind::tcp_listener &&
+            socket.name != "metrics") {
+            listeners.emplace_back(ops, log, take).adopt(socket.fd);
+            inherited = true;
+        } else {
+            log.log(log_severity::warning, "inherited socket not used", {{"name", socket.name}});
+            ::close(socket.fd);
+        }
+    }
+    if (!inherited) {
+        for (const auto& where : config->listen) {
+            listeners.emplace_back(ops, log, take).listen(where.address, where.port);
+        }
+    }
+    for (const auto& listener : listeners) {
+        log.log(log_severity::info, "listening",
+                {{"address", listener.name()}, {"port", std::int64_t{listener.port()}}});
+    }
+}
+
+void service::state::start_http() {
+    metrics = std::make_unique<metrics_collector>(
+        snapshot_source{[this] { return pool_snapshots(); }, [this] { return process(); }});
+    ops_http_handlers handlers;
+    handlers.metrics = [this] { return metrics_text(*metrics); };
+    handlers.ready = [this] { return ready(); };
+    handlers.status_page = [this] { return daemon::status_page(pool_snapshots(), process()); };
+    http = std::make_unique<ops_http>(ops, std::move(handlers));
+    if (const auto error = http->listen(config->metrics_address, config->metrics_port)) {
+        throw boost::system::system_error(error, "metrics: listen on " + config->metrics_address +
+                                                     " port " +
+                                                     std::to_string(config->metrics_port));
+    }
+    log.log(log_severity::info, "metrics",
+            {{"address", config->metrics_address}, {"port", std::int64_t{http->port()}}});
+}
+
+void service::state::take_client(int fd) {
+    ++accepted;
+    const bool over_limit = clients.fetch_add(1, std::memory_order_relaxed) >= config->max_clients;
+    std::size_t least = 0;
+    std::uint64_t least_load = std::numeric_limits<std::uint64_t>::max();
+    for (std::size_t i = 0; i < workers.size(); ++i) {
+        // Those still in its mailbox count, too.
+        const auto& counters = workers[i]->counters();
+        const auto load = handed[i] - counters.accepted.load() + counters.clients.load();
+        if (load < least_load) {
+            least_load = load;
+            least = i;
+        }
+    }
+    ++handed[least];
+    workers[least]->post_client(fd, over_limit);
+}
+
+// Signals, reload, watchdog
+// --------------------------------------------------------------------------
+
+void service::state::wait_for_signal() {
+    static bool added = false;
+    if (!added) {
+        added = true;
+        for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
+            signals.add(number);
+        }
+    }
+    signals.async_wait([this](boost::system::error_code error, int number) {
+        if (error) {
+            return;
+        }
+        if (number == SIGHUP) {
+            reload();
+        } else if (!shutting_down) {
+            begin_shutdown();
+        } else {
+            log.log(log_severity::warning, "ending at once", {{"cause", "second signal"}});
+            exit_status = 1;
+            ops.stop();
+            return;
+        }
+        wait_for_signal();
+    });
+}
+
+void service::state::wait_for_watchdog() {
+    const auto period = systemd::watchdog_period();
+    if (!period) {
+        return;
+    }
+    watchdog.expires_after(*period / 2);
+    watchdog.async_wait([this, period](boost::system::error_code error) {
+        if (error) {
+            return;
+        }
+        const auto now = std::chrono::steady_clock::now();
+        const bool alive = std::all_of(workers.begin(), workers.end(), [&](const auto& worker) {
+            return now - worker->last_seen() < *period;
+        });
+        if (alive) {
+            systemd::notify_watchdog();
+        }
+        wait_for_watchdog();
+    });
+}
+
+/// The whole file is checked first; one with errors changes nothing.
+std::optional<std::string> service::state::reload() {
+    systemd::notify_reloading();
+    auto loaded = load_configuration(path);
+    for (const auto& warning : loaded.warnings) {
+        log.log(log_severity::warning, "configuration", {{"warning", warning}});
+    }
+    if (!loaded.config) {
+        ++reload_failures;
+        last_reload_ok = false;
+        std::string all;
+        for (const auto& error : loaded.errors) {
+            log.log(log_severity::error, "reload refused", {{"cause", error}});
+            all += (all.empty() ? "" : "; ") + error;
+        }
+        systemd::notify_ready("serving; the last reload was refused");
+        return all;
+    }
+    const auto difference = config::compare(*config, *loaded.config);
+    for (const auto& line : difference.lines()) {
+        log.log(log_severity::info, "reload", {{"change", line}});
+    }
+    // What needs a restart stays as it runs.
+    config = std::make_shared<const config::configuration>(
+        config::after_reload(*config, *loaded.config));
+    ++reloads;
+    last_reload_ok = true;
+    log.set_level(severity_of(config->level));
+    log.set_layout(layout_of(config->format));
+    pools.reconfigure(config);
+    for (auto& worker : workers) {
+        worker->run([config = config](engine& e, time_point now) { e.reconfigure(now, config); });
+    }
+    log.log(log_severity::info, "reloaded",
+            {{"changes", static_cast<std::int64_t>(difference.lines().size())}});
+    systemd::notify_ready("serving");
+    return std::nullopt;
+}
+
+// Stopping
+// -----------------------------------------------------------------------------------------
+
+void service::state::begin_shutdown() {
+    shutting_down = true;
+    systemd::notify_stopping("finishing open transactions");
+    log.log(log_severity::info, "shutting down",
+            {{"clients", static_cast<std::int64_t>(clients.load())},
+             {"timeout_seconds", std::chrono::duration<double>(config->shutdown_timeout).count()}});
+    for (auto& listener : listeners) {
+        listener.stop();
+    }
+    for (auto& worker : workers) {
+        worker->run([](engine& e, time_point now) { e.begin_shutdown(now); });
+    }
+    wait_until_empty(std::chrono::steady_clock::now() + config->shutdown_timeout,
+                     &state::finish_shutdown);
+}
+
+void service::state::finish_shutdown() {
+    for (auto& worker : workers) {
+        worker->run([](engine& e, time_point now) { e.finish_shutdown(now); });
+    }
+    wait_until_empty(std::chrono::steady_clock::now() + last_words, nullptr);
+}
+
+/// Polls the engines until they are empty, then ends the loop; at `deadline` does `then` instead.
+void service::state::wait_until_empty(time_point deadline, void (state::*then)()) {
+    auto still_missing = std::make_shared<std::atomic<std::size_t>>(workers.size());
+    for (auto& worker : workers) {
+        worker->run([still_missing](engine& e, time_point) {
+            if (e.empty()) {
+                still_missing->fetch_sub(1);
+            }
+        });
+    }
+    timer.expires_after(shutdown_poll);
+    timer.async_wait([this, still_missing, deadline, then](boost::system::error_code error) {
+        if (error) {
+            return;
+        }
+        if (still_missing->load() == 0) {
+            http->stop();
+            ops.stop();
+        } else if (std::chrono::steady_clock::now() < deadline) {
+            wait_until_empty(deadline, then);
+        } else if (then != nullptr) {
+            (this->*then)();
+        } else {
+            ops.stop();
+        }
+    });
+}
+
+// What can be seen
+// -----------------------------------------------------------------------------------
+
+pool::limits service::state::limits_of(const pool_entry& entry) const {
+    return pool_limits(*config, entry.database);
+}
+
+std::vector<pool_snapshot> service::state::pool_snapshots() const {
+    std::vector<pool_snapshot> list;
+    for (const auto& entry : pools.all()) {
+        pool_snapshot row;
+        row.database = entry->database;
+        row.user = entry->user;
+        row.limits = limits_of(*entry);
+        row.taken = entry->shared.taken();
+        row.health = entry->shared.state();
+        for (const auto& counters : entry->counters) {
+            row.per_worker.push_back(counters.get());
+        }
+        list.push_back(std::move(row));
+    }
+    return list;
+}
+
+process_snapshot service::state::process() const {
+    process_snapshot now;
+    now.clients = clients.load(std::memory_order_relaxed);
+    now.max_clients = config->max_clients;
+    now.accepted = accepted;
+    for (const auto& worker : workers) {
+        const auto& counters = worker->counters();
+        now.cancel_requests +=
+            counters.closes[static_cast<std::size_t>(pool::client_close::cancel_request)].load();
+        for (std::size_t i = 0; i < now.login_failures.size(); ++i) {
+            now.login_failures[i] += counters.login_failures[i].load();
+        }
+    }
+    now.login_failures[static_cast<std::size_t>(pool::client_close::cancel_request)] = 0;
+    now.reloads = reloads;
+    now.reload_failures = reload_failures;
+    now.last_reload_ok = last_reload_ok;
+    now.workers = worker_count;
+    now.dropped_log_lines = log.dropped();
+    return now;
+}
+
+readiness service::state::ready() const {
+    if (shutting_down) {
+        return {false, "shutting down"};
+    }
+    const auto entries = pools.all();
+    if (entries.empty()) {
+        return {true, "no pool yet: nobody has logged in"};
+    }
+    for (const auto& entry : entries) {
+        if (entry->shared.state() == pool::ledger::health::up ||
+            entry->shared.state() == pool::ledger::health::full) {
+            return {true, "ready"};
+        }
+    }
+    const auto failure = entries.front()->failure.load();
+    return {false, "no database can be reached" + (failure ? ": " + failure->message : "")};
+}
+
+void service::state::console_command(worker_index from, client_id who, std::string user,
+                                     std::string command) {
+    (void)user;
+    (void)command;
+    std::string reply;
+    protocol::append_error(reply, protocol::error::console_unsupported);
+    protocol::append_ready_for_query(reply, protocol::transaction_status::idle);
+    workers[from.value]->run(
+        [who, reply](engine& e, time_point now) { e.on_console(now, who, reply); });
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,51 @@
+// A connection over a real socket (TCP or Unix) on one worker's loop: Asio for waiting, one plain
+// send per gathered write. Reading asks with a buffer, so that no epoll_ctl is needed; only a
+// client that has been quiet waits without one.
+//
+// Owner: an engine's client, server or cancel attempt, through daemon::connection. Thread: the
+// worker's. Tests: integration.
+#pragma once
+
+#include "daemon/engine/ports.hpp"
+
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace pgweir::daemon {
+
+class worker;
+using endpoint = boost::asio::generic::stream_protocol::endpoint;
+
+/// A connected socket that has just been accepted, or has come from another worker. Owns `fd`.
+[[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, int fd);
+
+/// Connects to the first of `where` that accepts; `who` is told on_connected() once.
+[[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, connection_events& who);
+/// … as soon as the addresses are known.
+void connect_to(connection& what, std::vector<endpoint> where);
+/// … or that there are none.
+void connect_failed(connection& what, boost::system::error_code why);
+
+/// Tells later whether a connection is still there: `what` turns to nothing when it goes. To be
+/// asked on its worker's thread only, but may be carried across others.
+struct connection_watch {
+    connection* what = nullptr;
+};
+[[nodiscard]] std::shared_ptr<connection_watch> watch(connection& what);
+
+/// The addresses that `where` names without asking a name server; nothing when it must be asked.
+[[nodiscard]] std::vector<endpoint> literal_endpoints(const server_address& where);
+
+/// A socket on its way to another worker.
+struct detached_socket final : detached_connection {
+    explicit detached_socket(int fd_)
+        : fd(fd_) {}
+    ~detached_socket() override;
+    int fd;
+};
+
+} // namespace pgweir::daemon

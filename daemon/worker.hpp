@@ -1,0 +1,112 @@
+// One worker: a thread, its event loop, its engine, and a mailbox through which others talk to it.
+// It is the engine's outside: sockets, time, randomness. It decides nothing.
+//
+// Owner: the service. Thread: its own, but for post_*() and the atomics, which any thread may use.
+// Tests: integration.
+#pragma once
+
+#include "daemon/engine/engine.hpp"
+#include "daemon/logging.hpp"
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace pgweir::daemon {
+
+class control_plane;
+class pool_directory;
+
+/// What a worker needs of the rest of the daemon.
+struct worker_surroundings {
+    control_plane& control;
+    pool_directory& pools;
+    logger& log;
+    std::atomic<std::uint64_t>& clients; // of all workers; max_clients is compared with it
+    /// A console command; the answer goes to worker::run() of the worker named.
+    std::function<void(worker_index, client_id, std::string user, std::string command)> console;
+    std::function<void(worker_index, engine_message)> post;
+};
+
+class worker final : engine_ports {
+public:
+    worker(engine::options options, worker_surroundings around,
+           std::shared_ptr<const config::configuration> config);
+    ~worker();
+    worker(const worker&) = delete;
+    worker& operator=(const worker&) = delete;
+
+    void start();
+    /// Ends the loop and waits for the thread.
+    void stop();
+
+    /// Runs `task` on the worker's thread with its engine. Any thread; never blocks for long.
+    using task = std::function<void(engine&, time_point)>;
+    void run(task what);
+    /// A client has connected; owns `fd`.
+    void post_client(int fd, bool over_limit);
+    /// From another engine.
+    void post_message(engine_message message);
+    /// When the worker last went through its loop; for the watchdog.
+    [[nodiscard]] time_point last_seen() const;
+    [[nodiscard]] const engine_counters& counters() const { return engine_.counters(); }
+
+    // For socket_connection -----------------------------------------------------------------------
+    [[nodiscard]] boost::asio::io_context& loop() { return loop_; }
+    [[nodiscard]] time_point now() const;
+    /// An event has been handled: the engine may want to be woken earlier now.
+    void after_event();
+
+private:
+    struct letter; // one thing in the mailbox
+
+    // engine_ports
+    std::unique_ptr<connection> open(const server_address& where, connection_events& who) override;
+    std::unique_ptr<connection> attach(std::unique_ptr<detached_connection> what,
+                                       connection_events& who) override;
+    std::shared_ptr<pool_entry> pool_for(const config::database& where, std::string_view user,
+                                         const protocol::secret& password) override;
+    void client_gone() override;
+    void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
+                std::uint32_t iterations) override;
+    void random(std::span<std::byte> into) override;
+    void post(worker_index to, engine_message message) override;
+    void console(client_id who, std::string_view user, std::string command) override;
+    void log(log_severity severity, std::string_view event,
+             std::initializer_list<log_field> fields) override;
+    [[nodiscard]] bool logs(log_severity severity) const override;
+
+    void put(letter what);
+    void wait_for_mail();
+    void read_mail();
+    void arm_timer();
+
+    worker_surroundings around_;
+    boost::asio::io_context loop_;
+    using timer =
+        boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                          boost::asio::wait_traits<std::chrono::steady_clock>,
+                                          boost::asio::io_context::executor_type>;
+    timer timer_;
+    time_point armed_for_ = time_point::max();
+    boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type> bell_;
+    std::uint64_t rung_ = 0;
+
+    std::mutex mail_mutex_;
+    std::vector<letter> mail_;
+    std::vector<letter> opened_;
+
+    std::atomic<std::int64_t> last_seen_ns_{0};
+    worker_index self_;
+    engine engine_;
+    std::thread thread_;
+};
+
+} // namespace pgweir::daemon
