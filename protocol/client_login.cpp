@@ -1,7 +1,4 @@
-#include "protocol/client_login.hpp"
-
-#include "protocol/scram.hpp"
-#include "protocol/scram_exchange.hpp"
+#include "protocol/client_login_state.hpp"
 
 #include <cstddef>
 #include <utility>
@@ -13,138 +10,19 @@ namespace {
 constexpr std::uint32_t authentication_ok = 0;
 constexpr std::uint32_t authentication_cleartext_password = 3;
 constexpr std::uint32_t authentication_md5_password = 5;
-constexpr std::uint32_t authentication_sasl = 10;
-constexpr std::uint32_t authentication_sasl_continue = 11;
 constexpr std::uint32_t authentication_sasl_final = 12;
 
-constexpr std::string_view mechanism = "SCRAM-SHA-256";
-constexpr std::uint32_t no_initial_response = 0xffffffff; // -1 in the length field
-
-/// Bounds of what may be buffered for somebody who is not known yet; body bytes.
+/// Bound of what may be buffered for somebody who is not known yet; body bytes.
 constexpr std::size_t max_password_bytes = 65'536;
-constexpr std::size_t max_sasl_bytes = 1'024;
 
-constexpr std::size_t scram_nonce_bytes = 18; // of options::random, as many as PostgreSQL takes
-constexpr std::size_t mock_salt_bytes = 16;
-constexpr std::size_t md5_salt_offset = 28; // of options::random: not the nonce's bytes
+constexpr std::size_t md5_salt_offset = 28; // of options::random, clear of the SCRAM nonce
 constexpr std::size_t md5_salt_bytes = 4;
 
 constexpr std::string_view man_in_the_middle =
     "This could be either a client-software bug or evidence of an attempted man-in-the-middle "
     "attack.";
 
-/// What a SCRAM proof is checked against. A client cannot tell the three apart before its proof has
-/// been judged: each shows it a salt and a count.
-struct scram_check {
-    std::string salt;
-    std::uint32_t iterations = default_scram_iterations;
-    std::optional<scram_verifier> verifier; // stored as such
-    secret plaintext;                       // stored so: the key has yet to be derived
-    std::string_view doomed;                // neither: why it will fail whatever the proof
-};
-
-// The states -----------------------------------------------------------------------------------
-
-struct awaiting_startup {
-    bool ssl_answered = false;
-    bool gssenc_answered = false;
-};
-struct awaiting_user {}; // found_user() is owed to us
-struct awaiting_password {
-    std::optional<stored_credential> stored; // nothing: no such user
-};
-struct deriving_password_key { // derived_key() is owed to us
-    secret password;
-    scram_verifier verifier;
-};
-struct awaiting_md5 {
-    std::string expected; // empty: no answer will do
-    std::string_view doomed;
-};
-struct awaiting_sasl_start { // SASLInitialResponse
-    scram_server_exchange exchange;
-    scram_check check;
-};
-struct awaiting_sasl_client_first { // in a SASLResponse: there was none in the SASLInitialResponse
-    scram_server_exchange exchange;
-    scram_check check;
-};
-struct awaiting_sasl_client_final {
-    scram_server_exchange exchange;
-    scram_check check;
-};
-struct deriving_scram_key { // derived_key() is owed to us
-    scram_server_exchange exchange;
-    scram_check check;
-};
-struct ended {};
-
-void append_authentication(std::string& out, std::uint32_t kind, std::string_view rest = {}) {
-    message_writer(out).begin(backend::authentication).u32(kind).raw(rest).end();
-}
-
 } // namespace
-
-struct client_login::state {
-    using any_phase =
-        std::variant<awaiting_startup, awaiting_user, awaiting_password, deriving_password_key,
-                     awaiting_md5, awaiting_sasl_start, awaiting_sasl_client_first,
-                     awaiting_sasl_client_final, deriving_scram_key, ended>;
-
-    explicit state(options given)
-        : opts(std::move(given)) {}
-
-    options opts;
-    any_phase now;
-    startup_message startup;
-    std::string negotiation; // NegotiateProtocolVersion, until it has gone out with something
-
-    /// Enters `next` and hands what was before to the caller: a handler works on its own copy of
-    /// its state, never on a reference that the next state overwrites.
-    template <typename Phase>
-    Phase leave(Phase& current) {
-        auto left = std::move(current);
-        now = ended{};
-        return left;
-    }
-
-    // Ends
-    login_action refuse(error code, error_words words, std::string log_reason);
-    login_action protocol_violation(std::string message, std::string_view detail = {});
-    login_action authentication_failed(std::string_view log_reason);
-    login_action authenticated(secret password, std::string_view sasl_final = {});
-
-    // Steps
-    login_action write(std::string data);
-    std::optional<login_action> take_message(bytes& in, std::size_t max_body_bytes,
-                                             std::string_view expected, bytes& body);
-    login_action answer_encryption_request(bool& answered, bytes in, std::uint32_t code,
-                                           std::string_view name);
-    login_action begin(startup_message message);
-    login_action ask_for_password(std::optional<stored_credential> stored);
-    login_action ask_for_md5(const std::optional<stored_credential>& stored);
-    login_action ask_for_scram(const std::optional<stored_credential>& stored);
-    login_action check_password(std::optional<stored_credential> stored, std::string_view given);
-    login_action read_client_first(scram_server_exchange exchange, scram_check check,
-                                   std::string_view message);
-    login_action judge(const scram_server_exchange& exchange, const scram_verifier& verifier);
-    login_action scram_refused(const scram_failure& failure);
-
-    // One for each phase: bytes have come
-    login_action on(awaiting_startup& phase, bytes& in);
-    login_action on(awaiting_password& phase, bytes& in);
-    login_action on(awaiting_md5& phase, bytes& in);
-    login_action on(awaiting_sasl_start& phase, bytes& in);
-    login_action on(awaiting_sasl_client_first& phase, bytes& in);
-    login_action on(awaiting_sasl_client_final& phase, bytes& in);
-    // What comes while we wait for an answer from our own side stays where it is.
-    login_action on(awaiting_user&, bytes&) { return login_read{}; }
-    login_action on(deriving_password_key&, bytes&) { return login_read{}; }
-    login_action on(deriving_scram_key&, bytes&) { return login_read{}; }
-    login_action on(ended&, bytes&) { return out_of_turn(); }
-
-    login_action out_of_turn() { return refuse(error::internal, {}, "login driven out of turn"); }
-};
 
 // Ends -----------------------------------------------------------------------------------------
 
@@ -397,145 +275,6 @@ login_action client_login::state::on(awaiting_md5& phase, bytes& in) {
     // An empty `expected` (no MD5 in this OpenSSL) equals nothing that gets here.
     return equal_in_constant_time(left.expected, *given) ? authenticated({})
                                                          : authentication_failed("wrong password");
-}
-
-// SCRAM ----------------------------------------------------------------------------------------
-
-login_action client_login::state::ask_for_scram(const std::optional<stored_credential>& stored) {
-    // Made from the name and a secret of ours: the same at each attempt, as a stored salt would be,
-    // for a plaintext secret, for a user that does not exist, and for one that cannot use SCRAM.
-    scram_check check;
-    check.salt = hmac_sha256(opts.mock_secret, "salt" + startup.user).substr(0, mock_salt_bytes);
-    switch (stored ? form_of(stored->value.reveal()) : credential_form::none) {
-    case credential_form::scram:
-        check.verifier = parse_scram_verifier(stored->value.reveal());
-        check.salt = check.verifier->salt;
-        check.iterations = check.verifier->iterations;
-        break;
-    case credential_form::plaintext:
-        check.plaintext = stored->value;
-        break;
-    case credential_form::md5:
-        check.doomed = "an md5 secret cannot serve SCRAM";
-        break;
-    case credential_form::unusable:
-        check.doomed = "the stored verifier is malformed";
-        break;
-    case credential_form::none:
-        check.doomed = stored ? "no password is stored" : "unknown user";
-        break;
-    }
-    const std::string_view random(reinterpret_cast<const char*>(opts.random.data()),
-                                  scram_nonce_bytes);
-    now = awaiting_sasl_start{scram_server_exchange(base64_encode(random)), std::move(check)};
-    std::string request;
-    message_writer(request)
-        .begin(backend::authentication)
-        .u32(authentication_sasl)
-        .c_string(mechanism)
-        .u8(0)
-        .end();
-    return write(std::move(request));
-}
-
-login_action client_login::state::on(awaiting_sasl_start& phase, bytes& in) {
-    bytes body;
-    if (auto other = take_message(in, max_sasl_bytes, "SASL response", body)) {
-        return std::move(*other);
-    }
-    body_reader reader(body);
-    const auto chosen = reader.c_string();
-    if (!reader.ok()) {
-        return protocol_violation("invalid string in message");
-    }
-    if (chosen != mechanism) {
-        return protocol_violation("client selected an invalid SASL authentication mechanism");
-    }
-    const auto length = reader.u32();
-    if (!reader.ok()) {
-        return protocol_violation("insufficient data left in message");
-    }
-    auto left = leave(phase);
-    if (length == no_initial_response) {
-        if (!reader.finished()) {
-            return protocol_violation("invalid message format");
-        }
-        now = awaiting_sasl_client_first{std::move(left.exchange), std::move(left.check)};
-        std::string challenge;
-        append_authentication(challenge, authentication_sasl_continue);
-        return write(std::move(challenge));
-    }
-    // Compared with what is left, never added to a position: 2^32 - 2 would wrap.
-    if (length != reader.rest().size()) {
-        return protocol_violation(length > reader.rest().size()
-                                      ? "insufficient data left in message"
-                                      : "invalid message format");
-    }
-    return read_client_first(std::move(left.exchange), std::move(left.check),
-                             as_text(reader.rest()));
-}
-
-login_action client_login::state::on(awaiting_sasl_client_first& phase, bytes& in) {
-    bytes body;
-    if (auto other = take_message(in, max_sasl_bytes, "SASL response", body)) {
-        return std::move(*other);
-    }
-    auto left = leave(phase);
-    return read_client_first(std::move(left.exchange), std::move(left.check), as_text(body));
-}
-
-login_action client_login::state::read_client_first(scram_server_exchange exchange,
-                                                    scram_check check, std::string_view message) {
-    if (const auto failure = exchange.read_client_first(message)) {
-        return scram_refused(*failure);
-    }
-    std::string challenge;
-    append_authentication(challenge, authentication_sasl_continue,
-                          exchange.server_first(check.salt, check.iterations));
-    now = awaiting_sasl_client_final{std::move(exchange), std::move(check)};
-    return write(std::move(challenge));
-}
-
-login_action client_login::state::on(awaiting_sasl_client_final& phase, bytes& in) {
-    bytes body;
-    if (auto other = take_message(in, max_sasl_bytes, "SASL response", body)) {
-        return std::move(*other);
-    }
-    auto left = leave(phase);
-    if (const auto failure = left.exchange.read_client_final(as_text(body))) {
-        return scram_refused(*failure);
-    }
-    if (left.check.verifier) {
-        return judge(left.exchange, *left.check.verifier);
-    }
-    if (!left.check.doomed.empty()) {
-        return authentication_failed(left.check.doomed);
-    }
-    login_derive derive{left.check.plaintext, left.check.salt, left.check.iterations};
-    now = deriving_scram_key{std::move(left.exchange), std::move(left.check)};
-    return derive;
-}
-
-login_action client_login::state::judge(const scram_server_exchange& exchange,
-                                        const scram_verifier& verifier) {
-    return exchange.proven(verifier) ? authenticated({}, exchange.server_final(verifier))
-                                     : authentication_failed("wrong password");
-}
-
-login_action client_login::state::scram_refused(const scram_failure& failure) {
-    switch (failure.reason) {
-    case scram_failure::why::nonce:
-        return protocol_violation("invalid SCRAM response", failure.text);
-    case scram_failure::why::unsupported:
-        return refuse(error::unsupported_protocol,
-                      {.message = std::string(failure.text), .detail = {}, .hint = {}},
-                      std::string(failure.text));
-    case scram_failure::why::malformed:
-    case scram_failure::why::refused_by_peer:
-    case scram_failure::why::unproven:
-        break;
-    }
-    return protocol_violation("malformed SCRAM message", failure.text);
 }
 
 // From outside ---------------------------------------------------------------------------------

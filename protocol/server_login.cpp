@@ -448,9 +448,6 @@ step server_login::state::on_sasl_continue(awaiting_sasl_continue& phase, bytes 
                           " SCRAM iterations, at most " +
                           std::to_string(opts.max_scram_iterations) + " are done");
     }
-    // PostgreSQL prepares passwords with SASLprep, which leaves ASCII alone. For other characters
-    // the bytes go as they are: the same for all text that is in NFKC already, as typed text
-    // mostly is, and what PostgreSQL itself does with bytes that are not UTF-8.
     login_derive derive{opts.password, left.exchange.salt(), left.exchange.iterations()};
     now = deriving_key{std::move(left.exchange)};
     return derive;

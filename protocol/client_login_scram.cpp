@@ -1,0 +1,163 @@
+// The SCRAM-SHA-256 part of client_login.
+// Source: RFC 5802, RFC 7677; PostgreSQL documentation, "SCRAM-SHA-256 Authentication".
+#include "protocol/client_login_state.hpp"
+
+#include <cstddef>
+#include <utility>
+
+namespace pgweir::protocol {
+
+namespace {
+
+constexpr std::uint32_t authentication_sasl = 10;
+constexpr std::uint32_t authentication_sasl_continue = 11;
+
+constexpr std::string_view mechanism = "SCRAM-SHA-256";
+constexpr std::uint32_t no_initial_response = 0xffffffff; // -1 in the length field
+
+/// Bound of what may be buffered for somebody who is not known yet; body bytes.
+constexpr std::size_t max_sasl_bytes = 1'024;
+
+constexpr std::size_t scram_nonce_bytes = 18; // of options::random, as many as PostgreSQL takes
+constexpr std::size_t mock_salt_bytes = 16;
+
+} // namespace
+
+login_action client_login::state::ask_for_scram(const std::optional<stored_credential>& stored) {
+    // Made from the name and a secret of ours: the same at each attempt, as a stored salt would be,
+    // for a plaintext secret, for a user that does not exist, and for one that cannot use SCRAM.
+    scram_check check;
+    check.salt = hmac_sha256(opts.mock_secret, "salt" + startup.user).substr(0, mock_salt_bytes);
+    switch (stored ? form_of(stored->value.reveal()) : credential_form::none) {
+    case credential_form::scram:
+        check.verifier = parse_scram_verifier(stored->value.reveal());
+        check.salt = check.verifier->salt;
+        check.iterations = check.verifier->iterations;
+        break;
+    case credential_form::plaintext:
+        check.plaintext = stored->value;
+        break;
+    case credential_form::md5:
+        check.doomed = "an md5 secret cannot serve SCRAM";
+        break;
+    case credential_form::unusable:
+        check.doomed = "the stored verifier is malformed";
+        break;
+    case credential_form::none:
+        check.doomed = stored ? "no password is stored" : "unknown user";
+        break;
+    }
+    const std::string_view random(reinterpret_cast<const char*>(opts.random.data()),
+                                  scram_nonce_bytes);
+    now = awaiting_sasl_start{scram_server_exchange(base64_encode(random)), std::move(check)};
+    std::string request;
+    message_writer(request)
+        .begin(backend::authentication)
+        .u32(authentication_sasl)
+        .c_string(mechanism)
+        .u8(0)
+        .end();
+    return write(std::move(request));
+}
+
+login_action client_login::state::on(awaiting_sasl_start& phase, bytes& in) {
+    bytes body;
+    if (auto other = take_message(in, max_sasl_bytes, "SASL response", body)) {
+        return std::move(*other);
+    }
+    body_reader reader(body);
+    const auto chosen = reader.c_string();
+    if (!reader.ok()) {
+        return protocol_violation("invalid string in message");
+    }
+    if (chosen != mechanism) {
+        return protocol_violation("client selected an invalid SASL authentication mechanism");
+    }
+    const auto length = reader.u32();
+    if (!reader.ok()) {
+        return protocol_violation("insufficient data left in message");
+    }
+    auto left = leave(phase);
+    if (length == no_initial_response) {
+        if (!reader.finished()) {
+            return protocol_violation("invalid message format");
+        }
+        now = awaiting_sasl_client_first{std::move(left.exchange), std::move(left.check)};
+        std::string challenge;
+        append_authentication(challenge, authentication_sasl_continue);
+        return write(std::move(challenge));
+    }
+    // Compared with what is left, never added to a position: 2^32 - 2 would wrap.
+    if (length != reader.rest().size()) {
+        return protocol_violation(length > reader.rest().size()
+                                      ? "insufficient data left in message"
+                                      : "invalid message format");
+    }
+    return read_client_first(std::move(left.exchange), std::move(left.check),
+                             as_text(reader.rest()));
+}
+
+login_action client_login::state::on(awaiting_sasl_client_first& phase, bytes& in) {
+    bytes body;
+    if (auto other = take_message(in, max_sasl_bytes, "SASL response", body)) {
+        return std::move(*other);
+    }
+    auto left = leave(phase);
+    return read_client_first(std::move(left.exchange), std::move(left.check), as_text(body));
+}
+
+login_action client_login::state::read_client_first(scram_server_exchange exchange,
+                                                    scram_check check, std::string_view message) {
+    if (const auto failure = exchange.read_client_first(message)) {
+        return scram_refused(*failure);
+    }
+    std::string challenge;
+    append_authentication(challenge, authentication_sasl_continue,
+                          exchange.server_first(check.salt, check.iterations));
+    now = awaiting_sasl_client_final{std::move(exchange), std::move(check)};
+    return write(std::move(challenge));
+}
+
+login_action client_login::state::on(awaiting_sasl_client_final& phase, bytes& in) {
+    bytes body;
+    if (auto other = take_message(in, max_sasl_bytes, "SASL response", body)) {
+        return std::move(*other);
+    }
+    auto left = leave(phase);
+    if (const auto failure = left.exchange.read_client_final(as_text(body))) {
+        return scram_refused(*failure);
+    }
+    if (left.check.verifier) {
+        return judge(left.exchange, *left.check.verifier);
+    }
+    if (!left.check.doomed.empty()) {
+        return authentication_failed(left.check.doomed);
+    }
+    login_derive derive{left.check.plaintext, left.check.salt, left.check.iterations};
+    now = deriving_scram_key{std::move(left.exchange), std::move(left.check)};
+    return derive;
+}
+
+login_action client_login::state::judge(const scram_server_exchange& exchange,
+                                        const scram_verifier& verifier) {
+    return exchange.proven(verifier) ? authenticated({}, exchange.server_final(verifier))
+                                     : authentication_failed("wrong password");
+}
+
+login_action client_login::state::scram_refused(const scram_failure& failure) {
+    switch (failure.reason) {
+    case scram_failure::why::nonce:
+        return protocol_violation("invalid SCRAM response", failure.text);
+    case scram_failure::why::unsupported:
+        return refuse(error::unsupported_protocol,
+                      {.message = std::string(failure.text), .detail = {}, .hint = {}},
+                      std::string(failure.text));
+    case scram_failure::why::malformed:
+    case scram_failure::why::refused_by_peer:
+    case scram_failure::why::unproven:
+        break;
+    }
+    return protocol_violation("malformed SCRAM message", failure.text);
+}
+
+} // namespace pgweir::protocol
