@@ -37,6 +37,7 @@ enum class error : std::uint8_t {
     console_syntax,           // 42601 ERROR
     console_privilege,        // 42501 ERROR
     console_unsupported,      // 0A000 ERROR
+    console_reload_failed,    // F0000 ERROR
     internal,                 // XX000 FATAL
 };
 

@@ -1,0 +1,49 @@
+// Why a client stays on its server.
+#include "protocol/session_state.hpp"
+
+#include <doctest/doctest.h>
+
+#include <set>
+#include <string>
+
+using namespace pgweir::protocol;
+
+TEST_CASE("session_state: pins come and go one by one") {
+    constexpr unsigned last = static_cast<unsigned>(pin_reason::large_statement);
+    std::set<std::string> names;
+    for (unsigned bit = 1; bit <= last; bit <<= 1U) {
+        const auto reason = static_cast<pin_reason>(bit);
+        CAPTURE(std::string(to_string(reason)));
+        session_state state;
+        CHECK_FALSE(state.pinned());
+        state.pin(reason);
+        state.pin(reason);
+        CHECK(state.pinned());
+        CHECK(state.pins() == bit);
+        CHECK(state.dirty() == (reason != pin_reason::unnamed_statement));
+        for (unsigned other = 1; other <= last; other <<= 1U) {
+            CHECK(state.has(static_cast<pin_reason>(other)) == (other == bit));
+        }
+        state.pin(pin_reason::setting);
+        state.unpin(reason);
+        CHECK_FALSE(state.has(reason));
+        CHECK(state.has(pin_reason::setting) == (reason != pin_reason::setting));
+        state.clear();
+        CHECK_FALSE(state.pinned());
+        names.insert(std::string(to_string(reason)));
+    }
+    CHECK(names.size() == 11);
+    CHECK_FALSE(names.contains("unknown"));
+}
+
+TEST_CASE("session_state: statements add up") {
+    session_state state;
+    state.statement("SELECT 1", true);
+    CHECK_FALSE(state.pinned());
+    state.statement("LISTEN a", true);
+    state.statement("SELECT 1", true);
+    CHECK(state.has(pin_reason::listen));
+    state.statement("SELECT 1", false);
+    CHECK(state.has(pin_reason::large_statement));
+    CHECK(state.has(pin_reason::listen));
+}

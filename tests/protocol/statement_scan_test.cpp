@@ -1,0 +1,344 @@
+// Which statements pin a client to its server, and which do not.
+#include "protocol/statement_scan.hpp"
+
+#include "protocol/session_state.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cctype>
+#include <iterator>
+#include <random>
+#include <string>
+
+using namespace pgweir::protocol;
+
+namespace {
+
+std::string names(std::uint16_t pins) {
+    std::string out;
+    for (unsigned bit = 1; bit <= static_cast<unsigned>(pin_reason::large_statement); bit <<= 1U) {
+        if ((pins & bit) != 0) {
+            out += (out.empty() ? "" : " ") + std::string(to_string(static_cast<pin_reason>(bit)));
+        }
+    }
+    return out;
+}
+
+struct row {
+    const char* sql;
+    const char* pins;
+};
+
+constexpr row rows[] = {
+    // Nothing behind.
+    {"", ""},
+    {";", ""},
+    {"SELECT 1", ""},
+    {"SELECT 1;", ""},
+    {"BEGIN", ""},
+    {"COMMIT", ""},
+    {"UPDATE t SET x = 1", ""},
+    {"INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET x = 2", ""},
+    {"MERGE INTO t USING s ON true WHEN MATCHED THEN UPDATE SET x = 1", ""},
+    {"ALTER TABLE t ALTER x SET DEFAULT 1", ""},
+    {"ALTER ROLE r SET work_mem = '1GB'", ""},
+    {"ALTER SYSTEM RESET work_mem", ""},
+    {"SELECT 'SET x = 1'", ""},
+    {"SELECT '; SET x = 1'", ""},
+    {"SELECT $$; SET x = 1; $$", ""},
+    {"SELECT 1 /* ; SET x = 1 */", ""},
+    {"SELECT 1 -- ; SET x = 1", ""},
+    {"SELECT \"; SET x = 1\"", ""},
+    {"CREATE TABLE t (a int)", ""},
+    {"CREATE TABLE temp (a int)", ""},
+    {"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SET x = 1; SELECT 1 $$", ""},
+    {"SHOW search_path", ""},
+    {"SAVEPOINT s1", ""},
+    {"DEALLOCATE ALL", ""},
+    {"CLOSE ALL", ""},
+    {"NOTIFY c", ""},
+    {"LOCK TABLE t", ""},
+    {"UNLISTEN *", ""},
+
+    // Settings.
+    {"SET x = 1", "setting"},
+    {"set x to 1", "setting"},
+    {"  \n\tSeT x TO 1 ;", "setting"},
+    {"/* hello */ SET x = 1", "setting"},
+    {"-- hello\nSET x = 1", "setting"},
+    {"SET SESSION x = 1", "setting"},
+    {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "setting"},
+    {"SET SESSION AUTHORIZATION r", "setting"},
+    {"SET ROLE r", "setting"},
+    {"SET TIME ZONE 'UTC'", "setting"},
+    {"SET \"my.setting\" = 1", "setting"},
+    {"SET transaction_isolation = 'serializable'", "setting"},
+    {"SET LOCAL x = 1", ""},
+    {"SET/**/LOCAL x = 1", ""},
+    {"SET TRANSACTION READ ONLY", ""},
+    {"SET CONSTRAINTS ALL DEFERRED", ""},
+    {"SET", ""},
+    {"RESET x", "setting"},
+    {"RESET ALL", "setting"},
+    {"DISCARD ALL", "setting"},
+    {"DISCARD TEMP", "setting"},
+    {"BEGIN; SET x = 1; COMMIT", "setting"},
+    {"BEGIN; SET LOCAL x = 1; COMMIT", ""},
+    {"SELECT 1;SET x = 1", "setting"},
+    {"SELECT ';' ; SET x = 1", "setting"},
+
+    // set_config.
+    {"SELECT set_config('x', 'y', false)", "setting"},
+    {"SELECT pg_catalog.set_config('x', 'y', false)", "setting"},
+    {"SELECT SET_CONFIG('x', 'y', FALSE)", "setting"},
+    {"SELECT \"set_config\"('x', 'y', false)", "setting"},
+    {"SELECT \"SET_CONFIG\"('x', 'y', false)", ""},
+    {"SELECT set_config('x', 'y', true)", ""},
+    {"SELECT set_config ( 'x' , f(a, b) , TRUE )", ""},
+    {"SELECT set_config('x', 'y', $1)", "setting"},
+    {"SELECT set_config('x', 'y', true AND false)", "setting"},
+    {"SELECT set_config('x', 'y', NOT true)", "setting"},
+    {"SELECT set_config('x', 'y', (true))", "setting"},
+    {"SELECT set_config('x', true)", "setting"},
+    {"SELECT set_config('x', 'y', true), set_config('x', 'z', false)", "setting"},
+    {"SELECT set_config('x', 'y', true), set_config('x', 'z', true)", ""},
+    {"SELECT set_config('x', set_config('y', 'z', false), true)", "setting"},
+    {"SELECT set_config('x', 'y', true", "setting"},
+    {"SELECT set_config", "setting"},
+    {"SELECT 'set_config'", ""},
+    {"SELECT set_config_x(1)", ""},
+
+    // LISTEN, LOAD, PREPARE, DECLARE.
+    {"LISTEN c", "listen"},
+    {"BEGIN; LISTEN c; COMMIT;", "listen"},
+    {"LOAD 'auto_explain'", "loaded_library"},
+    {"PREPARE p AS SELECT 1", "sql_statement"},
+    {"PREPARE TRANSACTION 'gid'", ""},
+    {"PREPARE transaction AS SELECT 1", "sql_statement"},
+    {"PREPARE transaction (int) AS SELECT $1", "sql_statement"},
+    {"DECLARE c CURSOR FOR SELECT 1", ""},
+    {"DECLARE c CURSOR WITHOUT HOLD FOR SELECT 1", ""},
+    {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", "held_cursor"},
+    {"DECLARE c NO SCROLL CURSOR WITH /* x */ HOLD FOR SELECT 1", "held_cursor"},
+    {"DECLARE c CURSOR FOR WITH hold AS (SELECT 1) SELECT * FROM hold", "held_cursor"}, // safe
+    {"BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT", "held_cursor"},
+
+    // Temporary objects.
+    {"CREATE TEMP TABLE t (a int)", "temporary_object"},
+    {"CREATE TEMPORARY TABLE t (a int)", "temporary_object"},
+    {"create local temp table t (a int)", "temporary_object"},
+    {"CREATE GLOBAL TEMPORARY TABLE t (a int)", "temporary_object"},
+    {"CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "temporary_object"},
+    {"CREATE TEMP SEQUENCE s", "temporary_object"},
+    {"CREATE TEMP TABLE t ON COMMIT DROP AS SELECT 1", "temporary_object"},
+    {"EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1", "temporary_object"},
+    {"CREATE TABLE pg_temp.t (a int)", "temporary_object"},
+    {"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "temporary_object"},
+    {"CREATE TABLE \"pg_temp\".t (a int)", "temporary_object"},
+    {"CREATE TABLE PG_TEMP.t (a int)", "temporary_object"},
+    {"SELECT * INTO TEMP t FROM s", "temporary_object"},
+    {"SELECT * INTO TEMPORARY TABLE t FROM s", "temporary_object"},
+    {"SELECT * INTO LOCAL TEMP t FROM s", "temporary_object"},
+    {"SELECT * INTO t FROM s", ""},
+    {"INSERT INTO temp VALUES (1)", ""},
+    {"WITH a AS (SELECT 1) INSERT INTO temp SELECT * FROM a", ""},
+    {"MERGE INTO temp USING s ON true WHEN MATCHED THEN DELETE", ""},
+    {"SELECT temp FROM sensors", ""},
+    {"SELECT a.temp, b.temporary FROM item a", ""},
+    {"SELECT items FROM templates", ""},
+
+    // Locks and sequences.
+    {"SELECT pg_advisory_lock(1)", "advisory_lock"},
+    {"SELECT pg_advisory_lock_shared(1)", "advisory_lock"},
+    {"SELECT pg_try_advisory_lock(1, 2)", "advisory_lock"},
+    {"SELECT pg_try_advisory_lock_shared(1)", "advisory_lock"},
+    {"SELECT pg_catalog.PG_ADVISORY_LOCK(1)", "advisory_lock"},
+    {"SELECT pg_advisory_xact_lock(1)", ""},
+    {"SELECT pg_try_advisory_xact_lock(1)", ""},
+    {"SELECT pg_advisory_unlock(1)", ""},
+    {"SELECT currval('s')", "sequence_value"},
+    {"INSERT INTO t VALUES (lastval())", "sequence_value"},
+    {"SELECT setseed(0.5)", "sequence_value"},
+    {"SELECT nextval('s')", ""},
+    {"SELECT 'currval'", ""},
+
+    // Code in strings.
+    {"DO $$ BEGIN PERFORM 1; END $$", ""},
+    {"DO $$ BEGIN SET x = 1; END $$", "setting"},
+    {"DO $$ BEGIN SET LOCAL x = 1; END $$", ""},
+    {"DO $$ BEGIN UPDATE t SET x = 1; END $$", ""},
+    {"DO $$ BEGIN IF true THEN SET x = 1; END IF; END $$", "setting"},
+    {"DO $$ BEGIN LOOP SET x = 1; END LOOP; END $$", "setting"},
+    {"DO $$ BEGIN PERFORM set_config('x', 'y', false); END $$", "setting"},
+    {"DO $$ BEGIN CREATE TEMP TABLE t (a int); END $$", "temporary_object"},
+    {"DO $$ BEGIN EXECUTE 'SET x = 1'; END $$", "setting"},
+    {"DO $$ BEGIN EXECUTE format('CREATE TEMP TABLE %I (a int)', 't'); END $$", "temporary_object"},
+    {"DO LANGUAGE plpgsql 'BEGIN LISTEN c; END'", "listen"},
+    {"DO $a$ BEGIN EXECUTE $b$ DO $c$ BEGIN PERFORM pg_advisory_lock(1); END $c$ $b$; END $a$",
+     "advisory_lock"},
+
+    // What cannot be read pins.
+    {"SELECT U&\"set\\005fconfig\"('x', 'y', false)", "large_statement"},
+    {"SELECT U&\"plain\"", ""},
+    // With standard_conforming_strings off, or on, the string ends in different places.
+    {"SELECT 'a\\'' ; SET x = 1; SELECT 'b'", "setting"},
+    {"SELECT 'a\\' ; SET x = 1; SELECT '", "setting"},
+    {"SELECT E'a\\'' ; SET x = 1", "setting"},
+    {"SELECT E'a\\' ; SET x = 1'", ""},
+
+    // Several.
+    {"LISTEN a; SELECT pg_advisory_lock(1); CREATE TEMP TABLE t()",
+     "listen advisory_lock temporary_object"},
+};
+
+std::string in_case(std::string sql, bool upper) {
+    // Only outside of quotes, where case does not matter.
+    char quote = '\0';
+    for (auto& c : sql) {
+        if (quote == '\0' && (c == '\'' || c == '"' || c == '$')) {
+            quote = c;
+        } else if (c == quote) {
+            quote = '\0';
+        } else if (quote == '\0') {
+            const auto byte = static_cast<unsigned char>(c);
+            c = static_cast<char>(upper ? std::toupper(byte) : std::tolower(byte));
+        }
+    }
+    return sql;
+}
+
+} // namespace
+
+TEST_CASE("statement_scan: statements") {
+    for (const auto& [sql, pins] : rows) {
+        CAPTURE(std::string(sql));
+        CHECK(names(scan(sql, true)) == pins);
+        CHECK(names(scan(std::string(sql) + "\n;  ", true)) == pins);
+    }
+}
+
+TEST_CASE("statement_scan: in any case") {
+    for (const auto& [sql, pins] : rows) {
+        const std::string_view text = sql;
+        if (text.find('\\') != text.npos || text.find("$a$") != text.npos) {
+            continue; // escapes are not for in_case()
+        }
+        for (const bool upper : {false, true}) {
+            CAPTURE(in_case(sql, upper));
+            CHECK(names(scan(in_case(sql, upper), true)) == pins);
+        }
+    }
+}
+
+TEST_CASE("statement_scan: in the middle of other statements, wherever they are") {
+    // The pre-filter looks at blocks of bytes: every offset must do.
+    for (const auto& [sql, pins] : rows) {
+        const std::string_view text = sql;
+        const bool open_ended = text.find("--") != text.npos || text.find('\\') != text.npos;
+        if (open_ended || text == "SET" || text == "SELECT set_config" ||
+            text == "SELECT set_config('x', 'y', true") {
+            continue;
+        }
+        for (std::size_t padding = 0; padding < 36; ++padding) {
+            const auto padded = "SELECT '" + std::string(padding, 'x') + "'; " + sql + "; SELECT 2";
+            CAPTURE(padded);
+            CHECK(names(scan(padded, true)) == pins);
+        }
+    }
+}
+
+TEST_CASE("statement_scan: a trigger word at every offset of a plain statement") {
+    for (const auto* const call : {"currval('s')", "lastval()", "setseed(1)", "pg_advisory_lock(1)",
+                                   "set_config('a', 'b', false)", "pg_temp.f()"}) {
+        for (std::size_t padding = 0; padding < 70; ++padding) {
+            const auto sql =
+                "SELECT " + std::string(padding, ' ') + call + std::string(padding % 7, ' ');
+            CAPTURE(sql);
+            CHECK(scan(sql, true) != 0);
+        }
+    }
+    for (std::size_t padding = 0; padding < 70; ++padding) {
+        CHECK(scan("CREATE" + std::string(padding + 1, ' ') + "TEMP TABLE t()", true) != 0);
+        CHECK(scan("SELECT 1" + std::string(padding, ' ') + ";SET a=1", true) != 0);
+    }
+}
+
+TEST_CASE("statement_scan: a text of which the end is missing may do anything") {
+    CHECK(names(scan("SELECT 1", false)) == "large_statement");
+    CHECK(names(scan("", false)) == "large_statement");
+    CHECK(names(scan("SET x = 1; SELECT '", false)) == "setting large_statement");
+}
+
+TEST_CASE("statement_scan: nesting has an end") {
+    std::string deep = "SELECT pg_advisory_lock(1)";
+    for (int i = 0; i < 40; ++i) {
+        const auto tag =
+            "$" + std::string(1, static_cast<char>('a' + i % 26)) + std::to_string(i) + "$";
+        deep = "DO " + tag + " BEGIN EXECUTE " + tag + "x" + deep + tag + "; END " + tag;
+        deep = "DO " + tag + deep + tag;
+    }
+    CHECK(scan(deep, true) != 0);
+    std::string comments(100'000, '/');
+    for (std::size_t i = 1; i < comments.size(); i += 2) {
+        comments[i] = '*';
+    }
+    CHECK(scan(comments + "SET x = 1", true) == 0);
+}
+
+TEST_CASE("statement_scan: the pre-filter lets nothing through") {
+    // Random texts out of pieces that matter; a comment in front makes scan() look closely.
+    constexpr const char* pieces[] = {"SELECT ",
+                                      "select",
+                                      "INSERT INTO ",
+                                      "UPDATE t ",
+                                      "SET ",
+                                      "CREATE ",
+                                      "TEMP ",
+                                      "temp",
+                                      "te",
+                                      "mp",
+                                      "set_config",
+                                      "(1,2,",
+                                      "true)",
+                                      "pg_",
+                                      "advisory",
+                                      "_lock",
+                                      "currval",
+                                      "lastval",
+                                      "setseed",
+                                      ";",
+                                      " ",
+                                      "'",
+                                      "\"",
+                                      "U&\"",
+                                      "$$",
+                                      "--",
+                                      "\n",
+                                      "/*",
+                                      "*/",
+                                      "LISTEN c",
+                                      "WITH HOLD ",
+                                      "DECLARE ",
+                                      "INTO ",
+                                      "\\",
+                                      "E'",
+                                      "Temporary",
+                                      "CurrVal",
+                                      "PG_ADVISORY_LOCK",
+                                      "\"currval\"",
+                                      "xxxxxxxxxxxxx",
+                                      "COPY ",
+                                      "RESET "};
+    std::mt19937_64 engine(20'240);
+    for (unsigned i = 0; i < 200'000; ++i) {
+        std::string sql;
+        for (auto count = engine() % 12; count != 0; --count) {
+            sql += pieces[engine() % std::size(pieces)];
+        }
+        const auto filtered = scan(sql, true);
+        const auto looked_at = scan("/**/" + sql, true);
+        if (filtered != looked_at) {
+            FAIL(sql << ": " << names(filtered) << " is not " << names(looked_at));
+        }
+    }
+}
