@@ -21,9 +21,10 @@ struct refused {
     std::string message;
 };
 
-class positions {
+/// Turns yaml-cpp's places, which count bytes, into places that count characters.
+class source {
 public:
-    explicit positions(std::string_view text)
+    explicit source(std::string_view text)
         : text_(text) {
         line_starts_.push_back(0);
         for (std::size_t i = 0; i < text.size(); ++i) {
@@ -33,23 +34,51 @@ public:
         }
     }
 
-    /// yaml-cpp counts bytes; people and editors count characters.
-    [[nodiscard]] position of(const YAML::Mark& mark) const {
-        const auto line =
-            std::min(static_cast<std::size_t>(std::max(mark.line, 0)), line_starts_.size() - 1);
-        const auto bytes = static_cast<std::size_t>(std::max(mark.column, 0));
-        const auto here = text_.substr(line_starts_[line]);
-        return {.line = line + 1, .column = position_of(here.substr(0, bytes), bytes).column};
+    /// Goes on from the last place asked for if that is before it in the same line: a file may be
+    /// one line of megabytes.
+    [[nodiscard]] position of(const YAML::Mark& mark) {
+        const auto line = line_of(mark);
+        const auto bytes = std::min(static_cast<std::size_t>(std::max(mark.column, 0)),
+                                    text_.size() - line_starts_[line]);
+        if (line != line_ || bytes < bytes_) {
+            line_ = line;
+            bytes_ = 0;
+            column_ = 1;
+        }
+        const auto ahead = text_.substr(line_starts_[line] + bytes_, bytes - bytes_);
+        column_ += position_of(ahead, ahead.size()).column - 1;
+        bytes_ = bytes;
+        return {.line = line + 1, .column = column_};
+    }
+
+    /// Does a ':' follow the key that begins here?
+    [[nodiscard]] bool has_colon_after(const YAML::Mark& mark, const std::string& key) const {
+        const auto begin =
+            line_starts_[line_of(mark)] + static_cast<std::size_t>(std::max(mark.column, 0));
+        auto rest = text_.substr(std::min(begin, text_.size()));
+        if (rest.starts_with('"') || rest.starts_with('\'')) {
+            // A quoted key may be written longer than it is, never shorter.
+            rest = rest.substr(std::min(rest.find(rest[0], 1 + key.size()), rest.size() - 1) + 1);
+        } else {
+            rest = rest.substr(std::min(key.size(), rest.size()));
+        }
+        const auto next = rest.find_first_not_of(" \t");
+        return next != std::string_view::npos && rest[next] == ':';
     }
 
 private:
+    [[nodiscard]] std::size_t line_of(const YAML::Mark& mark) const {
+        return std::min(static_cast<std::size_t>(std::max(mark.line, 0)), line_starts_.size() - 1);
+    }
+
     std::string_view text_;
     std::vector<std::size_t> line_starts_;
+    std::size_t line_ = 0, bytes_ = 0, column_ = 1; // the last place asked for
 };
 
 class tree_builder final : public YAML::EventHandler {
 public:
-    explicit tree_builder(const positions& where)
+    explicit tree_builder(source& where)
         : where_(where) {}
 
     void OnDocumentStart(const YAML::Mark& mark) override {
@@ -65,38 +94,74 @@ public:
         if (expects_key()) {
             throw refused{mark, "a key is missing here"};
         }
-        put(node(node::kind::nothing, where_.of(mark)));
+        if (open_.empty() || !open_.back().key) {
+            put(node(node::kind::nothing, where_.of(mark)));
+            return;
+        }
+        // yaml-cpp takes a lone text in a map for a key, although its ':' is missing. Its own mark
+        // is at whatever comes next.
+        const auto& key = *open_.back().key;
+        if (!where_.has_colon_after(key.mark, key.text)) {
+            // `[1, 2` without its end: to yaml-cpp the 2 begins a map of one pair.
+            if (open_.back().in_brackets && open_.back().mark.pos == key.mark.pos) {
+                open_.pop_back();
+                throw refused{open_bracket(key.mark), unclosed_list};
+            }
+            throw refused{key.mark, "a ':' and a space must follow this key"};
+        }
+        put(node(node::kind::nothing, key.at));
     }
     void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { throw refused{mark, no_alias}; }
     void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   const std::string& value) override {
         check(mark, anchor, tag);
         if (expects_key()) {
-            open_.back().key = {value, where_.of(mark)};
+            open_.back().key = pending_key{.text = value, .mark = mark, .at = where_.of(mark)};
+            last_ = mark;
             return;
         }
+        last_ = mark;
         put(node(node::kind::scalar, where_.of(mark), value));
     }
     void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                         YAML::EmitterStyle::value) override {
-        open(mark, tag, anchor, node::kind::list);
+                         YAML::EmitterStyle::value style) override {
+        open(mark, tag, anchor, node::kind::list, style);
     }
     void OnSequenceEnd() override { close(); }
     void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                    YAML::EmitterStyle::value) override {
-        open(mark, tag, anchor, node::kind::map);
+                    YAML::EmitterStyle::value style) override {
+        open(mark, tag, anchor, node::kind::map, style);
     }
     void OnMapEnd() override { close(); }
 
     [[nodiscard]] node take() { return std::move(root_); }
+    /// The last key or value that was read.
+    [[nodiscard]] const YAML::Mark& last() const { return last_; }
+    /// The innermost '{' or '[' that is open; where none is, `otherwise`.
+    [[nodiscard]] YAML::Mark open_bracket(YAML::Mark otherwise) const {
+        const auto found = std::find_if(open_.rbegin(), open_.rend(),
+                                        [](const frame& each) { return each.in_brackets; });
+        return found == open_.rend() ? otherwise : found->mark;
+    }
 
     static constexpr const char* no_alias =
         "anchors and aliases are not supported; a text that begins with '&' or '*' needs quotes";
+    static constexpr const char* unclosed_list =
+        "not valid YAML: this '[' is not closed where it should be";
+    static constexpr const char* unclosed_map =
+        "not valid YAML: this '{' is not closed where it should be";
 
 private:
+    struct pending_key {
+        std::string text;
+        YAML::Mark mark;
+        position at;
+    };
     struct frame {
         node what;
-        std::optional<std::pair<std::string, position>> key; // map: waits for its value
+        YAML::Mark mark;
+        bool in_brackets;
+        std::optional<pending_key> key; // map: waits for its value
     };
 
     [[nodiscard]] bool expects_key() const {
@@ -113,7 +178,7 @@ private:
     }
 
     void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-              node::kind kind) {
+              node::kind kind, YAML::EmitterStyle::value style) {
         check(mark, anchor, tag);
         if (expects_key()) {
             throw refused{mark, "a key must be a plain text"};
@@ -121,7 +186,10 @@ private:
         if (open_.size() >= deepest_node) {
             throw refused{mark, "this is nested too deeply"};
         }
-        open_.push_back({.what = node(kind, where_.of(mark)), .key = {}});
+        open_.push_back({.what = node(kind, where_.of(mark)),
+                         .mark = mark,
+                         .in_brackets = style == YAML::EmitterStyle::Flow,
+                         .key = {}});
     }
 
     void close() {
@@ -135,20 +203,22 @@ private:
             root_ = std::move(value);
             return;
         }
-        auto& [into, key] = open_.back();
+        auto& into = open_.back().what;
+        auto& key = open_.back().key;
         if (into.is == node::kind::list) {
             into.items.push_back(std::move(value));
         } else {
             into.entries.push_back(
-                {.key = std::move(key->first), .at = key->second, .value = std::move(value)});
+                {.key = std::move(key->text), .at = key->at, .value = std::move(value)});
             key.reset();
         }
     }
 
-    const positions& where_;
+    source& where_;
     std::vector<frame> open_;
     node root_;
     int documents_ = 0;
+    YAML::Mark last_;
 };
 
 /// A tab where YAML wants spaces gives no message, or a strange one, in yaml-cpp.
@@ -167,12 +237,36 @@ std::optional<problem> tab_in_indentation(std::string_view text) {
     return std::nullopt;
 }
 
-/// yaml-cpp's words without what it may quote from the file.
-std::string syntax_message(const std::string& theirs) {
-    if (theirs.starts_with(YAML::ErrorMsg::UNKNOWN_ANCHOR)) {
-        return tree_builder::no_alias;
+/// What yaml-cpp says in words (and at a place) that help, and without what it may quote from the
+/// file.
+problem explain(const YAML::Exception& why, const tree_builder& read, source& where) {
+    const auto is = [&](const char* message) { return why.msg.starts_with(message); };
+    if (is(YAML::ErrorMsg::UNKNOWN_ANCHOR)) {
+        return {.at = where.of(why.mark), .message = tree_builder::no_alias};
     }
-    return concat({"not valid YAML: ", std::string_view(theirs).substr(0, theirs.find(':'))});
+    if (is(YAML::ErrorMsg::DOC_IN_SCALAR) || is(YAML::ErrorMsg::EOF_IN_SCALAR)) {
+        return {.at = where.of(read.last()),
+                .message =
+                    "not valid YAML: the quoted text here or right after has no closing quote"};
+    }
+    if (is(YAML::ErrorMsg::END_OF_MAP_FLOW) || is(YAML::ErrorMsg::END_OF_SEQ_FLOW)) {
+        return {.at = where.of(read.open_bracket(why.mark)),
+                .message = is(YAML::ErrorMsg::END_OF_MAP_FLOW) ? tree_builder::unclosed_map
+                                                               : tree_builder::unclosed_list};
+    }
+    if (is(YAML::ErrorMsg::END_OF_MAP) || is(YAML::ErrorMsg::END_OF_SEQ)) {
+        return {.at = where.of(why.mark),
+                .message = "not valid YAML: this does not fit what is above it; is the indentation "
+                           "right?"};
+    }
+    if (is(YAML::ErrorMsg::MAP_VALUE)) {
+        return {.at = where.of(why.mark),
+                .message = "not valid YAML: a ':' that follows no key; is the indentation right, "
+                           "or does a text need quotes?"};
+    }
+    return {.at = where.of(why.mark),
+            .message = concat(
+                {"not valid YAML: ", std::string_view(why.msg).substr(0, why.msg.find(':'))})};
 }
 
 } // namespace
@@ -190,9 +284,11 @@ std::variant<node, problem> read_document(std::string_view text) {
     if (auto bad = tab_in_indentation(text)) {
         return *bad;
     }
-    const positions where(text);
+    source where(text);
     tree_builder builder(where);
-    std::istringstream stream{std::string(text)};
+    // The mark for the end of a document: without it yaml-cpp takes the end of the file for the
+    // closing quote of a text, and the rest of the file for that text.
+    std::istringstream stream(concat({text, "\n...\n"}));
     try {
         YAML::Parser parser(stream);
         if (parser.HandleNextDocument(builder)) {
@@ -201,7 +297,7 @@ std::variant<node, problem> read_document(std::string_view text) {
     } catch (const refused& why) {
         return problem{.at = where.of(why.at), .message = why.message};
     } catch (const YAML::Exception& why) {
-        return problem{.at = where.of(why.mark), .message = syntax_message(why.msg)};
+        return explain(why, builder, where);
     }
     return builder.take();
 }

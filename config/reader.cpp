@@ -81,6 +81,9 @@ std::vector<problem> reader::take_warnings() {
 // Keys ------------------------------------------------------------------------------------------
 
 void reader::complain_of_key(const entry& unknown, std::span<const std::string_view> known) {
+    if (errors_.size() > most_problems) {
+        return; // it would not be told: spare the search
+    }
     if (!looks_like_a_key(unknown.key) || unknown.value.is == node::kind::nothing) {
         // `{ password:secret }` is a key without a value to YAML: it is not repeated.
         complain(unknown.at, "unknown key without a value here; a space must follow the ':'");

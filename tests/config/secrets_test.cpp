@@ -1,0 +1,129 @@
+// Secrets: where they may come from, and that no message ever shows one.
+#include "tests/config/support.hpp"
+
+using namespace pgweir::config;
+using namespace pgweir::config::testing;
+
+namespace {
+
+std::string with_password(const std::string& password) {
+    return "databases: { shop: }\nusers:\n  app:\n    password: " + password + "\n";
+}
+
+const std::string verifier = "SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$"
+                             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"
+                             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+} // namespace
+
+TEST_CASE("secrets from the file, the environment, and other files") {
+    const world in{.environment = {{"APP_PASSWORD", "from environment"}},
+                   .files = {{"/run/secrets/app", "from file\n"},
+                             {"/etc/pgweir/app.password", "from folder\r\n"},
+                             {"/two", "ends in a newline\n\n"},
+                             {"/none", "no newline"},
+                             {"/env", "env:X"}}};
+    const std::vector<std::pair<std::string, std::string>> table{
+        {"'plain'", "plain"},
+        {"env:APP_PASSWORD", "from environment"},
+        {"file:/run/secrets/app", "from file"},
+        {"file:app.password", "from folder"},
+        {"file:/none", "no newline"},
+        {"file:/env", "env:X"},
+        {verifier, verifier},
+    };
+    for (const auto& [written, meant] : table) {
+        CAPTURE(written);
+        const auto result = parse(with_password(written), in.options("/etc/pgweir"));
+        REQUIRE(result);
+        CHECK(result.value().find_user("app")->password.reveal() == meant);
+    }
+    // With a slash at the folder's end, too. A secret of two lines is none.
+    CHECK(parse(with_password("file:app.password"), in.options("/etc/pgweir/")));
+    CHECK(lines(parse(with_password("file:/two"), in.options()).errors()) ==
+          std::vector<std::string>{"4:15: users.app.password must not hold control characters"});
+}
+
+TEST_CASE("secrets that cannot be had") {
+    const world in{.environment = {{"EMPTY", ""}, {"BROKEN", "SCRAM-SHA-256$hunter2"}},
+                   .files = {{"/empty", "\n"}, {"/huge", std::string(8193, 'h')}}};
+    const std::vector<std::pair<std::string, std::string>> table{
+        {"env:MISSING", "is to come from the environment variable 'MISSING', which is not set"},
+        {"env:EMPTY", "must not be empty"},
+        {"'env:'", "must name an environment variable after 'env:'"},
+        {"env:hun-ter2", "must name an environment variable after 'env:'"},
+        {"env:2hunter", "must name an environment variable after 'env:'"},
+        {"file:/missing",
+         "is to come from the file '/missing', which cannot be read or is open to others"},
+        {"'file:'", "must name a file after 'file:'"},
+        {"file:/empty", "must not be empty"},
+        {"file:/huge", "must not be longer than 8192 bytes"},
+        {"''", "must not be empty"},
+        {"\"hunter\\x072\"", "must not hold control characters"},
+        {"[hunter2]", "must be a text, env:NAME or file:PATH, not a list"},
+        {"{hunter2: hunter2}", "must be a text, env:NAME or file:PATH, not a map"},
+        {"env:BROKEN", "begins like a SCRAM verifier but is none"},
+        {"SCRAM-SHA-256$", "begins like a SCRAM verifier but is none"},
+        {"SCRAM-SHA-256$0" + verifier.substr(18), "begins like a SCRAM verifier but is none"},
+        {verifier + "=", "begins like a SCRAM verifier but is none"},
+    };
+    for (const auto& [written, says] : table) {
+        CAPTURE(written);
+        CHECK(errors_of(with_password(written), in) == "4:15: users.app.password " + says + "\n");
+    }
+    // No callbacks at all: nothing can be had, nothing breaks.
+    CHECK(parse(with_password("env:X"), {}).errors().size() == 1);
+    CHECK(parse(with_password("file:X"), {}).errors().size() == 1);
+}
+
+TEST_CASE("a database's password") {
+    const std::string users = "\nusers: { app: { password: x } }";
+    CHECK(errors_of("databases: { shop: { user: o, password: env:NO } }" + users) ==
+          "1:41: databases.shop.password is to come from the environment variable 'NO', which is "
+          "not set\n");
+    CHECK(errors_of("databases: { shop: { user: o, password: '" + verifier + "' } }" + users) ==
+          "1:31: databases.shop.password is a SCRAM verifier, which proves a password but cannot "
+          "stand for one\n");
+    const world in{.environment = {{"P", "secret"}}, .files = {}};
+    const auto made = good("databases: { shop: { user: o, password: env:P } }" + users, in);
+    CHECK(made.databases[0].password.reveal() == "secret");
+}
+
+TEST_CASE("no message shows a secret, however the file is broken") {
+    // Each is wrong, some in ways that make something else of the secret: a key, a tag, an alias.
+    const std::vector<std::string> table{
+        with_password("*hunter2"),
+        with_password("&hunter2"),
+        with_password("!hunter2"),
+        with_password("!hunter2 x"),
+        with_password("@hunter2: x"),
+        with_password("%hunter2 : x"),
+        with_password("\"hunter2"),
+        with_password("'hunter2"),
+        with_password("\"hunter2\" hunter2"),
+        with_password("\"\\hunter2\""),
+        with_password("\"\\xhunter2\""),
+        with_password("{hunter2"),
+        with_password("{hunter2}"),
+        with_password("hunter2: hunter2"),
+        with_password("hunter2\n  hunter2"),
+        with_password("hunter2\n\thunter2"),
+        with_password("hunter2\x01"),
+        with_password("hunter2\xff"),
+        "databases: { shop: }\nusers: { app: hunter2 }",
+        "databases: { shop: }\nusers: { app: {hunter2} }",
+        "databases: { shop: }\nusers: { app: {password:hunter2} }",
+        "databases: { shop: }\nusers:\n  app:\n    password:hunter2",
+        "databases: { shop: 'host=x password=hunter2' }\nusers: { app: { password: x } }",
+        "databases: { shop: { host: 'x password=hunter2' } }\nusers: { app: { password: x } }",
+        "databases: { shop: { host: 'postgresql://a:hunter2@x' } }",
+        "databases: { shop: { port: '5432 password=hunter2' } }",
+        "databases: { shop: }\nusers: { app: { password: x, 'password:hunter2': 1 } }",
+    };
+    for (const auto& text : table) {
+        CAPTURE(text);
+        const auto says = errors_of(text);
+        CHECK(says != "");
+        CHECK(says.find("hunter2") == std::string::npos);
+    }
+}
