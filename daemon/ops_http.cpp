@@ -92,7 +92,7 @@ response respond(const ops_http_handlers& handlers, const request_parser& parser
         answer.keep_alive(false); // whatever body follows is not read
         return answer;
     }
-    if (request.chunked() || parser.content_length_remaining().value_or(0) > 0) {
+    if (!parser.is_done()) { // more than a header
         auto answer = plain(http::status::payload_too_large, "a body is not expected\n");
         answer.keep_alive(false);
         return answer;

@@ -1,3 +1,4 @@
+// Lines as they are written, and a logger on a pipe whose reader may be slow, stuck or gone.
 #include "daemon/logging.hpp"
 
 #include <doctest/doctest.h>

@@ -1,6 +1,7 @@
+// What the sample pools look like to Prometheus. The names themselves are held in tests/golden.
 #include "daemon/metrics.hpp"
 #include "daemon/process_usage.hpp"
-#include "sample.hpp"
+#include "tests/daemon/ops/sample.hpp"
 
 #include <doctest/doctest.h>
 

@@ -10,10 +10,12 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <ctime>
 #include <future>
 #include <optional>
 #include <stdexcept>
@@ -213,6 +215,15 @@ TEST_CASE("a connection serves many requests, pipelined ones too") {
     CHECK(starts(ask(server, "/healthz"), "HTTP/1.1 200 OK\r\n"));
 }
 
+TEST_CASE("an empty body is no body") {
+    running_server server;
+    const client peer(server);
+    peer.send("GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    CHECK(peer.receive_answer().ends_with("ok\n"));
+    peer.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    CHECK(peer.receive_answer().ends_with("ok\n"));
+}
+
 TEST_CASE("HTTP/1.0 clients are closed after the answer") {
     running_server server;
     const client peer(server);
@@ -315,6 +326,34 @@ TEST_CASE("connections held open for nothing do not keep a scrape out") {
     }
     CHECK(server.connections() <= 8);
     CHECK(idle.front()->receive().empty()); // made room
+}
+
+TEST_CASE("out of descriptors it waits, without spinning, and goes on when there are some") {
+    running_server server;
+    CHECK(starts(ask(server, "/healthz"), "HTTP/1.1 200 OK\r\n")); // all it opens lazily is open
+    while (server.connections() > 0) {
+        std::this_thread::yield();
+    }
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const int next = ::dup(0);
+    REQUIRE(next >= 0);
+    ::close(next);
+    auto tight = before;
+    tight.rlim_cur = static_cast<rlim_t>(next) + 1; // one left, which the client takes
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    {
+        const client peer(server);
+        peer.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        // Long enough for a spinning loop to be seen in the process' CPU time.
+        pollfd nothing{-1, 0, 0};
+        const auto cpu = std::clock();
+        ::poll(&nothing, 1, 120);
+        CHECK(std::clock() - cpu < CLOCKS_PER_SEC * 6 / 100);
+        CHECK(server.connections() == 0);
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+        CHECK(peer.receive_answer().ends_with("ok\n"));
+    }
 }
 
 TEST_CASE("an address that cannot be had is an error, not an end") {

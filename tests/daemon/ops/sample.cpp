@@ -1,4 +1,5 @@
-#include "sample.hpp"
+// See sample.hpp.
+#include "tests/daemon/ops/sample.hpp"
 
 namespace pgweir::daemon {
 

@@ -1,5 +1,6 @@
+// The page at `/`, made from the sample pools.
 #include "daemon/status_page.hpp"
-#include "sample.hpp"
+#include "tests/daemon/ops/sample.hpp"
 
 #include <doctest/doctest.h>
 

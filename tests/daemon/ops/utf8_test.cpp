@@ -1,3 +1,4 @@
+// Valid, cut-off, overlong and forbidden sequences (RFC 3629).
 #include "daemon/utf8.hpp"
 
 #include <doctest/doctest.h>
