@@ -8,6 +8,7 @@ import psycopg2
 
 from integration.support import wire
 from integration.support.case import PoolerCase, new_pooler, only_pgweir
+from integration.support.pgweir import ADMIN, users
 from integration.support.postgres import DATABASE, OWNER
 from integration.support.waiting import wait_for
 
@@ -23,13 +24,13 @@ def golden_columns():
 
 @only_pgweir
 class ConsoleTest(PoolerCase):
-    settings = {"console": {"admin_users": [OWNER], "stats_users": ["md5_user"]},
-                "pool": {"minconn": 1, "maxconn": 7}}
+    settings = {"console": {"admin_users": [ADMIN], "stats_users": ["md5_user"]},
+                "users": users("md5_user", "scram_user"), "pool": {"minconn": 1, "maxconn": 7}}
 
-    def console_connection(self, user=OWNER, database="pgbouncer"):
+    def console_connection(self, user=ADMIN, database="pgbouncer"):
         return self.connect_autocommit(user=user, database=database)
 
-    def show(self, what, user=OWNER):
+    def show(self, what, user=ADMIN):
         return self.pooler.console("SHOW " + what, user=user)
 
     # Shapes --------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ class ConsoleTest(PoolerCase):
 
     def test_privileges(self):
         refused = ("42501", "28000", "28P01")
-        for user, command, allowed in ((OWNER, "SHOW POOLS", True), (OWNER, "RELOAD", True),
+        for user, command, allowed in ((ADMIN, "SHOW POOLS", True), (ADMIN, "RELOAD", True),
                                        ("md5_user", "SHOW POOLS", True), ("md5_user", "RELOAD", False),
                                        ("md5_user", "SHUTDOWN", False), ("md5_user", "SHOW LEASES", True)):
             with self.subTest(user=user, command=command):
@@ -134,7 +135,7 @@ class ConsoleTest(PoolerCase):
         pooler = new_pooler(self.postgres, auth={"method": "trust"}).start()
         self.addCleanup(pooler.close)
         with wire.Wire(pooler.host, pooler.port) as raw:
-            raw.log_in("", user=OWNER, database="pgbouncer")
+            raw.log_in("", user=ADMIN, database="pgbouncer")
             raw.send(wire.parse("SHOW POOLS"), wire.bind(), wire.execute(), wire.SYNC)
             self.assertIn("E", [kind for kind, _ in raw.read_to_end_or("Z")])
         self.assertEqual([(1,)], pooler.query("select 1"))
@@ -163,7 +164,7 @@ class ConsoleTest(PoolerCase):
 @only_pgweir
 class ShutdownTest(PoolerCase):
     def test_shutdown_ends_the_daemon(self):
-        console = self.connect_autocommit(database="pgbouncer")
+        console = self.connect_autocommit(user=ADMIN, database="pgbouncer")
         try:
             self.rows(console, "SHUTDOWN")
         except psycopg2.OperationalError:

@@ -78,8 +78,8 @@ class ExhaustionTest(Exhausted):
         self.hold_both()
         self.refuse_one(third)
         for name, value in zip(names, before):
-            wait_for(lambda name=name, value=value: self.pooler.metric(name) == value + 1,
-                     name + " has grown by one")
+            wait_for(lambda name=name, value=value: self.pooler.metric(name) >= value + 1,
+                     name + " has grown")
         samples = self.pooler.metrics()
         self.assertEqual(1.0, samples.value("pgweir_pool_utilisation_ratio", user="fitness"))
         self.assertEqual(2, samples.value("pgweir_pool_servers", user="fitness", state="in_use"))
@@ -107,7 +107,8 @@ class ExhaustionTest(Exhausted):
 
 
 class WaitingTest(Exhausted):
-    settings = {"pool": {"minconn": 0, "maxconn": 2, "wait_timeout": "20s"}}
+    # One worker: across workers the order holds up to a stated bound, here exactly.
+    settings = {"pool": {"minconn": 0, "maxconn": 2, "wait_timeout": "20s"}, "workers": 1}
 
     def test_a_freed_server_goes_to_the_oldest_waiter(self):
         holders = self.hold_both()

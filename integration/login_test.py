@@ -9,6 +9,7 @@ import psycopg2
 
 from integration.support import wire
 from integration.support.case import PoolerCase, new_pooler, only_pgweir
+from integration.support.pgweir import users
 from integration.support.postgres import DATABASE, OWNER, password_of
 from integration.support.waiting import wait_for
 
@@ -21,7 +22,8 @@ SERVER_SIDE = {"trust": "trust_user", "password": "password_user", "md5": "md5_u
 class EveryMethodOnBothSidesTest(PoolerCase):
     def test_matrix(self):
         for client_method in METHODS:
-            pooler = new_pooler(self.postgres, auth={"method": client_method}).start()
+            pooler = new_pooler(self.postgres, auth={"method": client_method},
+                                users=users(*SERVER_SIDE.values())).start()
             self.addCleanup(pooler.close)
             for server_method, role in SERVER_SIDE.items():
                 with self.subTest(client=client_method, server=server_method):
@@ -177,10 +179,10 @@ class NegotiationTest(PoolerCase):
         kinds = [kind for kind, _ in messages]
         self.assertEqual("R", kinds[0])
         self.assertEqual(["K", "Z"], kinds[-2:])
-        through = dict(body.rstrip(b"\0").split(b"\0", 1) for kind, body in messages if kind == "S")
+        through = dict(body.split(b"\0")[:2] for kind, body in messages if kind == "S")
         direct = wire.Wire(self.postgres.host, self.postgres.port)
         self.addCleanup(direct.socket.close)
-        expected = dict(body.rstrip(b"\0").split(b"\0", 1)
+        expected = dict(body.split(b"\0")[:2]
                         for kind, body in direct.log_in("", user="trust_user", database=DATABASE)
                         if kind == "S")
         expected[b"session_authorization"] = OWNER.encode()

@@ -79,8 +79,9 @@ class DownTest(OwnPostgresCase):
             for _ in range(5):
                 with self.assertRaises(psycopg2.Error):
                     self.pooler.query("select 1")
-            self.assertLessEqual(len(self.warnings()), 2 * change, self.warnings())
-            self.assertGreaterEqual(len(self.warnings()), change)
+            # Clients that waited in vain have lines of their own.
+            about_it = [line for line in self.warnings() if "wait timeout" not in line]
+            self.assertTrue(change <= len(about_it) <= 2 * change, about_it)
             self.postgres.start()
             wait_for(lambda: self.pooler.http("/readyz")[0] == 200, "it is ready")
             self.assertEqual([(1,)], self.pooler.query("select 1"))
@@ -131,7 +132,8 @@ class RestartWhileIdleTest(OwnPostgresCase):
         client = self.connect_autocommit()
         for _ in range(10):
             wait_for(lambda: self.idle_servers() >= 5, "the pool is warm")
-            self.postgres.query("select pg_terminate_backend(pid) from pg_stat_activity"
+            # With a time-out it returns when the backends are gone.
+            self.postgres.query("select pg_terminate_backend(pid, 5000) from pg_stat_activity"
                                 " where datname = %s", DATABASE)
             self.assertEqual(1, self.value(client, "select 1"))
 

@@ -7,6 +7,7 @@ import unittest
 import psycopg2
 
 from integration.support.case import PoolerCase, new_pooler, only_pgweir, shared_postgres
+from integration.support.pgweir import users
 from integration.support.postgres import OWNER, password_of
 from integration.support.waiting import wait_for
 
@@ -70,6 +71,9 @@ class ReloadTest(PoolerCase):
             self.pooler.query("select 1", password="a new one")
         client = self.connect_autocommit()
         self.rows(client, "select 1")
+        self.reload(users=users("trust_user", "md5_user"))
+        for role in ("trust_user", "md5_user"):
+            self.assertEqual([(1,)], self.pooler.query("select 1", user=role))
         self.reload(users={"trust_user": {"password": "a new one"}, "md5_user": None})
         self.assertEqual([(1,)], self.pooler.query("select 1", user="trust_user",
                                                    password="a new one"))
@@ -85,7 +89,7 @@ class ReloadTest(PoolerCase):
         for text, told in (
                 ("pool: { maxcon: 7 }\n", "did you mean"),
                 ("pool: { maxconn: many }\nusers: { x: { password: %s } }\n" % secret, "maxconn"),
-                ("pool: [ not closed\n", "line"),
+                ("pool: [ not closed\n", "pgweir.yaml:1"),
                 ("", "")):
             with self.subTest(text=text):
                 before = self.pooler.metric("pgweir_config_reload_failures_total") or 0

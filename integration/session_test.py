@@ -240,8 +240,8 @@ class ExtendedProtocolTest(PoolerCase):
 
     def test_an_error_skips_until_sync(self):
         raw = self.raw()
-        raw.send(wire.parse("select 1/0"), wire.bind(), wire.execute(), wire.parse("select 1"),
-                 wire.bind(), wire.execute(), wire.SYNC)
+        raw.send(wire.parse("select 1 / zero from generate_series(0, 0) zero"), wire.bind(),
+                 wire.execute(), wire.parse("select 1"), wire.bind(), wire.execute(), wire.SYNC)
         self.assertEqual("12EZ", self.kinds(raw.read_until("Z")))
         self.assertEqual("TDCZ", self.kinds(raw.ask("select 1")))
 

@@ -15,7 +15,7 @@ import psycopg2
 
 from integration.support import surroundings
 from integration.support.metrics import Samples, http_get
-from integration.support.postgres import DATABASE, OWNER, ROLES, password_of
+from integration.support.postgres import DATABASE, OWNER, password_of
 from integration.support.waiting import wait_for
 
 
@@ -30,6 +30,15 @@ def merged(base, over):
         else:
             result[key] = value
     return result
+
+
+ADMIN = "operator"  # logs in to the console only; PostgreSQL does not know it
+
+
+def users(*roles):
+    """The `users:` of a configuration. Each has a pool of its own, which is kept warm: a test names
+    only those it needs, or its counts of backends are of all of them."""
+    return {role: {"password": password_of(role)} for role in roles}
 
 
 class Pooler:
@@ -90,10 +99,10 @@ class Pgweir(Pooler):
         return {
             "listen": [{"address": self.host, "port": self.port}],
             "databases": {DATABASE: {"host": self.postgres.host, "port": self.postgres.port}},
-            "users": {role: {"password": password_of(role)} for role in ROLES},
+            "users": users(OWNER, ADMIN),
             "pool": {"mode": "transaction", "minconn": 1, "maxconn": 10, "wait_timeout": "5s"},
             "auth": {"method": "scram-sha-256"},
-            "console": {"admin_users": [OWNER]},
+            "console": {"admin_users": [ADMIN]},
             "metrics": {"address": "127.0.0.1", "port": self.metrics_port},
             "shutdown_timeout": "10s",
         }
@@ -147,7 +156,7 @@ class Pgweir(Pooler):
     def metric(self, name, **labels):
         return self.metrics().value(name, **labels)
 
-    def console(self, command, user=OWNER):
+    def console(self, command, user=ADMIN):
         """Rows of a console command, as dictionaries."""
         with contextlib.closing(self.connect(user=user, database="pgbouncer")) as connection:
             connection.autocommit = True
