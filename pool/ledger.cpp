@@ -106,8 +106,9 @@ std::optional<worker_index> ledger::who_has_idle(worker_index self) const {
     std::optional<worker_index> best;
     std::uint32_t most = 0;
     // Starting behind oneself: workers that ask at the same moment do not all ask the same one.
+    auto at = self.value;
     for (std::uint32_t step = 1; step < workers_; ++step) {
-        const auto at = (self.value + step) % workers_;
+        at = at + 1 < workers_ ? at + 1 : 0;
         const auto idle = boards_[at].idle.load();
         if (idle > most) {
             most = idle;
@@ -208,21 +209,6 @@ bool ledger::may_try(time_point now, duration patience) {
         is.next_try_us = to_us(now + wait);
         if (reach_.compare_exchange_weak(word, pack(is))) {
             return true;
-        }
-    }
-}
-
-void ledger::withdraw_try(time_point now) {
-    auto word = reach_.load();
-    while (true) {
-        auto is = unpack(word);
-        if (is.all_may_try() || !is.claimed) {
-            return;
-        }
-        is.claimed = false;
-        is.next_try_us = std::min(to_us(now), is.next_try_us);
-        if (reach_.compare_exchange_weak(word, pack(is))) {
-            return;
         }
     }
 }

@@ -88,8 +88,6 @@ public:
     /// yes, which is its claim until the result is reported; a claim that nobody reports on is void
     /// after `patience` (SYNs that vanish must not keep everybody from trying for connect_timeout).
     [[nodiscard]] bool may_try(time_point now, duration patience = std::chrono::milliseconds(500));
-    /// A yes of may_try() that was not used after all.
-    void withdraw_try(time_point now);
     /// When a caller that got a no should ask again; time_point::min() while all may try.
     [[nodiscard]] time_point next_try() const;
 

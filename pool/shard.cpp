@@ -178,12 +178,12 @@ growth shard::grow(time_point now) {
         facts.may_try = false;
         return should_grow(facts, limits_);
     }
-    // ... and the slot, which another worker may have been quicker to take.
+    // ... and the slot. Another worker may have been quicker to take the last one; then the claim
+    // is void after a while, like any that nobody reports on.
     const bool for_minimum = decision == growth::open_for_minimum;
     if (ledger_.try_take(limits_.maxconn, for_minimum ? limits_.minconn : ledger::no_minimum)) {
         return decision;
     }
-    ledger_.withdraw_try(now);
     return for_minimum && ledger_.staying() >= limits_.minconn ? growth::enough : growth::at_bound;
 }
 

@@ -5,7 +5,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <barrier>
 #include <thread>
 #include <vector>
 
@@ -215,77 +214,6 @@ TEST_CASE("a ledger of no workers is one of one") {
     CHECK_FALSE(book.who_has_idle(worker_index{0}));
 }
 
-TEST_CASE("no wake-up is lost: of an idle server and a waiter published at once, one side sees") {
-    ledger book(2);
-    constexpr int rounds = 20'000;
-    bool saw_waiter = false;
-    bool saw_idle = false;
-    int lost = 0;
-    std::barrier start(2);
-    std::barrier end(2, [&]() noexcept {
-        lost += !saw_waiter && !saw_idle ? 1 : 0;
-        book.publish_idle(worker_index{0}, 0);
-        book.publish_oldest_waiter(worker_index{1}, std::nullopt);
-    });
-    {
-        std::jthread releasing([&] {
-            for (int i = 0; i < rounds; ++i) {
-                start.arrive_and_wait();
-                book.publish_idle(worker_index{0}, 1);
-                saw_waiter = book.oldest_waiter(worker_index{0}).has_value();
-                end.arrive_and_wait();
-            }
-        });
-        std::jthread waiting([&] {
-            for (int i = 0; i < rounds; ++i) {
-                start.arrive_and_wait();
-                book.publish_oldest_waiter(worker_index{1}, at(1ms));
-                saw_idle = book.who_has_idle(worker_index{1}).has_value();
-                end.arrive_and_wait();
-            }
-        });
-    }
-    CHECK(lost == 0);
-}
-
-TEST_CASE(
-    "no wake-up is lost: of a slot given back and a waiter published at once, one side sees") {
-    ledger book(2);
-    constexpr int rounds = 20'000;
-    bool saw_waiter = false;
-    bool took = false;
-    int lost = 0;
-    REQUIRE(book.try_take(1));
-    std::barrier start(2);
-    std::barrier end(2, [&]() noexcept {
-        lost += !saw_waiter && !took ? 1 : 0;
-        book.publish_oldest_waiter(worker_index{1}, std::nullopt);
-        if (!took) {
-            (void)book.try_take(1);
-        }
-    });
-    {
-        std::jthread closing([&] {
-            for (int i = 0; i < rounds; ++i) {
-                start.arrive_and_wait();
-                book.give_back();
-                saw_waiter = book.has_waiter(worker_index{1});
-                end.arrive_and_wait();
-            }
-        });
-        std::jthread waiting([&] {
-            for (int i = 0; i < rounds; ++i) {
-                start.arrive_and_wait();
-                book.publish_oldest_waiter(worker_index{1}, at(1ms));
-                took = book.try_take(1);
-                end.arrive_and_wait();
-            }
-        });
-    }
-    CHECK(lost == 0);
-    CHECK(book.taken() == 1);
-}
-
 // Reachability ----------------------------------------------------------------------------------
 
 TEST_CASE("first start: one attempt until the first result is known") {
@@ -307,12 +235,6 @@ TEST_CASE("first start: one attempt until the first result is known") {
         CHECK(book.may_try(at(500ms), 500ms));
         CHECK_FALSE(book.may_try(at(500ms), 500ms));
         CHECK(book.state() == health::unknown);
-    }
-    SUBCASE("the attempt is not made after all") {
-        book.withdraw_try(at(1ms));
-        CHECK(book.next_try() == at(1ms));
-        CHECK(book.may_try(at(1ms), 500ms));
-        CHECK_FALSE(book.may_try(at(1ms), 500ms));
     }
     SUBCASE("failure") {
         const auto report = fail(book, health::unreachable, at(3ms));

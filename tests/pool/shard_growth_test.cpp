@@ -106,18 +106,6 @@ TEST_CASE("first start: one attempt until it is known that PostgreSQL answers") 
     }
 }
 
-TEST_CASE("an attempt that finds no slot is left to others") {
-    auto bounds = small_pool();
-    fixture f(bounds);
-    (void)f.book.report_failure(ledger::health::unreachable, at(0s), 50ms, 500ms);
-    (void)f.here.acquire(f.client(), at(0s));
-    f.connecting(f.there);
-    f.connecting(f.there);
-    f.connecting(f.there);
-    CHECK(f.here.grow(at(1s)) == growth::at_bound);
-    CHECK(f.book.may_try(at(1s)));
-}
-
 TEST_CASE("a slot that came free is told to workers with waiters") {
     fixture f;
     std::vector<std::uint32_t> woken;

@@ -44,13 +44,13 @@ TEST_CASE("a duration falls into the first bucket whose bound it does not exceed
         {10s, 15},        {25s, 16},   {50s, 17},         {100s, 18},     {100s + 1ns, above_all},
         {24h, above_all},
     };
-    for (const auto& [value, bucket] : rows) {
-        CAPTURE(value.count());
+    for (const auto& row : rows) {
+        CAPTURE(row.value.count());
         duration_histogram histogram;
-        histogram.observe(value);
+        histogram.observe(row.value);
         for (std::size_t i = 0; i <= above_all; ++i) {
             CAPTURE(i);
-            CHECK(histogram.bucket(i) == (i == bucket ? 1 : 0));
+            CHECK(histogram.bucket(i) == (i == row.bucket ? 1 : 0));
         }
         CHECK(histogram.count() == 1);
     }

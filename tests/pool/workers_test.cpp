@@ -222,19 +222,20 @@ TEST_CASE("on threads: nobody waits for ever, and the bound holds") {
     };
     // One client to a worker: nothing else that happens there makes up for a lost wake-up.
     constexpr int leases = 3'000;
-    for (const auto [workers, maxconn, clients] :
+    for (const auto& run :
          {row{2, 1, 1}, row{3, 1, 1}, row{3, 2, 1}, row{2, 3, 4}, row{4, 2, 2}, row{4, 5, 3}}) {
+        const auto workers = run.workers;
         CAPTURE(workers);
-        CAPTURE(maxconn);
-        CAPTURE(clients);
+        CAPTURE(run.maxconn);
+        CAPTURE(run.clients);
         limits bounds;
         bounds.minconn = 0;
-        bounds.maxconn = maxconn;
+        bounds.maxconn = run.maxconn;
         bounds.wait_timeout = 24h;
         world all(workers, bounds);
         std::deque<worker_thread> parts;
         for (std::uint32_t i = 0; i < workers; ++i) {
-            parts.emplace_back(all, i, clients, leases);
+            parts.emplace_back(all, i, run.clients, leases);
         }
         all.unfinished = workers;
         {
