@@ -425,6 +425,14 @@ TEST_CASE("passwords: empty, unterminated, cut by a zero") {
     }
 }
 
+TEST_CASE("an empty password is refused even where it is the right one") {
+    for (const auto& stored : {stored_scram(""), md5_stored_form("", "ann")}) {
+        const auto side = log_in(auth_method::password, {{"ann", stored}}, "");
+        check_refused(side, "28P01", failed);
+        CHECK(side.derivations == 0);
+    }
+}
+
 TEST_CASE("2026-6664: inner lengths of SASLInitialResponse") {
     const std::string first = "n,,n=,r=" + client_nonce;
     const auto size = static_cast<std::uint32_t>(first.size());
