@@ -3,7 +3,7 @@
 // touched by a transaction that finds a server on its own worker, but for one load.
 //
 // Owner: the pool directory; every worker's shard holds a reference. Life: the process.
-// Thread: any. Tests: tests/pool/ledger_test.cpp (also under ThreadSanitizer).
+// Thread: any. Tests: tests/pool/ledger_test.cpp, race_test.cpp (also under ThreadSanitizer).
 #pragma once
 
 #include "pool/ids.hpp"

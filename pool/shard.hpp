@@ -1,8 +1,8 @@
 // One worker's part of one pool: its servers, its waiters, and the rules by which they meet.
 // No bytes, no sockets, no clock: whoever drives it opens and closes connections as it says.
 //
-// Every server is in exactly one state, and each state is a list it is on. Counts change in
-// set_state() alone. Waiters are served first come, first served.
+// Every server is in exactly one state, and each state is a list it is on. Counts change where
+// lists do: in put_on_list() and take_off_list(). Waiters are served first come, first served.
 //
 // No wake-up is lost between workers if the driver keeps to this:
 //   acquire() gave none:      grow() until it says no, ask whom_to_ask()
@@ -14,7 +14,8 @@
 //                             nobody in turn, or two would wake each other for ever
 //
 // Owner: a worker's engine, one per (database, user). Thread: that worker's.
-// Tests: tests/pool/shard_test.cpp; the simulator runs it through whole schedules.
+// Tests: tests/pool/shard_test.cpp and shard_growth_test.cpp step by step, schedule_test.cpp in
+// random schedules, race_test.cpp and workers_test.cpp on threads.
 #pragma once
 
 #include "pool/close_reason.hpp"
