@@ -117,7 +117,8 @@ class BadInputTest(PoolerCase):
             with self.subTest(name=name), self.logged_in() as raw:
                 raw.send(packet, wire.SYNC)
                 fields = wire.error_fields(raw.read_until("E")[-1][1])
-                self.assertEqual("08P01", fields["C"], fields)
+                # PostgreSQL looks for the statement of a Bind before it reads on: 26000.
+                self.assertIn(fields["C"], ("08P01", "26000"), fields)
                 if fields["S"] == "FATAL":
                     self.assertEqual([], raw.read_to_end())
 
