@@ -176,7 +176,7 @@ void engine::grant(client& c, server& s, time_point now) {
     s.replay_failed = false;
     s.said_fatal = false;
     c.transaction_started = now;
-    if (s.carried != c.settings) {
+    if (s.carried != c.settings && options_.bug != options::planted::settings_not_replayed) {
         protocol::append_setting_replay(s.out.own(), s.owed, *s.carried, *c.settings);
         s.carried = c.settings;
         s.replaying = true;

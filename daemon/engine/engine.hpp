@@ -113,6 +113,9 @@ public:
         std::string mock_secret; // protocol::client_login::options
         /// Test-only: hand out the server that was idle longest instead of the one used last.
         bool rotate_servers = false;
+        /// Test-only: a bug for tests/simulation to find.
+        enum class planted : std::uint8_t { none, released_too_early, settings_not_replayed };
+        planted bug = planted::none;
     };
 
     engine(options opts, engine_ports& ports, std::shared_ptr<const config::configuration> config);

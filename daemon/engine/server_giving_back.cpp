@@ -28,6 +28,10 @@ protocol::return_verdict engine::verdict(const server& s) const {
     facts.cancel_in_flight = s.cancels_in_flight != 0;
     facts.pinned = c != nullptr &&
                    (c->session.pinned() || s.pool->shard.bounds().mode == pool::pool_mode::session);
+    if (options_.bug == options::planted::released_too_early) [[unlikely]] {
+        facts.replies_owed = false;
+        facts.ready_seen_since_last_message = true;
+    }
     return protocol::may_go_back(facts);
 }
 
