@@ -1,0 +1,440 @@
+// One backend of the fake server. See fake_postgres.hpp.
+#include "tests/simulation/fake_postgres.hpp"
+
+#include "protocol/scram.hpp"
+#include "protocol/startup.hpp"
+
+namespace pgweir::simulation {
+
+namespace {
+
+constexpr std::size_t startup_header = 8; // length and code
+
+std::uint32_t number_at(std::string_view text, std::size_t at) {
+    return protocol::read_u32(protocol::as_bytes(text.substr(at, 4)));
+}
+
+std::string u32(std::uint32_t value) {
+    std::string text;
+    for (const unsigned shift : {24U, 16U, 8U, 0U}) {
+        text += static_cast<char>(value >> shift);
+    }
+    return text;
+}
+
+constexpr std::string_view salt = "salt";
+
+} // namespace
+
+backend_process::backend_process(fake_postgres& home, network::end_ptr end,
+                                 std::uint32_t process_id_)
+    : process_id(process_id_)
+    , secret_key(static_cast<std::uint32_t>(home.shared_.random.next()))
+    , home_(home)
+    , end_(std::move(end))
+    , session_(settings{}) {
+    session_.process_id = process_id;
+    session_.max_connections = home.max_connections;
+    end_->set_user(this);
+}
+
+std::string backend_process::name() const { return "backend " + std::to_string(process_id); }
+
+void backend_process::later(duration delay, void (backend_process::*what)()) {
+    home_.shared_.time.after(delay, [weak = weak_from_this(), what] {
+        if (const auto self = weak.lock()) {
+            (self.get()->*what)();
+        }
+    });
+}
+
+void backend_process::on_arrival() {
+    const auto there = end_->readable();
+    // A backend that is busy leaves most of it in the socket.
+    constexpr std::size_t read_ahead = 8'192;
+    if (in_.size() < read_ahead) {
+        const auto count = end_->short_count(there.size());
+        in_ += there.substr(0, count);
+        end_->take(count);
+        if (!end_->readable().empty() && in_.size() < read_ahead) {
+            end_->poke();
+        }
+    }
+    process();
+}
+
+void backend_process::on_room() {
+    flush();
+    process();
+}
+
+void backend_process::process() {
+    while (!busy_ && out_.empty() && phase_ != phase::exiting && phase_ != phase::gone) {
+        if (phase_ == phase::startup) {
+            if (!process_startup()) {
+                break;
+            }
+            continue;
+        }
+        if (phase_ == phase::carrier || in_.size() < protocol::header_bytes) {
+            break;
+        }
+        const auto head = protocol::read_header(protocol::as_bytes(in_));
+        if (!head.plausible()) {
+            home_.shared_.violation(name() + " got bytes that are no message");
+            exit(duration(0));
+            return;
+        }
+        if (in_.size() < head.frame_bytes()) {
+            break;
+        }
+        message m{head.type, in_.substr(protocol::header_bytes, head.body_bytes())};
+        in_.erase(0, head.frame_bytes());
+        handle(std::move(m));
+    }
+    if (!busy_ && end_->readable().empty() && end_->at_end() && phase_ != phase::carrier) {
+        exit(home_.shared_.random.between(duration(0), home_.max_exit));
+        return;
+    }
+    if (!end_->readable().empty() && in_.size() < 4'096) {
+        end_->poke();
+    }
+}
+
+bool backend_process::process_startup() {
+    if (in_.size() < startup_header) {
+        return false;
+    }
+    const auto length = number_at(in_, 0);
+    if (in_.size() < length) {
+        return false;
+    }
+    const auto code = number_at(in_, 4);
+    const auto body = in_.substr(startup_header, length - startup_header);
+    in_.erase(0, length);
+    auto& shared = home_.shared_;
+    if (code == protocol::cancel_request_code) {
+        phase_ = phase::carrier;
+        const auto target = number_at(body, 0);
+        const auto key = number_at(body, 4);
+        shared.time.after(
+            shared.random.between(duration(0), milliseconds(shared.random.chance(20) ? 200 : 2)),
+            [weak = weak_from_this(), target, key] {
+                if (const auto self = weak.lock(); self && self->phase_ == phase::carrier) {
+                    auto* const victim = self->home_.find(target);
+                    if (victim != nullptr && victim->secret_key == key) {
+                        victim->cancel();
+                    }
+                    self->exit(duration(0));
+                }
+            });
+        return false;
+    }
+    start_session(body);
+    return true;
+}
+
+void backend_process::start_session(std::string_view parameters) {
+    while (!parameters.empty() && parameters[0] != '\0') {
+        const auto next = [&] {
+            const auto text = parameters.substr(0, parameters.find('\0'));
+            parameters.remove_prefix(std::min(parameters.size(), text.size() + 1));
+            return std::string(text);
+        };
+        const auto key = next();
+        const auto value = next();
+        if (key == "user") {
+            user_ = value;
+        } else if (key == "database") {
+            database_ = value;
+        }
+    }
+    phase_ = phase::authentication;
+    auto& shared = home_.shared_;
+    shared.trace(process_id, "startup", [&] { return name() + " for " + user_ + "@" + database_; });
+    if (home_.state_ == fake_postgres::state::starting) {
+        say_fatal("57P03", "the database system is starting up");
+        return;
+    }
+    if (home_.backends() > home_.max_connections) {
+        say_fatal("53300", "sorry, too many clients already");
+        return;
+    }
+    switch (home_.auth) {
+    case server_auth::trust:
+        busy_ = true;
+        later(shared.random.between(duration(0), milliseconds(2)), &backend_process::authenticated);
+        break;
+    case server_auth::password:
+        write(std::string("R") + u32(8) + u32(3));
+        break;
+    case server_auth::md5:
+        write(std::string("R") + u32(12) + u32(5) + std::string(salt));
+        break;
+    case server_auth::scram:
+        write(std::string("R") + u32(23) + u32(10) + "SCRAM-SHA-256" + std::string(2, '\0'));
+        break;
+    }
+}
+
+void backend_process::check_password(std::string_view body) {
+    const auto given = body.substr(0, body.find('\0'));
+    const auto expected = home_.auth == server_auth::md5
+                              ? protocol::md5_response(home_.password, user_, salt)
+                              : home_.password;
+    if (given != expected) {
+        say_fatal("28P01", "password authentication failed");
+        return;
+    }
+    authenticated();
+}
+
+void backend_process::check_scram(std::string_view body) {
+    // The client's first message: mechanism, length, "n,,n=,r=nonce". Its last: "c=…,r=…,p=proof".
+    if (scram_nonce_.empty()) {
+        const auto bare = body.substr(body.find("n=,r="));
+        scram_nonce_ = std::string(bare.substr(5)) + "server";
+        const auto first = "r=" + scram_nonce_ + ",s=" + protocol::base64_encode(salt) + ",i=1";
+        scram_first_ = std::string(bare) + "," + first;
+        write("R" + u32(static_cast<std::uint32_t>(first.size() + 8)) + u32(11) + first);
+        return;
+    }
+    const auto proof_at = body.rfind(",p=");
+    const auto auth_message = scram_first_ + "," + std::string(body.substr(0, proof_at));
+    const auto verifier = protocol::make_verifier(
+        protocol::derive_salted_password(protocol::secret(home_.password), salt, 1), salt, 1);
+    const auto proof = protocol::base64_decode(body.substr(proof_at + 3)).value_or("");
+    const auto signature = protocol::hmac_sha256(verifier.stored_key, auth_message);
+    if (proof.size() != signature.size() ||
+        protocol::sha256(protocol::exclusive_or(proof, signature)) != verifier.stored_key) {
+        say_fatal("28P01", "password authentication failed");
+        return;
+    }
+    const auto last =
+        "v=" + protocol::base64_encode(protocol::hmac_sha256(verifier.server_key, auth_message));
+    write("R" + u32(static_cast<std::uint32_t>(last.size() + 8)) + u32(12) + last);
+    authenticated();
+}
+
+void backend_process::authenticated() {
+    busy_ = false;
+    if (phase_ != phase::authentication) {
+        return;
+    }
+    std::string out = "R" + u32(8) + u32(0);
+    auto parameters = session_.reported();
+    parameters["server_version"] = "15.6";
+    for (const auto& [name_, value] : parameters) {
+        protocol::append_parameter_status(out, name_, value);
+    }
+    out += "K" + u32(12) + u32(process_id) + u32(secret_key);
+    protocol::append_ready_for_query(out, protocol::transaction_status::idle);
+    phase_ = phase::ready;
+    write(out);
+    process();
+}
+
+void backend_process::handle(message m) {
+    auto& shared = home_.shared_;
+    shared.trace(process_id, "backend<", [&] {
+        return name() + " gets " + m.type + ' ' + std::string(session_.statement_of(m));
+    });
+    if (phase_ == phase::authentication) {
+        if (m.type != 'p') {
+            say_fatal("08P01", "expected a password");
+        } else if (home_.auth == server_auth::scram) {
+            check_scram(m.body);
+        } else {
+            check_password(m.body);
+        }
+        return;
+    }
+    if (m.type == 'X') {
+        exit(shared.random.between(duration(0), home_.max_exit));
+        return;
+    }
+    const auto tag = word_of(m.type == 'P' || m.type == 'Q' ? std::string_view(m.body)
+                                                            : session_.statement_of(m),
+                             "tag");
+    if (!tag.empty()) {
+        last_tag_ = tag.substr(0, tag.find('\0'));
+    }
+    auto takes = duration(milliseconds(session_.cost_ms(m)));
+    if (shared.random.chance(20)) {
+        takes += shared.random.between(duration(0), home_.max_step);
+    }
+    if (home_.odd_percent != 0 && shared.random.chance(home_.odd_percent) && !tag.empty()) {
+        protocol::message_writer(held_back_)
+            .begin('N')
+            .raw(std::string("SNOTICE\0C00000\0Mfor ", 20) + last_tag_ + std::string(2, '\0'))
+            .end();
+    }
+    running_ = std::move(m);
+    ++statement_serial_;
+    if (takes == duration(0)) {
+        finish(session_.execute(running_));
+        return;
+    }
+    busy_ = true;
+    shared.time.after(takes, [weak = weak_from_this(), serial = statement_serial_] {
+        const auto self = weak.lock();
+        if (self && self->busy_ && self->statement_serial_ == serial) {
+            self->busy_ = false;
+            self->finish(self->session_.execute(self->running_));
+            self->process();
+        }
+    });
+}
+
+void backend_process::cancel() {
+    auto& shared = home_.shared_;
+    const bool strikes = phase_ == phase::ready && (busy_ || session_.in_copy());
+    shared.trace(process_id, "cancel", [&] {
+        return name() + (strikes ? " is cancelled while it runs a statement of " + last_tag_
+                                 : std::string(" is cancelled while it runs nothing"));
+    });
+    if (!strikes) {
+        return;
+    }
+    if (!last_tag_.empty() && home_.cancel_wanted && !home_.cancel_wanted(last_tag_)) {
+        shared.violation("a cancel struck " + name() + " while it ran a statement of " + last_tag_ +
+                         ", who had not asked for one");
+    }
+    if (home_.cancel_struck) {
+        home_.cancel_struck(last_tag_);
+    }
+    if (!busy_) {
+        running_ = {};
+    }
+    busy_ = false;
+    ++statement_serial_;
+    finish(session_.fail(running_, "57014", "canceling statement due to user request"));
+    process();
+}
+
+void backend_process::finish(std::vector<message> replies) {
+    take_writes();
+    bool send_now = running_.type == 'H';
+    for (const auto& reply : replies) {
+        append(held_back_, reply);
+        send_now = send_now || reply.type == 'Z' || reply.type == 'E' || reply.type == 'G' ||
+                   held_back_.size() >= 8'192;
+    }
+    home_.shared_.trace(process_id, "backend>", [&] {
+        std::string types;
+        for (const auto& reply : replies) {
+            types += reply.type;
+        }
+        return name() + " answers " + types + " status " + static_cast<char>(session_.status());
+    });
+    if (home_.odd_percent != 0 && home_.shared_.random.chance(home_.odd_percent)) {
+        send_now = true;
+    }
+    if (send_now) {
+        const auto all = std::exchange(held_back_, {});
+        write(all);
+    }
+}
+
+void backend_process::take_writes() {
+    for (const auto& write : session_.committed) {
+        home_.shared_.trace(process_id, "commit", [&] { return write; });
+        home_.commit(write);
+    }
+    session_.committed.clear();
+    session_.aborted.clear();
+}
+
+void backend_process::notify() {
+    if (phase_ != phase::ready || busy_ || !held_back_.empty() || !out_.empty()) {
+        return;
+    }
+    for (const auto& channel : session_.listens()) {
+        std::string out;
+        protocol::message_writer(out)
+            .begin('A')
+            .u32(process_id)
+            .c_string(channel.substr(channel.find(' ') + 1))
+            .c_string("payload")
+            .end();
+        write(out);
+    }
+}
+
+void backend_process::write(std::string_view bytes) {
+    out_ += bytes;
+    flush();
+}
+
+void backend_process::flush() {
+    if (out_.empty()) {
+        return;
+    }
+    out_.erase(0, end_->send(out_));
+    if (end_->broken()) {
+        out_.clear(); // PostgreSQL notices when it reads
+        if (!busy_) {
+            exit(home_.shared_.random.between(duration(0), home_.max_exit));
+        }
+    } else if (!out_.empty()) {
+        end_->wait_room();
+    }
+}
+
+void backend_process::say_fatal(std::string_view sqlstate, std::string_view text) {
+    std::string body = std::string("SFATAL\0VFATAL\0C", 15) + std::string(sqlstate) + '\0' + 'M' +
+                       std::string(text) + std::string(2, '\0');
+    protocol::message_writer(out_).begin('E').raw(body).end();
+    flush();
+    exit(duration(0));
+}
+
+void backend_process::exit(duration after) {
+    if (phase_ == phase::exiting || phase_ == phase::gone) {
+        return;
+    }
+    phase_ = phase_ == phase::carrier ? phase::carrier : phase::exiting;
+    busy_ = false;
+    ++statement_serial_;
+    home_.shared_.time.after(after, [weak = weak_from_this()] {
+        if (const auto self = weak.lock(); self && self->phase_ != phase::gone) {
+            self->home_.shared_.trace(self->process_id, "exit", [&] { return self->name(); });
+            self->phase_ = phase::gone;
+            self->end_->close();
+            self->home_.shut(*self);
+        }
+    });
+}
+
+void backend_process::die(bool says_so) {
+    if (phase_ == phase::gone || phase_ == phase::carrier) {
+        return;
+    }
+    home_.shared_.trace(process_id, "die", [&] { return name(); });
+    ++statement_serial_;
+    busy_ = false;
+    if (says_so && phase_ != phase::exiting && phase_ != phase::startup) {
+        out_ += std::exchange(held_back_, {});
+        say_fatal("57P01", "terminating connection due to administrator command");
+    }
+    phase_ = phase::gone;
+    end_->close();
+    home_.shut(*this);
+}
+
+void backend_process::cut() {
+    if (phase_ == phase::gone || phase_ == phase::carrier) {
+        return;
+    }
+    home_.shared_.trace(process_id, "cut", [&] { return name() + " loses its connection"; });
+    ++statement_serial_;
+    busy_ = false;
+    phase_ = phase::gone;
+    end_->cut();
+    // The end itself stays until the reset has arrived everywhere.
+    end_->set_user(nullptr);
+    home_.shared_.time.after(seconds(2), [end = end_] { end->close(); });
+    home_.shut(*this);
+}
+
+} // namespace pgweir::simulation

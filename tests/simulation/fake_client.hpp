@@ -1,0 +1,180 @@
+// A client that exists only in the simulation. It logs in, sends requests of all kinds, and
+// compares every answer with what a direct connection would have answered (its own
+// postgres_session). It may be slow, fragment what it sends, ask for cancels, vanish at any byte,
+// or send garbage.
+//
+// fake_client.cpp: connection and login. client_requests.cpp: what it sends. client_answers.cpp:
+// what it accepts as an answer, and as an excuse for none.
+#pragma once
+
+#include "tests/simulation/fake_postgres.hpp"
+#include "tests/simulation/network.hpp"
+#include "tests/simulation/postgres_session.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace pgweir::simulation {
+
+/// What is true for all clients of a simulation.
+struct client_rules {
+    std::function<void(network::end_ptr)> accept; // hands a connection to some worker
+    const std::set<std::string>* log = nullptr;   // of committed writes
+    bool statement_mode = false;
+    bool shutting_down = false;
+    duration wait_timeout{};
+    duration login_timeout{};
+    bool bulk = false;                   // large answers
+    std::uint64_t slow_statement_ms = 0; // some statements take up to so long
+};
+
+/// What one client is like.
+struct client_plan {
+    std::uint32_t number = 0;
+    std::string database = "shop";
+    std::string user = "app";
+    std::string password;
+    settings at_start;
+    bool settings_as_options = false;
+    bool asks_for_tls = false;
+    bool console = false;
+    bool over_limit = false;
+    unsigned requests = 5;
+    std::size_t pipeline = 1; // requests under way at once
+    duration thinks = milliseconds(5);
+    bool fragments = false;             // sends in pieces, with pauses
+    duration reads_after = duration(0); // slow reader
+    unsigned cancel_percent = 0;
+    unsigned session_state_percent = 5; // of requests: SET, LISTEN, named statements, …
+    std::size_t vanishes_after_bytes = SIZE_MAX;
+    bool sends_garbage = false;
+    enum class refusal : std::uint8_t {
+        none,
+        password,
+        database,
+        setting
+    } provokes = refusal::none;
+};
+
+class fake_client final : public socket_user {
+public:
+    fake_client(world& shared, network& net, client_rules& rules, client_plan plan);
+    ~fake_client();
+
+    void start();
+    /// Nothing more is to be expected of it or for it.
+    [[nodiscard]] bool done() const { return phase_ == phase::done; }
+    /// It wants nothing more from now on than to end properly.
+    void hurry();
+    /// The network loses its connection.
+    void cut();
+    [[nodiscard]] bool wants_cancel() const { return cancel_asked_; }
+    [[nodiscard]] const std::string& tag() const { return tag_; }
+    [[nodiscard]] std::string describe() const;
+    void check_aborted_writes() const;
+
+    void on_arrival() override;
+    void on_room() override;
+
+private:
+    enum class phase : std::uint8_t { before, tls, login, ready, leaving, done };
+    struct unit {
+        message m;
+        time_point sent_at;
+    };
+
+    // fake_client.cpp
+    void read_some();
+    void receive(message m);
+    void login_message(const message& m);
+    void answer_authentication(const message& m);
+    void check_welcome();
+    void send_startup();
+    void put(std::string bytes);
+    void pump_out();
+    void think();
+    void leave();
+    void vanish();
+    void finished();
+    void ended();
+    void after(duration delay, void (fake_client::*what)());
+
+    // client_requests.cpp
+    void send_request();
+    void send_session_state();
+    void send_extended();
+    void send_extended_variant(std::uint64_t which);
+    void send_copy_in();
+    void send_garbage();
+    void send_cancel(bool right_key);
+    void add(char type, std::string body);
+    void query(std::string_view sql);
+    void parse(std::string_view name, std::string_view sql);
+    void bind(std::string_view portal, std::string_view statement);
+    void execute(std::uint32_t limit = 0);
+    void sync();
+    [[nodiscard]] std::string select();
+    [[nodiscard]] std::string insert();
+    [[nodiscard]] std::string failing();
+    [[nodiscard]] std::string ids();
+
+    // client_answers.cpp
+    void answer(const message& m);
+    void compare(const message& m);
+    void compare_console(const message& m);
+    void start_unit();
+    void skip_silent_units();
+    void unit_done();
+    void fatal(std::string_view sqlstate);
+    [[nodiscard]] bool excusable(std::string_view sqlstate) const;
+    [[nodiscard]] bool fatal_excusable(std::string_view sqlstate) const;
+    [[nodiscard]] bool server_trouble() const;
+    [[nodiscard]] bool outstanding() const {
+        return !units_.empty() || !expected_.empty() || model_.in_copy();
+    }
+    void wrong(std::string what);
+
+    world& shared_;
+    network& network_;
+    client_rules& rules_;
+    client_plan plan_;
+    std::string tag_;
+    network::end_ptr end_;
+    std::shared_ptr<fake_client*> self_; // nothing once it is gone
+    phase phase_ = phase::before;
+
+    std::string out_, in_;
+    std::size_t sent_bytes_ = 0;
+    bool sending_paused_ = false;
+    bool reading_later_ = false;
+    time_point started_at_{};
+
+    postgres_session model_, snapshot_;
+    std::deque<unit> units_; // sent, not yet begun to be answered
+    unit current_;           // being answered
+    std::deque<message> expected_;
+    settings seen_; // ParameterStatus
+    std::vector<std::string> never_written_;
+    std::string scram_first_, scram_nonce_;
+    std::string key_; // process id and key, from BackendKeyData
+    std::string fatal_;
+    unsigned requests_left_;
+    std::uint64_t nonce_ = 0;
+    unsigned console_owed_ = 0;
+    bool thinking_ = false;
+    bool cancel_asked_ = false;
+    bool cut_ = false;
+    bool garbage_sent_ = false;
+    bool began_ = false;     // a transaction in statement mode
+    bool must_sync_ = false; // a batch is open
+    bool named_ = false;     // has the statement "s"
+    bool unnamed_ = false;   // … an unnamed one
+    bool copy_to_end_ = false;
+    std::vector<std::shared_ptr<void>> carriers_; // its cancel requests
+};
+
+} // namespace pgweir::simulation

@@ -1,0 +1,132 @@
+// A PostgreSQL server that exists only in the simulation: it accepts, authenticates, runs
+// statements (postgres_session) that take time, obeys cancel requests, has a bound on its
+// connections, dies and comes back. It keeps a log of committed writes, and counts backends as the
+// real one does: from accept until the process has ended, which is later than the client's end of
+// file.
+//
+// Owner: a simulation. Tests: it is one.
+#pragma once
+
+#include "tests/simulation/network.hpp"
+#include "tests/simulation/postgres_session.hpp"
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace pgweir::simulation {
+
+enum class server_auth : std::uint8_t { trust, password, md5, scram };
+
+class fake_postgres;
+
+/// One backend process (or the short-lived one that carries a cancel request).
+class backend_process final : public socket_user,
+                              public std::enable_shared_from_this<backend_process> {
+public:
+    backend_process(fake_postgres& home, network::end_ptr end, std::uint32_t process_id);
+
+    void on_arrival() override;
+    void on_room() override;
+
+    /// Somebody signalled it: what it runs now is cancelled.
+    void cancel();
+    /// The administrator, or a crash: FATAL if `says_so`, then gone at once.
+    void die(bool says_so);
+    /// The network loses its connection.
+    void cut();
+    /// Now and then something that nobody asked for.
+    void notify();
+    /// The parameters of its pool, once it has read its startup packet.
+    [[nodiscard]] const std::string& user() const { return user_; }
+    [[nodiscard]] const std::string& database() const { return database_; }
+    [[nodiscard]] bool counts() const { return phase_ != phase::gone && phase_ != phase::carrier; }
+    [[nodiscard]] bool serving() const { return phase_ == phase::ready; }
+    [[nodiscard]] bool busy() const { return busy_; }
+    [[nodiscard]] const std::string& last_tag() const { return last_tag_; }
+
+    const std::uint32_t process_id;
+    const std::uint32_t secret_key;
+
+private:
+    enum class phase : std::uint8_t { startup, authentication, ready, carrier, exiting, gone };
+
+    void process();
+    [[nodiscard]] bool process_startup();
+    void start_session(std::string_view parameters);
+    void authenticated();
+    void check_password(std::string_view body);
+    void check_scram(std::string_view body);
+    void handle(message m);
+    void finish(std::vector<message> replies);
+    void take_writes();
+    void write(std::string_view bytes);
+    void flush();
+    void say_fatal(std::string_view sqlstate, std::string_view text);
+    void exit(duration after);
+    void later(duration delay, void (backend_process::*what)());
+    [[nodiscard]] std::string name() const;
+
+    fake_postgres& home_;
+    network::end_ptr end_;
+    postgres_session session_;
+    std::string in_, out_, held_back_; // held_back_: answers not flushed yet
+    std::string user_, database_, last_tag_;
+    std::string scram_nonce_, scram_first_;
+    message running_;
+    phase phase_ = phase::startup;
+    std::uint64_t statement_serial_ = 0;
+    bool busy_ = false;
+};
+
+class fake_postgres {
+public:
+    fake_postgres(world& shared, network& net)
+        : shared_(shared)
+        , network_(net) {}
+    ~fake_postgres();
+
+    enum class state : std::uint8_t { up, starting, refusing, vanishing };
+
+    /// Somebody connects; `connected` is called when it has come to something (never, if the
+    /// server has vanished).
+    void connect(std::shared_ptr<engine_socket*> who, bool for_session);
+
+    void crash();
+    void set_state(state to);
+    /// Ends one backend, chosen at random: by signal or by the network. False: there is none.
+    bool kill_one();
+    void notify_one();
+    void shut(backend_process& who); // drops it
+
+    /// Backends of this database and user, and those that have not said yet.
+    [[nodiscard]] std::uint32_t backends(std::string_view database, std::string_view user) const;
+    [[nodiscard]] std::uint32_t backends() const;
+    [[nodiscard]] backend_process* find(std::uint32_t process_id);
+    [[nodiscard]] const std::set<std::string>& log() const { return log_; }
+    void commit(const std::string& write);
+
+    std::uint32_t max_connections = 100;
+    server_auth auth = server_auth::trust;
+    std::string password = "server secret";
+    duration max_step = microseconds(50); // what any message takes at most
+    duration max_exit = milliseconds(50); // from end of file to process end
+    unsigned odd_percent = 0;             // notices and early flushes
+    /// May a cancel of this client's statement be? Asked when one strikes.
+    std::function<bool(std::string_view tag)> cancel_wanted;
+    std::function<void(std::string_view tag)> cancel_struck;
+
+private:
+    friend class backend_process;
+
+    world& shared_;
+    network& network_;
+    state state_ = state::up;
+    std::vector<std::shared_ptr<backend_process>> backends_;
+    std::set<std::string> log_;
+    std::uint32_t last_process_id_ = 100;
+};
+
+} // namespace pgweir::simulation
