@@ -176,7 +176,7 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
 void engine::welcome(client& c, time_point now) {
     auto& part = *c.pool;
     if (part.shard.bounds().mode != pool::pool_mode::session) {
-        if (const auto known = part.welcomes.find(c.settings.get()); known != part.welcomes.end()) {
+        if (const auto known = part.welcomes.find(c.settings); known != part.welcomes.end()) {
             send_welcome(c, *known->second, now);
             return;
         }
@@ -202,8 +202,7 @@ void engine::finish_welcome(client& c, server& s, time_point now) {
     if (welcomes.size() >= remembered_welcomes) {
         welcomes.clear();
     }
-    welcomes[c.settings.get()] =
-        std::make_shared<const std::map<std::string, std::string>>(s.parameters);
+    welcomes[c.settings] = std::make_shared<const std::map<std::string, std::string>>(s.parameters);
     if (session_mode) {
         send_welcome(c, s.parameters, now);
         return;

@@ -87,7 +87,9 @@ struct pool_part {
     std::shared_ptr<pool_entry> entry;
     pool::shard shard;
     /// What a server says of itself when it carries these settings.
-    std::unordered_map<const protocol::setting_map*,
+    /// Keyed by the pointer itself, which keeps the set alive: another set must not get its
+    /// address.
+    std::unordered_map<std::shared_ptr<const protocol::setting_map>,
                        std::shared_ptr<const std::map<std::string, std::string>>>
         welcomes;
     [[nodiscard]] pool::stats& stats() { return shard.counters(); }
