@@ -1,10 +1,12 @@
 #include "daemon/service.hpp"
 
 #include "config/difference.hpp"
+#include "daemon/console.hpp"
 #include "daemon/control_plane.hpp"
 #include "daemon/listener.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/metrics.hpp"
+#include "daemon/operator_view.hpp"
 #include "daemon/ops_http.hpp"
 #include "daemon/ops_snapshot.hpp"
 #include "daemon/pool_directory.hpp"
@@ -77,7 +79,10 @@ struct service::state {
         , pools(worker_count, config)
         , signals(ops)
         , timer(ops)
-        , watchdog(ops) {
+        , every_second(ops)
+        , view({ops, pools, workers, clients, log, [this] { return config; },
+                [this] { return reload(); }, [this] { begin_shutdown(); }})
+        , admin_console(view) {
         for (const auto& warning : loaded.warnings) {
             log.log(log_severity::warning, "configuration", {{"warning", warning}});
         }
@@ -87,17 +92,13 @@ struct service::state {
     void start_listeners();
     void start_http();
     void wait_for_signal();
-    void wait_for_watchdog();
+    void tick();
     std::optional<std::string> reload();
     void begin_shutdown();
     void finish_shutdown();
     void wait_until_empty(time_point deadline, void (state::*then)());
     void take_client(int fd);
     void console_command(worker_index from, client_id who, std::string user, std::string command);
-    [[nodiscard]] std::vector<pool_snapshot> pool_snapshots() const;
-    [[nodiscard]] process_snapshot process() const;
-    [[nodiscard]] readiness ready() const;
-    [[nodiscard]] pool::limits limits_of(const pool_entry& entry) const;
 
     std::string path;
     std::shared_ptr<const config::configuration> config;
@@ -108,19 +109,18 @@ struct service::state {
     std::atomic<std::uint64_t> clients{0};
     std::vector<std::unique_ptr<worker>> workers;
     std::vector<std::uint64_t> handed; // clients given to each worker so far
-    std::uint64_t accepted = 0;
 
     asio::io_context ops;
     asio::signal_set signals;
     asio::steady_timer timer;
-    asio::steady_timer watchdog;
+    asio::steady_timer every_second;
+    time_point last_sign_of_life{};
     std::list<listener> listeners;
     std::unique_ptr<metrics_collector> metrics;
     std::unique_ptr<ops_http> http;
-    std::uint64_t reloads = 0, reload_failures = 0;
-    bool last_reload_ok = true;
+    operator_view view;
+    console admin_console;
     bool shutting_down = false;
-    std::shared_ptr<std::atomic<bool>> empty;
     int exit_status = 0;
 };
 
@@ -137,7 +137,7 @@ int service::run() {
     s.start_listeners();
     s.start_http();
     s.wait_for_signal();
-    s.wait_for_watchdog();
+    s.tick();
     systemd::notify_ready("serving");
     s.log.log(log_severity::info, "ready",
               {{"version", build_version()},
@@ -215,11 +215,11 @@ void service::state::start_listeners() {
 
 void service::state::start_http() {
     metrics = std::make_unique<metrics_collector>(
-        snapshot_source{[this] { return pool_snapshots(); }, [this] { return process(); }});
+        snapshot_source{[this] { return view.pools(); }, [this] { return view.process(); }});
     ops_http_handlers handlers;
     handlers.metrics = [this] { return metrics_text(*metrics); };
-    handlers.ready = [this] { return ready(); };
-    handlers.status_page = [this] { return daemon::status_page(pool_snapshots(), process()); };
+    handlers.ready = [this] { return view.ready(); };
+    handlers.status_page = [this] { return daemon::status_page(view.pools(), view.process()); };
     http = std::make_unique<ops_http>(ops, std::move(handlers));
     if (const auto error = http->listen(config->metrics_address, config->metrics_port)) {
         throw boost::system::system_error(error, "metrics: listen on " + config->metrics_address +
@@ -231,7 +231,7 @@ void service::state::start_http() {
 }
 
 void service::state::take_client(int fd) {
-    ++accepted;
+    view.count_accepted();
     const bool over_limit = clients.fetch_add(1, std::memory_order_relaxed) >= config->max_clients;
     std::size_t least = 0;
     std::uint64_t least_load = std::numeric_limits<std::uint64_t>::max();
@@ -277,24 +277,25 @@ void service::state::wait_for_signal() {
     });
 }
 
-void service::state::wait_for_watchdog() {
-    const auto period = systemd::watchdog_period();
-    if (!period) {
-        return;
-    }
-    watchdog.expires_after(*period / 2);
-    watchdog.async_wait([this, period](boost::system::error_code error) {
-        if (error) {
-            return;
-        }
-        const auto now = std::chrono::steady_clock::now();
+/// Once a second: samples for the console's averages, and a sign of life for systemd.
+void service::state::tick() {
+    admin_console.tick();
+    const auto now = std::chrono::steady_clock::now();
+    if (const auto period = systemd::watchdog_period();
+        period && now - last_sign_of_life > *period / 3) {
         const bool alive = std::all_of(workers.begin(), workers.end(), [&](const auto& worker) {
             return now - worker->last_seen() < *period;
         });
         if (alive) {
+            last_sign_of_life = now;
             systemd::notify_watchdog();
         }
-        wait_for_watchdog();
+    }
+    every_second.expires_after(std::chrono::seconds(1));
+    every_second.async_wait([this](boost::system::error_code error) {
+        if (!error) {
+            tick();
+        }
     });
 }
 
@@ -306,8 +307,7 @@ std::optional<std::string> service::state::reload() {
         log.log(log_severity::warning, "configuration", {{"warning", warning}});
     }
     if (!loaded.config) {
-        ++reload_failures;
-        last_reload_ok = false;
+        view.count_reload(false);
         std::string all;
         for (const auto& error : loaded.errors) {
             log.log(log_severity::error, "reload refused", {{"cause", error}});
@@ -323,8 +323,7 @@ std::optional<std::string> service::state::reload() {
     // What needs a restart stays as it runs.
     config = std::make_shared<const config::configuration>(
         config::after_reload(*config, *loaded.config));
-    ++reloads;
-    last_reload_ok = true;
+    view.count_reload(true);
     log.set_level(severity_of(config->level));
     log.set_layout(layout_of(config->format));
     pools.reconfigure(config);
@@ -341,7 +340,11 @@ std::optional<std::string> service::state::reload() {
 // -----------------------------------------------------------------------------------------
 
 void service::state::begin_shutdown() {
+    if (shutting_down) {
+        return;
+    }
     shutting_down = true;
+    view.shutting_down();
     systemd::notify_stopping("finishing open transactions");
     log.log(log_severity::info, "shutting down",
             {{"clients", static_cast<std::int64_t>(clients.load())},
@@ -391,79 +394,13 @@ void service::state::wait_until_empty(time_point deadline, void (state::*then)()
     });
 }
 
-// What can be seen
-// -----------------------------------------------------------------------------------
-
-pool::limits service::state::limits_of(const pool_entry& entry) const {
-    return pool_limits(*config, entry.database);
-}
-
-std::vector<pool_snapshot> service::state::pool_snapshots() const {
-    std::vector<pool_snapshot> list;
-    for (const auto& entry : pools.all()) {
-        pool_snapshot row;
-        row.database = entry->database;
-        row.user = entry->user;
-        row.limits = limits_of(*entry);
-        row.taken = entry->shared.taken();
-        row.health = entry->shared.state();
-        for (const auto& counters : entry->counters) {
-            row.per_worker.push_back(counters.get());
-        }
-        list.push_back(std::move(row));
-    }
-    return list;
-}
-
-process_snapshot service::state::process() const {
-    process_snapshot now;
-    now.clients = clients.load(std::memory_order_relaxed);
-    now.max_clients = config->max_clients;
-    now.accepted = accepted;
-    for (const auto& worker : workers) {
-        const auto& counters = worker->counters();
-        now.cancel_requests +=
-            counters.closes[static_cast<std::size_t>(pool::client_close::cancel_request)].load();
-        for (std::size_t i = 0; i < now.login_failures.size(); ++i) {
-            now.login_failures[i] += counters.login_failures[i].load();
-        }
-    }
-    now.login_failures[static_cast<std::size_t>(pool::client_close::cancel_request)] = 0;
-    now.reloads = reloads;
-    now.reload_failures = reload_failures;
-    now.last_reload_ok = last_reload_ok;
-    now.workers = worker_count;
-    now.dropped_log_lines = log.dropped();
-    return now;
-}
-
-readiness service::state::ready() const {
-    if (shutting_down) {
-        return {false, "shutting down"};
-    }
-    const auto entries = pools.all();
-    if (entries.empty()) {
-        return {true, "no pool yet: nobody has logged in"};
-    }
-    for (const auto& entry : entries) {
-        if (entry->shared.state() == pool::ledger::health::up ||
-            entry->shared.state() == pool::ledger::health::full) {
-            return {true, "ready"};
-        }
-    }
-    const auto failure = entries.front()->failure.load();
-    return {false, "no database can be reached" + (failure ? ": " + failure->message : "")};
-}
-
 void service::state::console_command(worker_index from, client_id who, std::string user,
                                      std::string command) {
-    (void)user;
-    (void)command;
-    std::string reply;
-    protocol::append_error(reply, protocol::error::console_unsupported);
-    protocol::append_ready_for_query(reply, protocol::transaction_status::idle);
-    workers[from.value]->run(
-        [who, reply](engine& e, time_point now) { e.on_console(now, who, reply); });
+    admin_console.execute(user, command, [this, from, who](std::string reply) {
+        workers[from.value]->run([who, reply = std::move(reply)](engine& e, time_point now) {
+            e.on_console(now, who, reply);
+        });
+    });
 }
 
 } // namespace pgweir::daemon
