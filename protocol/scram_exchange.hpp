@@ -29,7 +29,8 @@ struct scram_failure {
 class scram_server_exchange {
 public:
     /// `nonce`: our part of it, printable and without commas.
-    explicit scram_server_exchange(std::string nonce) : nonce_(std::move(nonce)) {}
+    explicit scram_server_exchange(std::string nonce)
+        : nonce_(std::move(nonce)) {}
 
     /// client-first-message in.
     [[nodiscard]] std::optional<scram_failure> read_client_first(std::string_view message);
@@ -45,7 +46,7 @@ public:
 private:
     [[nodiscard]] std::string auth_message() const;
 
-    std::string nonce_; // ours; after client-first: the client's and ours
+    std::string nonce_;           // ours; after client-first: the client's and ours
     std::string channel_binding_; // what c= must say
     std::string client_first_bare_;
     std::string server_first_;
