@@ -177,7 +177,6 @@ USERS = (10, 100, 500, 1_000, 5_000, 10_000)
 def users_round(bench, pooler, users):
     # Long enough that each user has a few messages, whatever the number of rounds elsewhere.
     seconds = max(bench.arguments.seconds, 8)
-    before = measure.cpu_microseconds(pooler.process.pid)
     with measure.ServerWatch(bench.postgres) as watch:
         process = start_load(bench, pooler, users, seconds, THINK_MS, *MESSAGE)
         at_start = len(watch.open)
@@ -197,7 +196,7 @@ def users(bench):
     bench.notes.append(
         "users: each thinks %g s on average, then sends a message of three round trips (begin, select,"
         " commit) and waits for its end; at most 50 servers." % (THINK_MS / 1000))
-    for count in USERS:
+    for count in bench.arguments.users:
         results = {}
         # A pooler each, one after the other: connections of the one would burden the other.
         for name, make in (("pgweir", bench.make_pgweir), ("pgbouncer", bench.make_pgbouncer)):
@@ -284,6 +283,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="of: " + ", ".join(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=5, help="of each, for medians")
     parser.add_argument("--seconds", type=int, default=3, help="per round")
+    parser.add_argument("--users", type=int, nargs="+", default=USERS, help="how many, for `users`")
     parser.add_argument("--report", default=os.path.join(surroundings.ROOT, "build", "bench.md"))
     parser.add_argument("--pgweir", default=surroundings.BINARY, help=argparse.SUPPRESS)
     parser.add_argument("--load", default=os.path.join(surroundings.BUILD, "integration", "bench",

@@ -1,0 +1,40 @@
+"""The benchmark itself works: a very short run of two scenarios, with every row ending in a ratio and a
+report that says the same. What the numbers are is not judged here."""
+
+import os
+import subprocess
+import sys
+import unittest
+
+from integration.support import surroundings
+
+BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench.py")
+
+
+class BenchTest(unittest.TestCase):
+    def run_bench(self, *arguments):
+        return subprocess.run([sys.executable, BENCH, *arguments], capture_output=True, text=True,
+                              timeout=200, check=False)
+
+    def test_rows_end_in_ratios_and_the_report_has_them_too(self):
+        report = os.path.join(surroundings.temporary_directory("bench"), "report.md")
+        done = self.run_bench("--rounds", "1", "--seconds", "1", "--report", report,
+                              "--users", "20", "--", "simple", "users")
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        rows = done.stdout.splitlines()
+        self.assertGreater(len(rows), 8)
+        for row in rows:
+            self.assertRegex(row, r"^(simple|users 20) +\S.* pgweir +\S+ +pgbouncer +\S+ +ratio ([0-9.]+|inf)$")
+        with open(report, encoding="utf-8") as file:
+            text = file.read()
+        for row in rows:
+            self.assertIn(row[row.rindex("ratio"):], text)
+
+    def test_an_unknown_scenario_is_named(self):
+        done = self.run_bench("speed")
+        self.assertEqual(2, done.returncode)
+        self.assertIn("unknown scenario 'speed'", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
