@@ -63,6 +63,7 @@ PLANTED = [
     ("sans-io", "protocol/a.cpp", TOP + "#include <libpq-fe.h>\n"),
     ("sans-io", "pool/a.cpp", TOP + "void f() {\n    static int calls = 0;\n}\n"),
     ("file-length", "daemon/a.cpp", TOP + "int a();\n" * tidy.MAX_FILE_LINES),
+    ("file-length", "tests/pool/a.cpp", TOP + "int a();\n" * tidy.MAX_TEST_FILE_LINES),
     ("function-length", "daemon/a.cpp", TOP + "void f(int a,\n       int b) {\n" + LONG_BODY + "}\n"),
     ("function-length", "pool/a.hpp", HEADER + "class a {\n    int f() const {\n" + LONG_BODY +
      "    }\n};\n"),
