@@ -207,7 +207,9 @@ private:
     void open_server(pool_part& part, time_point now);
     void server_login_step(server& s, protocol::server_login_action action, time_point now);
     void server_logged_in(server& s, protocol::server_ready& ready, time_point now);
-    void open_failed(server& s, pool::server_close reason, connect_failure why, time_point now);
+    /// `gone`: there is no connection any more.
+    void open_failed(server& s, pool::server_close reason, connect_failure why, time_point now,
+                     bool gone = false);
     void fail_waiters(pool_part& part, time_point now);
     void grow(pool_part& part, time_point now);
     void wake_others(pool_part& part);

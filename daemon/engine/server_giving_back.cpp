@@ -278,17 +278,21 @@ void engine::close_server(server& s, pool::server_close reason, time_point now) 
     if (s.task == server_task::farewell) {
         return;
     }
-    const bool logged_in = s.task != server_task::connect && s.task != server_task::login;
+    const bool connected = s.task != server_task::connect;
+    const bool logged_in = connected && s.task != server_task::login;
     const bool sound = logged_in && !s.cut_off && s.out.empty();
     s.task = server_task::farewell;
     if (auto* const c = s.user) {
         tell_and_close(*c, pool::client_close::server_lost, protocol::error::server_lost, {}, now);
     }
-    log_server_end(s, reason, now);
+    if (logged_in) {
+        log_server_end(s, reason, now);
+    }
+    s.login.reset();
     if (s.state != pool::server_state::closing) {
         s.pool->shard.begin_close(s, reason, now);
     }
-    if (!logged_in) {
+    if (!connected) {
         forget_server(s, now);
         return;
     }

@@ -150,8 +150,8 @@ void engine::server_logged_in(server& s, protocol::server_ready& ready, time_poi
     wake_others(part);
 }
 
-void engine::open_failed(server& s, pool::server_close reason, connect_failure why,
-                         time_point now) {
+void engine::open_failed(server& s, pool::server_close reason, connect_failure why, time_point now,
+                         bool gone) {
     auto& part = *s.pool;
     auto& entry = *part.entry;
     const bool full = why.reason == protocol::server_refused::why::too_many_connections;
@@ -180,8 +180,12 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
                     {"max_connections", std::int64_t{entry.server_max_connections.load()}}});
     }
     entry.failure.store(std::make_shared<const connect_failure>(std::move(why)));
-    part.shard.begin_close(s, reason, now);
-    forget_server(s, now);
+    if (s.task == server_task::login && !gone) {
+        close_server(s, reason, now); // the backend is there until PostgreSQL has closed
+    } else {
+        part.shard.begin_close(s, reason, now);
+        forget_server(s, now);
+    }
     if (hopeless) {
         fail_waiters(part, now); // waiting would not help: a direct connection would fail, too
         if (part.stats().clients.load() == 0) {

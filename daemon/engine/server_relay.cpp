@@ -244,7 +244,7 @@ void engine::server_gone(server& s, pool::server_close reason, boost::system::er
                     {.network = true,
                      .sqlstate = {},
                      .message = error ? error.message() : "closed during login"},
-                    now);
+                    now, true);
         return;
     }
     if (s.task != server_task::farewell) {
