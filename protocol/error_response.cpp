@@ -37,8 +37,7 @@ constexpr std::array rows{
     error_row{error::console_privilege, "42501", false, "permission denied"},
     error_row{error::console_unsupported, "0A000", false,
               "the console does not support this command"},
-    error_row{error::console_reload_failed, "F0000", false,
-              "the configuration was not reloaded"},
+    error_row{error::console_reload_failed, "F0000", false, "the configuration was not reloaded"},
     error_row{error::internal, "XX000", true, "internal error"},
 };
 

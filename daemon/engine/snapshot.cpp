@@ -1,7 +1,9 @@
 // Rows for whoever asks, log lines for every end, and the invariants that can be checked from
 // inside.
-#include "daemon/engine/engine.hpp"
+#include "daemon/engine/cancel_attempt.hpp"
 #include "protocol/statement_redact.hpp"
+
+#include <algorithm>
 
 namespace pgweir::daemon {
 
@@ -138,7 +140,22 @@ std::vector<pool_row> engine::pool_rows(time_point now) const {
         row.clients_waiting = shard.waiting();
         row.clients_active = narrow(stats.clients.load()) - row.clients_waiting;
         row.servers_active = shard.count(pool::server_state::leased);
-        row.servers_being_canceled = shard.count(pool::server_state::resetting);
+        const auto& resetting = shard.servers(pool::server_state::resetting);
+        for (auto* at = resetting.front(); at != nullptr; at = resetting.next(*at)) {
+            const bool settles = static_cast<const server&>(*at).task == server_task::settle;
+            ++(settles ? row.servers_being_canceled : row.servers_tested);
+        }
+        for (const auto& attempt : cancels_) {
+            const auto target = servers_.find(attempt->target);
+            if (!attempt->finished && target != servers_.end() &&
+                target->second->pool == part.get()) {
+                ++row.servers_cancelling;
+                row.clients_cancelling += static_cast<std::uint32_t>(
+                    std::ranges::count_if(attempt->for_whom, [](const route_cancel& request) {
+                        return bool{request.on_behalf}; // else one of our own
+                    }));
+            }
+        }
         row.servers_idle = shard.count(pool::server_state::idle);
         row.servers_login = shard.count(pool::server_state::connecting);
         if (const auto* const oldest = shard.waiters().front()) {

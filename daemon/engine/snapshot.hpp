@@ -48,7 +48,7 @@ struct pool_row {
     pool::pool_mode mode = pool::pool_mode::transaction;
     std::uint32_t clients_active = 0, clients_waiting = 0, clients_cancelling = 0;
     std::uint32_t servers_active = 0, servers_being_canceled = 0, servers_idle = 0,
-                  servers_used = 0, servers_login = 0, servers_cancelling = 0;
+                  servers_tested = 0, servers_login = 0, servers_cancelling = 0;
     pool::duration longest_wait{};
 };
 
