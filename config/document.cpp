@@ -221,20 +221,28 @@ private:
     YAML::Mark last_;
 };
 
-/// A tab where YAML wants spaces gives no message, or a strange one, in yaml-cpp.
-std::optional<problem> tab_in_indentation(std::string_view text) {
+/// `text` for yaml-cpp, which is unsure about tabs at the beginning of a line: refused where the
+/// line says something, a space on a line that is empty or a comment. No place moves.
+std::variant<std::string, problem> without_tabs_in_indentation(std::string_view text) {
+    std::string result(text);
     for (std::size_t start = 0; start < text.size();) {
         const auto end = std::min(text.find('\n', start), text.size());
         const auto line = text.substr(start, end - start);
-        const auto first = line.find_first_not_of(" \t\r");
-        const auto tab = line.find('\t');
-        if (first != std::string_view::npos && line[first] != '#' && tab < first) {
+        const auto indentation = std::min(line.find_first_not_of(" \t\r"), line.size());
+        const bool says_nothing = indentation == line.size() || line[indentation] == '#';
+        const auto tab = line.substr(0, indentation).find('\t');
+        if (tab != std::string_view::npos && !says_nothing) {
             return problem{.at = position_of(text, start + tab),
                            .message = "a tab in the indentation: YAML takes spaces only"};
         }
+        if (tab != std::string_view::npos) {
+            std::replace(result.begin() + static_cast<std::ptrdiff_t>(start),
+                         result.begin() + static_cast<std::ptrdiff_t>(start + indentation), '\t',
+                         ' ');
+        }
         start = end + 1;
     }
-    return std::nullopt;
+    return result;
 }
 
 /// What yaml-cpp says in words (and at a place) that help, and without what it may quote from the
@@ -281,14 +289,15 @@ std::variant<node, problem> read_document(std::string_view text) {
     if (auto bad = check_text(text)) {
         return *bad;
     }
-    if (auto bad = tab_in_indentation(text)) {
+    const auto untabbed = without_tabs_in_indentation(text);
+    if (const auto* bad = std::get_if<problem>(&untabbed)) {
         return *bad;
     }
     source where(text);
     tree_builder builder(where);
     // The mark for the end of a document: without it yaml-cpp takes the end of the file for the
     // closing quote of a text, and the rest of the file for that text.
-    std::istringstream stream(concat({text, "\n...\n"}));
+    std::istringstream stream(concat({std::get<std::string>(untabbed), "\n...\n"}));
     try {
         YAML::Parser parser(stream);
         if (parser.HandleNextDocument(builder)) {

@@ -68,7 +68,10 @@ TEST_CASE("changes, a line each") {
          {"databases.shop.user: o -> (none)", "databases.shop.password: *** -> (none)"},
          false},
     };
-    for (const auto& [text, says, restart] : table) {
+    for (const auto& each : table) {
+        const auto& text = each.text;
+        const auto& says = each.says;
+        const auto& restart = each.restart;
         CAPTURE(text);
         const auto found = compare(running, good(text));
         CHECK(found.lines() == says);

@@ -61,9 +61,11 @@ TEST_CASE("trees") {
          "a: x",
          "map@1:1{a@1:1=1:4'x' }"},
         {"\r\na: x\r\nb: y\r\n", "map@2:1{a@2:1=2:4'x' b@3:1=3:4'y' }"},
-        {"a: x\n   \n\t# c\n  # c\n", "map@1:1{a@1:1=1:4'x' }"},
+        {"a: x\n \t\n\t# c\n  # c\n \t\r\n", "map@1:1{a@1:1=1:4'x' }"},
     };
-    for (const auto& [text, tree] : table) {
+    for (const auto& each : table) {
+        const auto& text = each.first;
+        const auto& tree = each.second;
         CAPTURE(text);
         const auto result = read_document(text);
         REQUIRE(std::holds_alternative<node>(result));

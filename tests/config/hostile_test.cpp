@@ -49,7 +49,9 @@ TEST_CASE("not a configuration at all: the exact words") {
         {"~: 1", "1:1: a key is missing here\n"},
         {"a: [[[[[[[[1]]]]]]]]", "1:11: this is nested too deeply\n"},
     };
-    for (const auto& [text, says] : table) {
+    for (const auto& each : table) {
+        const auto& text = each.first;
+        const auto& says = each.second;
         CAPTURE(text);
         CHECK(errors_of(text) == says);
     }
@@ -73,7 +75,9 @@ TEST_CASE("YAML syntax errors come with their position") {
         {"workers: \"\\q\"", "1:13: not valid YAML: unknown escape character\n"},
         {"ö: { ö: ]", "1:9: not valid YAML: illegal flow end\n"},
     };
-    for (const auto& [text, says] : table) {
+    for (const auto& each : table) {
+        const auto& text = each.first;
+        const auto& says = each.second;
         CAPTURE(text);
         CHECK(errors_of(text) == says);
     }

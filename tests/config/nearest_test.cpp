@@ -9,16 +9,20 @@ TEST_CASE("edit distance") {
         std::string_view from, to;
         std::size_t distance;
     };
-    for (const auto& [from, to, distance] : std::vector<row>{{"", "", 0},
-                                                             {"", "abc", 3},
-                                                             {"abc", "", 3},
-                                                             {"abc", "abc", 0},
-                                                             {"maxcon", "maxconn", 1},
-                                                             {"maxxconn", "maxconn", 1},
-                                                             {"maxkonn", "maxconn", 1},
-                                                             {"mxaconn", "maxconn", 1},
-                                                             {"kitten", "sitting", 3},
-                                                             {"ca", "abc", 3}}) {
+    const std::vector<row> table{{"", "", 0},
+                                 {"", "abc", 3},
+                                 {"abc", "", 3},
+                                 {"abc", "abc", 0},
+                                 {"maxcon", "maxconn", 1},
+                                 {"maxxconn", "maxconn", 1},
+                                 {"maxkonn", "maxconn", 1},
+                                 {"mxaconn", "maxconn", 1},
+                                 {"kitten", "sitting", 3},
+                                 {"ca", "abc", 3}};
+    for (const auto& each : table) {
+        const auto& from = each.from;
+        const auto& to = each.to;
+        const auto distance = each.distance;
         CAPTURE(from);
         CAPTURE(to);
         CHECK(edit_distance(from, to) == distance);
@@ -43,7 +47,9 @@ TEST_CASE("the nearest word, if any is near") {
         {std::string(65, 'm'), {}},
         {std::string(100'000, 'm'), {}},
     };
-    for (const auto& [word, meant] : table) {
+    for (const auto& each : table) {
+        const auto& word = each.first;
+        const auto& meant = each.second;
         CAPTURE(word);
         CHECK((nearest(word, known) == meant));
     }

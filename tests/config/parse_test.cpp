@@ -14,7 +14,9 @@ struct mistake {
 };
 
 void check(const std::vector<mistake>& table) {
-    for (const auto& [text, says] : table) {
+    for (const auto& each : table) {
+        const auto& text = each.text;
+        const auto& says = each.says;
         CAPTURE(text);
         CHECK(errors_of(text) == says);
     }

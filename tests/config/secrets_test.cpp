@@ -32,7 +32,9 @@ TEST_CASE("secrets from the file, the environment, and other files") {
         {"file:/env", "env:X"},
         {verifier, verifier},
     };
-    for (const auto& [written, meant] : table) {
+    for (const auto& each : table) {
+        const auto& written = each.first;
+        const auto& meant = each.second;
         CAPTURE(written);
         const auto result = parse(with_password(written), in.options("/etc/pgweir"));
         REQUIRE(result);
@@ -67,7 +69,9 @@ TEST_CASE("secrets that cannot be had") {
         {"SCRAM-SHA-256$0" + verifier.substr(18), "begins like a SCRAM verifier but is none"},
         {verifier + "=", "begins like a SCRAM verifier but is none"},
     };
-    for (const auto& [written, says] : table) {
+    for (const auto& each : table) {
+        const auto& written = each.first;
+        const auto& says = each.second;
         CAPTURE(written);
         CHECK(errors_of(with_password(written), in) == "4:15: users.app.password " + says + "\n");
     }

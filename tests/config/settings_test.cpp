@@ -83,7 +83,9 @@ TEST_CASE("what is written can be read again") {
         {"listen.address", "::1"},
         {"databases.<name>.host", "/run/postgresql"},
     };
-    for (const auto& [key, text] : values) {
+    for (const auto& each : values) {
+        const auto& key = each.first;
+        const auto& text = each.second;
         CAPTURE(key);
         owners first;
         const auto& row = *find_setting(key);

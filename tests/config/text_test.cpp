@@ -38,7 +38,9 @@ TEST_CASE("durations") {
         {"5us", {}},
         {"infinite", {}},
     };
-    for (const auto& [text, meant] : table) {
+    for (const auto& each : table) {
+        const auto& text = each.first;
+        const auto& meant = each.second;
         CAPTURE(text);
         CHECK((read_duration(text) == meant));
     }
@@ -46,7 +48,9 @@ TEST_CASE("durations") {
         {0s, "0"},      {1ms, "1ms"}, {1500ms, "1500ms"}, {60s, "1m"},     {90s, "90s"},
         {120min, "2h"}, {48h, "2d"},  {25h, "25h"},       {1us, "1000ns"},
     };
-    for (const auto& [value, text] : written) {
+    for (const auto& each : written) {
+        const auto& value = each.first;
+        const auto& text = each.second;
         CAPTURE(text);
         CHECK(write_duration(value) == text);
     }
@@ -72,7 +76,9 @@ TEST_CASE("whole numbers") {
         {"1.0", {}},
         {"--1", {}},
         {"1_000", {}}};
-    for (const auto& [text, meant] : table) {
+    for (const auto& each : table) {
+        const auto& text = each.first;
+        const auto& meant = each.second;
         CAPTURE(text);
         CHECK(read_number(text) == meant);
     }

@@ -64,7 +64,9 @@ TEST_CASE("lines that are refused, each with its place, none with its secret") {
         {"x\n\"good\" \"x\"\ny", "1:1: the user name must stand in double quotes\n"
                                  "3:1: the user name must stand in double quotes\n"},
     };
-    for (const auto& [text, says] : table) {
+    for (const auto& each : table) {
+        const auto& text = each.first;
+        const auto& says = each.second;
         CAPTURE(text);
         const auto list = parse_userlist(text);
         CHECK(joined(lines(list.problems)) == says);
