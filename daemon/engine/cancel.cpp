@@ -126,12 +126,7 @@ void engine::cancel_finished(cancel_attempt& attempt, bool certain, time_point n
         if (!certain) {
             // It may still arrive, at a time when somebody else has this server.
             close_server(*s, pool::server_close::reset_failed, now);
-        } else if (s->task == server_task::settle) {
-            if (s->cancels_in_flight == 0) {
-                s->task = server_task::none;
-                place(*s, now);
-            }
-        } else if (s->user != nullptr) {
+        } else {
             maybe_give_back(*s, now);
         }
     }

@@ -211,6 +211,7 @@ private:
     void open_failed(server& s, pool::server_close reason, connect_failure why, time_point now,
                      bool gone = false);
     void fail_waiters(pool_part& part, time_point now);
+    [[nodiscard]] server* take_server(client& c, time_point now);
     void grow(pool_part& part, time_point now);
     void wake_others(pool_part& part);
 
@@ -231,9 +232,12 @@ private:
     void detach(client& c, server& s);
     void place(server& s, time_point now);
     void place_now(server& s, time_point now);
+    void settle(server& s, time_point now);
     void carry_out(server& s, const pool::shard::placement& where, time_point now);
     void send_to_other(server& s, worker_index to);
     void abandon(server& s, time_point now);
+    void fail_copy(server& s, time_point now);
+    void notice_parameters(client& c, server& s);
     void clean(server& s, time_point now);
     void close_server(server& s, pool::server_close reason, time_point now);
     void forget_server(server& s, time_point now);

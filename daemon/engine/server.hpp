@@ -34,7 +34,7 @@ enum class server_task : std::uint8_t {
     login,    // logging in
     drain,    // its client is gone; what it still owes is read and dropped
     clean,    // ROLLBACK or DISCARD ALL is under way
-    settle,   // free but for a cancel request that has not been closed yet
+    settle,   // free but for a cancel request not closed yet, or half a message
     farewell, // Terminate was sent; waits for PostgreSQL to close
 };
 [[nodiscard]] std::string_view to_string(server_task task);
@@ -70,14 +70,17 @@ struct server final : pool::server, connection_events {
     client* user = nullptr;       // who holds it
     server_task task = server_task::connect;
     bool reading = false;
-    bool blocked = false;         // its socket is full, wait_writable() is outstanding
-    bool ready_current = false;   // the last thing sent was answered by ReadyForQuery
-    bool replaying = false;       // a client's settings are being applied
-    bool replay_failed = false;   // … and PostgreSQL refused one
-    bool dirty = false;           // carries something of a client's that must be cleaned
-    bool cut_off = false;         // its last client left in the middle of a message
-    bool drain_cancelled = false; // what it still runs for nobody has been cancelled
-    bool said_fatal = false;      // a FATAL of its own has been passed on to the client
+    bool blocked = false;            // its socket is full, wait_writable() is outstanding
+    bool ready_current = false;      // the last thing sent was answered by ReadyForQuery
+    bool replaying = false;          // a client's settings are being applied
+    bool replay_failed = false;      // … and PostgreSQL refused one
+    bool dirty = false;              // carries something of a client's that must be cleaned
+    bool spoiled = false;            // … that cannot be cleaned
+    bool copy_failed = false;        // CopyFail was sent for a client that is gone
+    bool parameters_touched = false; // PostgreSQL reported a change while a client held it
+    bool cut_off = false;            // its last client left in the middle of a message
+    bool drain_cancelled = false;    // what it still runs for nobody has been cancelled
+    bool said_fatal = false;         // a FATAL of its own has been passed on to the client
     protocol::transaction_status status = protocol::transaction_status::idle;
     std::uint32_t cancels_in_flight = 0;
     std::size_t pinned_bytes = 0; // at the front of `in`, in the client's outbox

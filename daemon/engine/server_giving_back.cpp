@@ -40,10 +40,22 @@ void engine::maybe_give_back(server& s, time_point now) {
     if (s.task == server_task::drain || s.task == server_task::clean) {
         if (s.ready_current && s.owed.empty() && s.out.empty() && s.in.empty()) {
             clean(s, now);
+        } else {
+            fail_copy(s, now);
         }
         return;
     }
     auto* const c = s.user;
+    const bool at_rest = s.cancels_in_flight == 0 && s.in.empty() && !s.stream.inside_message();
+    if (s.task == server_task::settle && at_rest) {
+        s.task = server_task::none;
+        place(s, now);
+        return;
+    }
+    if (s.state == pool::server_state::idle && !at_rest) {
+        settle(s, now); // half a message, from a server that nobody asked
+        return;
+    }
     if (c == nullptr || s.task != server_task::none) {
         return;
     }
@@ -59,6 +71,7 @@ void engine::maybe_give_back(server& s, time_point now) {
                        protocol::error::transaction_in_statement_mode, {}, now);
         return;
     }
+    notice_parameters(*c, s);
     switch (verdict(s)) {
     case protocol::return_verdict::yes:
     case protocol::return_verdict::cancel_in_flight:
@@ -123,6 +136,8 @@ void engine::detach(client& c, server& s) {
     }
     s.dirty =
         s.dirty || c.session.dirty() || s.pool->shard.bounds().mode == pool::pool_mode::session;
+    s.spoiled = s.spoiled || c.session.has(protocol::pin_reason::loaded_library) ||
+                c.session.has(protocol::pin_reason::sequence_value);
     c.session.clear();
     c.query_running = false;
     c.held = nullptr;
@@ -151,11 +166,8 @@ void engine::place(server& s, time_point now) {
 
 void engine::place_now(server& s, time_point now) {
     arm_read(s);
-    if (s.cancels_in_flight != 0) {
-        s.task = server_task::settle;
-        s.deadline = now + clean_patience;
-        wake_by(s.deadline);
-        s.pool->shard.begin_reset(s, now);
+    if (s.cancels_in_flight != 0 || !s.in.empty() || s.stream.inside_message()) {
+        settle(s, now);
     } else if (shutting_down_) {
         close_server(s, pool::server_close::shutdown, now);
     } else if (s.generation != s.pool->entry->generation.load(std::memory_order_relaxed)) {
@@ -163,6 +175,14 @@ void engine::place_now(server& s, time_point now) {
     } else {
         carry_out(s, s.pool->shard.free(s, now), now);
     }
+}
+
+/// Free, but for a cancel request or the rest of a message.
+void engine::settle(server& s, time_point now) {
+    s.task = server_task::settle;
+    s.deadline = now + clean_patience;
+    wake_by(s.deadline);
+    s.pool->shard.begin_reset(s, now);
 }
 
 void engine::carry_out(server& s, const pool::shard::placement& where, time_point now) {
@@ -212,22 +232,18 @@ void engine::abandon(server& s, time_point now) {
     s.pool->shard.begin_reset(s, now);
     s.replaying = false;
     // A batch without its Sync must not be committed by us, and half a message not be completed.
-    if (s.owed.batch_open() || s.owed.in_doubt() || s.cut_off || s.replay_failed) {
+    if (s.owed.batch_open() || s.owed.in_doubt() || s.cut_off || s.replay_failed || s.spoiled) {
         close_server(s, pool::server_close::client_left, now);
         return;
     }
     s.task = server_task::drain;
+    s.copy_failed = false;
+    s.drain_cancelled = false;
     s.deadline = now + drain_patience;
     wake_by(s.deadline);
-    if (s.owed.in_copy_in()) {
-        protocol::message_writer(s.out.own())
-            .begin(protocol::frontend::copy_fail)
-            .c_string("client disconnected")
-            .end();
-        s.owed.sent(protocol::frontend::copy_fail, protocol::fate::swallow);
-        if (!flush(s, now) && s.task != server_task::drain) {
-            return;
-        }
+    fail_copy(s, now);
+    if (s.task != server_task::drain) {
+        return;
     }
     if (s.ready_current && s.owed.empty() && s.out.empty()) {
         clean(s, now);
@@ -236,6 +252,38 @@ void engine::abandon(server& s, time_point now) {
     relay(s, now);
     if (s.task == server_task::drain) {
         arm_read(s);
+    }
+}
+
+/// Its client is gone and cannot send the rest of its COPY: PostgreSQL is told so.
+void engine::fail_copy(server& s, time_point now) {
+    if (s.task == server_task::drain && s.owed.in_copy_in() && !s.copy_failed) {
+        s.copy_failed = true;
+        protocol::message_writer(s.out.own())
+            .begin(protocol::frontend::copy_fail)
+            .c_string("client disconnected")
+            .end();
+        s.owed.sent(protocol::frontend::copy_fail, protocol::fate::swallow);
+        flush(s, now);
+    }
+}
+
+/// PostgreSQL has reported changed settings while the client held the server. If they are still
+/// different at the end of the transaction, they were set for the session, from wherever (a
+/// function, a DO block): the client keeps the server.
+void engine::notice_parameters(client& c, server& s) {
+    if (!s.parameters_touched || !s.ready_current ||
+        s.status != protocol::transaction_status::idle) {
+        return;
+    }
+    s.parameters_touched = false;
+    const auto known = c.pool->welcomes.find(c.settings);
+    const auto of_pool = c.pool->entry->welcome.load();
+    const auto* const expected = known != c.pool->welcomes.end()         ? known->second.get()
+                                 : of_pool && c.settings == no_settings_ ? &of_pool->parameters
+                                                                         : nullptr;
+    if (expected == nullptr || *expected != s.parameters) {
+        c.session.pin(protocol::pin_reason::setting);
     }
 }
 
@@ -312,6 +360,7 @@ void engine::close_server(server& s, pool::server_close reason, time_point now) 
         s.in.use(s.in.size());
     }
     arm_read(s);
+    grow(*s.pool, now);
 }
 
 /// It is gone: its slot is free.
