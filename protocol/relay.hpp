@@ -57,8 +57,8 @@ struct client_step {
 
 class client_stream {
 public:
-    /// No server is held. Looks at the front of `in`. `buffer_full`: `in` fills the whole buffer, so
-    /// that an incomplete message at its very front must be judged by what is there.
+    /// No server is held. Looks at the front of `in`. `buffer_full`: `in` fills the whole buffer,
+    /// so that an incomplete message at its very front must be judged by what is there.
     [[nodiscard]] client_peek peek(bytes in, bool buffer_full);
 
     /// A server is held (peek() said `server`, or forward() has been called since). Takes as many
@@ -126,7 +126,9 @@ public:
     [[nodiscard]] bool inside_message() const { return body_left_ != 0; }
 
 private:
-    std::size_t body_left_ = 0;
+    [[nodiscard]] std::size_t take_more_of(char type, bytes in);
+
+    std::size_t body_left_ = 0; // bytes of the current message that are still to come
     fate body_fate_ = fate::forward;
 };
 

@@ -25,7 +25,7 @@ constexpr std::size_t front_bytes = 1'024;
 // One row per message a server may send once its login is complete: the length fields it may have
 // and how much of it must be there.
 struct backend_row {
-    std::uint32_t min_length = 0; // 0: not a message of a logged-in server
+    std::uint32_t min_length = 1; // 1 to 0: not a message of a logged-in server
     std::uint32_t max_length = 0;
     need needs = need::header;
 };
@@ -57,6 +57,18 @@ constexpr auto backend_rows = [] {
     row(backend::notification_response) = {10, max_length_field, need::header};
     return rows;
 }();
+
+// Its row, or none: not a message of a server, or not with that length.
+const backend_row* row_for(const header& head) {
+    const auto type = static_cast<unsigned char>(head.type);
+    if (type >= backend_rows.size()) {
+        return nullptr;
+    }
+    const auto& row = backend_rows[type];
+    const bool plausible =
+        head.length_field >= row.min_length && head.length_field <= row.max_length;
+    return plausible ? &row : nullptr;
+}
 
 bool enough_there(need needs, std::size_t frame_bytes, std::size_t available, bool buffer_full) {
     switch (needs) {
@@ -137,59 +149,71 @@ bool read_stop(backend type, bytes body, server_step& step) {
 
 server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
     server_step step;
-    if (body_left_ != 0) {
-        step.taken_bytes = std::min(body_left_, in.size());
-        step.where = body_fate_;
-        body_left_ -= step.taken_bytes;
-    }
     const auto stop = [&step](server_step::stop why) {
         step.why = why;
         return step;
     };
+    if (body_left_ != 0) {
+        step.where = body_fate_;
+        step.taken_bytes = std::min(body_left_, in.size());
+        body_left_ -= step.taken_bytes;
+    }
     while (in.size() - step.taken_bytes >= header_bytes) {
-        const auto rest = in.subspan(step.taken_bytes);
+        auto rest = in.subspan(step.taken_bytes);
         const auto head = read_header(rest);
-        const auto row_of = static_cast<unsigned char>(head.type);
-        const auto& row = backend_rows[row_of & 0x7fU];
-        if (row_of > 0x7f || head.length_field < row.min_length ||
-            head.length_field > row.max_length) {
+        const auto* const row = row_for(head);
+        if (row == nullptr) {
             return stop(server_step::stop::desync);
         }
-        const auto type = static_cast<backend>(head.type);
-        const auto frame_bytes = head.frame_bytes();
         // Once what was taken has left the buffer, there is room for more.
         const bool no_more = buffer_full && step.taken_bytes == 0;
-        if (!enough_there(row.needs, frame_bytes, rest.size(), no_more)) {
+        if (!enough_there(row->needs, head.frame_bytes(), rest.size(), no_more)) {
             // What does not fit an empty buffer is longer than PostgreSQL would ever make it.
             return stop(no_more ? server_step::stop::desync : server_step::stop::exhausted);
         }
+        const auto type = static_cast<backend>(head.type);
         const auto where = owed.where(type);
         if (where != step.where && step.taken_bytes != 0) {
             return stop(server_step::stop::fate_changed);
         }
-        const auto there = std::min(frame_bytes, rest.size());
-        const bool stops = row.needs != need::header;
-        auto with_frame = step;
-        if (stops &&
-            !read_stop(type, rest.subspan(header_bytes, there - header_bytes), with_frame)) {
+        const auto there = std::min(head.frame_bytes(), rest.size());
+        const bool stops = row->needs != need::header;
+        if (stops && !read_stop(type, rest.subspan(header_bytes, there - header_bytes), step)) {
             return stop(server_step::stop::desync);
         }
-        const auto sqlstate =
-            std::string_view(with_frame.sqlstate.data(), with_frame.sqlstate.size());
+        const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
         if (owed.received(type, sqlstate).what == reply::kind::unexpected) {
             return stop(server_step::stop::desync);
         }
         step.where = where;
         step.taken_bytes += there;
-        body_left_ = frame_bytes - there;
+        body_left_ = head.frame_bytes() - there;
         body_fate_ = where;
         if (stops) {
-            with_frame.where = step.where;
-            with_frame.taken_bytes = step.taken_bytes;
-            return with_frame;
+            return step;
+        }
+        if (type == backend::data_row || type == backend::copy_data) {
+            step.taken_bytes += take_more_of(head.type, in.subspan(step.taken_bytes));
         }
     }
     return step;
+}
+
+// A row behind a row, CopyData behind CopyData: the first told the queue all there is to tell, so
+// that the others need only be counted. This is where the bulk of all traffic goes.
+std::size_t server_stream::take_more_of(char type, bytes in) {
+    std::size_t taken = 0;
+    while (in.size() - taken >= header_bytes) {
+        const auto rest = in.subspan(taken);
+        const auto head = read_header(rest);
+        if (head.type != type || row_for(head) == nullptr) {
+            break;
+        }
+        const auto there = std::min(head.frame_bytes(), rest.size());
+        taken += there;
+        body_left_ = head.frame_bytes() - there;
+    }
+    return taken;
 }
 
 } // namespace pgweir::protocol

@@ -1,5 +1,6 @@
 #include "protocol/sql_lexer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -35,6 +36,13 @@ constexpr auto classes = [] {
 bool is(char c, unsigned wanted) { return (classes[static_cast<unsigned char>(c)] & wanted) != 0; }
 
 } // namespace
+
+bool same_word(std::string_view word, std::string_view expected) {
+    return word.size() == expected.size() &&
+           std::equal(word.begin(), word.end(), expected.begin(), [](char a, char b) {
+               return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
+           });
+}
 
 // Block comments nest, unlike in C.
 void sql_lexer::skip_block_comment() {

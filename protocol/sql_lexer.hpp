@@ -26,6 +26,9 @@ struct sql_token {
     bool unicode_escapes = false; // U&"…" or U&'…'
 };
 
+/// `word`, in any case, is `expected`, which is in lower case.
+[[nodiscard]] bool same_word(std::string_view word, std::string_view expected);
+
 class sql_lexer {
 public:
     /// `backslash_escapes`: standard_conforming_strings is off, so that a backslash in '…' escapes

@@ -2,112 +2,17 @@
 
 #include "protocol/session_state.hpp"
 #include "protocol/sql_lexer.hpp"
+#include "protocol/statement_filter.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstring>
+#include <cstdint>
+#include <utility>
 
 namespace pgweir::protocol {
 
 namespace {
-
-// ---- The pre-filter: most texts can be seen to be harmless without being split into tokens.
-
-using block = unsigned char __attribute__((vector_size(16)));
-
-block load(const char* from) {
-    block b;
-    std::memcpy(&b, from, sizeof b);
-    return b;
-}
-
-// Three letters in a row out of a word that must be noticed wherever it stands, chosen to be rare
-// in other words.
-struct trigger {
-    unsigned char a, b, c;
-};
-constexpr std::array triggers = {
-    trigger{'t', 'e', 'm'}, // temp, temporary, pg_temp
-    trigger{'n', 'f', 'i'}, // set_config
-    trigger{'d', 'v', 'i'}, // pg_advisory_lock, pg_try_advisory_lock, …_shared
-    trigger{'r', 'r', 'v'}, // currval
-    trigger{'s', 't', 'v'}, // lastval
-    trigger{'t', 's', 'e'}, // setseed
-};
-constexpr unsigned char lower_case_bit = 0x20;
-
-// One bit in each byte of the result whose place a trigger, a semicolon or a U&"…" starts at.
-block hits_in(const char* at) {
-    const block raw = load(at);
-    const block raw_next = load(at + 1);
-    const block first = raw | lower_case_bit;
-    const block second = raw_next | lower_case_bit;
-    const block third = load(at + 2) | lower_case_bit;
-    auto hits = (raw == ';') | ((raw == '&') & (raw_next == '"'));
-    for (const auto& t : triggers) {
-        hits |= (first == t.a) & (second == t.b) & (third == t.c);
-    }
-    block result;
-    std::memcpy(&result, &hits, sizeof result);
-    return result;
-}
-
-// Is there anything in the text that calls for a closer look? Leading words aside.
-bool has_trigger(std::string_view sql) {
-    constexpr std::size_t block_bytes = sizeof(block);
-    constexpr std::size_t seen_bytes = block_bytes + 2;
-    block hits{};
-    std::size_t at = 0;
-    for (; at + seen_bytes <= sql.size(); at += block_bytes) {
-        hits |= hits_in(sql.data() + at);
-    }
-    std::array<char, seen_bytes> tail{};
-    std::memcpy(tail.data(), sql.data() + at, sql.size() - at);
-    hits |= hits_in(tail.data());
-    std::array<std::uint64_t, 2> halves{};
-    std::memcpy(halves.data(), &hits, sizeof hits);
-    return (halves[0] | halves[1]) != 0;
-}
-
-bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-// `word` in any case; `expected` in lower case.
-bool same_word(std::string_view word, std::string_view expected) {
-    return word.size() == expected.size() &&
-           std::equal(word.begin(), word.end(), expected.begin(), [](char a, char b) {
-               return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | lower_case_bit) : a) == b;
-           });
-}
-
-// The statements that leave nothing behind unless a trigger is in them, and make up nearly all of
-// the traffic. `sql` starts with a word.
-bool starts_harmlessly(std::string_view sql) {
-    constexpr std::array<std::string_view, 12> harmless = {
-        "select", "insert", "update", "delete",   "begin", "commit",
-        "with",   "copy",   "fetch",  "rollback", "start", "create"};
-    std::size_t length = 0;
-    while (length < sql.size() && length < 9 &&
-           static_cast<unsigned char>((sql[length] | lower_case_bit) - 'a') < 26) {
-        ++length;
-    }
-    const auto word = sql.substr(0, length);
-    return (length == sql.size() || is_blank(sql[length])) &&
-           std::any_of(harmless.begin(), harmless.end(),
-                       [word](std::string_view h) { return same_word(word, h); });
-}
-
-bool plainly_harmless(std::string_view sql) {
-    while (!sql.empty() && is_blank(sql.front())) {
-        sql.remove_prefix(1);
-    }
-    while (!sql.empty() && (is_blank(sql.back()) || sql.back() == ';')) {
-        sql.remove_suffix(1);
-    }
-    return sql.empty() || (starts_harmlessly(sql) && !has_trigger(sql));
-}
-
-// ---- The closer look.
 
 constexpr std::array<std::pair<std::string_view, pin_reason>, 8> functions = {{
     {"pg_advisory_lock", pin_reason::advisory_lock},
@@ -119,6 +24,36 @@ constexpr std::array<std::pair<std::string_view, pin_reason>, 8> functions = {{
     {"setseed", pin_reason::sequence_value},
     {"set_config", pin_reason::setting},
 }};
+
+constexpr std::string_view temporary_schema = "pg_temp"; // and pg_temp_3, …
+
+// All other words that mean something wherever they stand.
+constexpr std::array<std::string_view, 13> keywords = {
+    "create",    "into", "or",    "replace", "local", "global", "temp",
+    "temporary", "hold", "begin", "then",    "else",  "loop"};
+
+// Nearly every word in a text is of no interest, and for most of them their length and first letter
+// show it. By length: one bit for each first letter.
+constexpr auto interesting = [] {
+    std::array<std::uint32_t, 32> masks{};
+    const auto letter = [](char c) { return 1U << (static_cast<unsigned char>(c) & 0x1fU); };
+    for (const auto word : keywords) {
+        masks[word.size()] |= letter(word[0]);
+    }
+    for (const auto& function : functions) {
+        masks[function.first.size()] |= letter(function.first[0]);
+    }
+    for (auto length = temporary_schema.size(); length < masks.size(); ++length) {
+        masks[length] |= letter(temporary_schema[0]);
+    }
+    return masks;
+}();
+
+bool may_interest(std::string_view word) {
+    const auto length = std::min(word.size(), interesting.size() - 1);
+    const auto letter = static_cast<unsigned char>(word[0]) & 0x1fU;
+    return (interesting[length] >> letter & 1U) != 0;
+}
 
 constexpr unsigned max_depth = 4;
 
@@ -238,7 +173,6 @@ void statement_reader::name_anywhere(std::string_view name, bool quoted) {
             return;
         }
     }
-    constexpr std::string_view temporary_schema = "pg_temp";
     const auto front = name.substr(0, temporary_schema.size());
     if (quoted ? front == temporary_schema : same_word(front, temporary_schema)) {
         pin(pin_reason::temporary_object);
@@ -267,6 +201,10 @@ void statement_reader::temporary(std::string_view word) {
 }
 
 void statement_reader::word_anywhere(std::string_view word) {
+    if (!may_interest(word)) {
+        temporary_may_follow_ = false;
+        return;
+    }
     temporary(word);
     name_anywhere(word, false);
     if (opening_ == opening::declare && same_word(word, "hold") && same_word(previous_, "with")) {

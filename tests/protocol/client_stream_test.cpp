@@ -92,7 +92,8 @@ TEST_CASE("client_stream: what no client may send") {
         {"CopyData has no such limit", header_with('d', 10'001), true},
     };
     for (const auto& [what, bytes, allowed] : rows) {
-        CAPTURE(std::string(what));
+        const std::string shown(what);
+        CAPTURE(shown);
         held h;
         const auto before = query("SELECT 1");
         const auto got = h.forward(before + bytes);
@@ -187,7 +188,8 @@ TEST_CASE("client_stream: what is looked at waits until it is whole, what stream
     };
     for (const auto& [what, bytes, streams] : rows) {
         for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
-            CAPTURE(std::string(what));
+            const std::string shown(what);
+            CAPTURE(shown);
             CAPTURE(cut);
             held h;
             const auto first = h.forward(std::string_view(bytes).substr(0, cut));
@@ -287,7 +289,8 @@ TEST_CASE("client_stream: what pins") {
         {"lo_open by number", {message('F', std::string("\0\0\x03\xb8\0\0\0\0\0\0", 10))}, ""},
     };
     for (const auto& [what, messages, pins] : rows) {
-        CAPTURE(std::string(what));
+        const std::string shown(what);
+        CAPTURE(shown);
         std::string all;
         for (const auto& m : messages) {
             all += m;
@@ -328,7 +331,8 @@ TEST_CASE("client_stream: without a server") {
         {"and before a violation", data + message('z'), client_wants::nothing, data.size()},
     };
     for (const auto& [what, bytes, wants, consumed] : rows) {
-        CAPTURE(std::string(what));
+        const std::string shown(what);
+        CAPTURE(shown);
         client_stream client;
         const auto got = client.peek(as_bytes(bytes), false);
         CHECK(static_cast<int>(got.wants) == static_cast<int>(wants));
@@ -416,7 +420,8 @@ TEST_CASE("client_stream: taking back a request that gets an error of ours") {
         {"a large query", query(std::string(20'000, ' ')), next},
     };
     for (const auto& [what, request, rest] : rows) {
-        CAPTURE(std::string(what));
+        const std::string shown(what);
+        CAPTURE(shown);
         const auto all = request + rest;
         for (std::size_t piece = 1; piece <= all.size();
              piece = piece < 40 ? piece + 1 : piece * 3) {

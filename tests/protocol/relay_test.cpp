@@ -11,14 +11,16 @@ using namespace pgweir::test;
 
 TEST_CASE("relay: conversations, all at once") {
     for (const auto& [name, text] : conversations) {
-        CAPTURE(std::string(name));
+        const std::string shown(name);
+        CAPTURE(shown);
         relay_replay({}).play(parse_script(text));
     }
 }
 
 TEST_CASE("relay: conversations, split at every byte") {
     for (const auto& [name, text] : conversations) {
-        CAPTURE(std::string(name));
+        const std::string shown(name);
+        CAPTURE(shown);
         const auto steps = parse_script(text);
         std::size_t total = 0;
         for (const auto& step : steps) {
@@ -33,8 +35,9 @@ TEST_CASE("relay: conversations, split at every byte") {
 
 TEST_CASE("relay: conversations in small pieces") {
     for (const auto& [name, text] : conversations) {
-        CAPTURE(std::string(name));
-        for (const std::size_t piece : {1, 2, 3, 4, 5, 6, 7, 11, 13}) {
+        const std::string shown(name);
+        CAPTURE(shown);
+        for (const std::size_t piece : {1U, 2U, 3U, 4U, 5U, 6U, 7U, 11U, 13U}) {
             CAPTURE(piece);
             relay_replay({0, piece}).play(parse_script(text));
         }
@@ -43,9 +46,10 @@ TEST_CASE("relay: conversations in small pieces") {
 
 TEST_CASE("relay: conversations through small buffers") {
     for (const auto& [name, text] : conversations) {
-        CAPTURE(std::string(name));
-        for (const std::size_t buffer : {32, 33, 37, 48, 64}) {
-            for (const std::size_t piece : {0, 1, 7}) {
+        const std::string shown(name);
+        CAPTURE(shown);
+        for (const std::size_t buffer : {32U, 33U, 37U, 48U, 64U}) {
+            for (const std::size_t piece : {0U, 1U, 7U}) {
                 CAPTURE(buffer);
                 CAPTURE(piece);
                 relay_replay({0, piece, buffer}).play(parse_script(text));

@@ -45,7 +45,8 @@ void play(const script_step& step, reply_queue& owed) {
 
 TEST_CASE("reply_queue: conversations") {
     for (const auto& [name, text] : conversations) {
-        CAPTURE(std::string(name));
+        const std::string shown(name);
+        CAPTURE(shown);
         reply_queue owed;
         for (const auto& step : parse_script(text)) {
             CAPTURE(step.text);
@@ -70,7 +71,8 @@ TEST_CASE("reply_queue: a conversation leaves nothing behind for the next on the
         if (!alone.empty() || alone.batch_open()) {
             continue;
         }
-        CAPTURE(std::string(name));
+        const std::string shown(name);
+        CAPTURE(shown);
         for (const auto& step : steps) {
             CAPTURE(step.text);
             play(step, owed);
@@ -127,7 +129,8 @@ TEST_CASE("reply_queue: what fits where, exhaustively") {
         for (int c = 0; c < 128; ++c) {
             const auto letter = static_cast<char>(c);
             CAPTURE(letter);
-            CAPTURE(static_cast<char>(type));
+            const auto asked = static_cast<char>(type);
+            CAPTURE(asked);
             reply_queue owed;
             owed.sent(type, fate::forward, statement);
             const auto got = owed.received(static_cast<backend>(letter)).what;

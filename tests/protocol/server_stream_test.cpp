@@ -93,7 +93,8 @@ TEST_CASE("server_stream: lost step") {
         {"an answer to something else", message('1')},
     };
     for (const auto& [what, bytes] : rows) {
-        CAPTURE(std::string(what));
+        const std::string shown(what);
+        CAPTURE(shown);
         asked a;
         const auto before = row(10);
         auto got = a.next(before + bytes);
@@ -145,7 +146,8 @@ TEST_CASE("server_stream: errors") {
         {"words that look like severities", z("SERROR|VERROR|C42601|MFATAL||"), "42601", false},
     };
     for (const auto& [what, fields, sqlstate, fatal] : rows) {
-        CAPTURE(std::string(what));
+        const std::string shown(what);
+        CAPTURE(shown);
         asked a;
         const auto got = a.next(error(fields));
         CHECK(got.why == stop::error);
@@ -190,7 +192,7 @@ TEST_CASE("server_stream: a long error is told from its first part") {
 TEST_CASE("server_stream: parameters") {
     std::string bytes;
     append_parameter_status(bytes, "search_path", std::string(60'000, 'p'));
-    for (const std::size_t cut : {1, 4, 5, 6, 100, 59'999}) {
+    for (const std::size_t cut : {1U, 4U, 5U, 6U, 100U, 59'999U}) {
         asked a;
         const auto got = a.next(std::string_view(bytes).substr(0, cut));
         CHECK(got.why == stop::exhausted);

@@ -93,7 +93,8 @@ TEST_CASE("sql_lexer: tokens") {
         {"a-", "a -"},
     };
     for (const auto& [sql, expected] : rows) {
-        CAPTURE(std::string(sql));
+        const std::string shown(sql);
+        CAPTURE(shown);
         CHECK(tokens(sql) == expected);
     }
 }

@@ -211,7 +211,8 @@ std::string in_case(std::string sql, bool upper) {
 
 TEST_CASE("statement_scan: statements") {
     for (const auto& [sql, pins] : rows) {
-        CAPTURE(std::string(sql));
+        const std::string shown(sql);
+        CAPTURE(shown);
         CHECK(names(scan(sql, true)) == pins);
         CHECK(names(scan(std::string(sql) + "\n;  ", true)) == pins);
     }
@@ -224,8 +225,9 @@ TEST_CASE("statement_scan: in any case") {
             continue; // escapes are not for in_case()
         }
         for (const bool upper : {false, true}) {
-            CAPTURE(in_case(sql, upper));
-            CHECK(names(scan(in_case(sql, upper), true)) == pins);
+            const auto shown = in_case(sql, upper);
+            CAPTURE(shown);
+            CHECK(names(scan(shown, true)) == pins);
         }
     }
 }
