@@ -219,6 +219,12 @@ public:
         const int fd = state_->socket.release(error);
         return std::make_unique<detached_socket>(error ? -1 : fd);
     }
+    bool stirs() override {
+        std::byte one{};
+        const auto got =
+            ::recv(state_->socket.native_handle(), &one, 1, MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL);
+        return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    }
     addresses names() const override;
 
     [[nodiscard]] const state_ptr& state() const { return state_; }

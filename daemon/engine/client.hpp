@@ -70,7 +70,6 @@ struct client final : pool::waiter, connection_events {
     client_state state = client_state::login;
     bool reading = false;    // a read, or wait_readable(), is outstanding
     bool blocked = false;    // its socket is full, wait_writable() is outstanding
-    bool saw_eof = false;    // its end came while something was still to be done
     bool over_limit = false; // accepted beyond max_clients: only to be told so
     bool pin_counted = false;
     server* held = nullptr;

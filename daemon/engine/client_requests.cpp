@@ -158,13 +158,29 @@ bool engine::pump_idle(client& c, time_point now) {
 
 void engine::ask_for_server(client& c, time_point now) {
     auto& part = *c.pool;
-    if (auto* const s = part.shard.acquire(c, now)) {
-        grant(c, static_cast<server&>(*s), now);
+    if (auto* const s = take_server(c, now)) {
+        grant(c, *s, now);
         return;
     }
     grow(part, now);
     if (const auto next = part.shard.next_deadline()) {
         wake_by(*next);
+    }
+}
+
+/// A free server, or none: then the client queues. One that has been idle for a while is looked at
+/// before it is used: that PostgreSQL has closed it may not have been reported yet.
+server* engine::take_server(client& c, time_point now) {
+    constexpr auto unwatched = std::chrono::seconds(1);
+    auto& shard = c.pool->shard;
+    while (true) {
+        const auto& idle = shard.servers(pool::server_state::idle);
+        const bool long_idle = !idle.empty() && now - idle.front()->state_since > unwatched;
+        auto* const s = static_cast<server*>(shard.acquire(c, now));
+        if (s == nullptr || !long_idle || !s->socket->stirs()) {
+            return s;
+        }
+        close_server(*s, pool::server_close::server_eof, now);
     }
 }
 

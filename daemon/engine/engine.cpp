@@ -89,7 +89,11 @@ void engine::on(time_point now, ask_idle& message) {
     }
 }
 
-void engine::on(time_point now, wake& message) { grow(part_of(message.entry), now); }
+void engine::on(time_point now, wake& message) {
+    auto& part = part_of(message.entry);
+    fail_waiters(part, now);
+    grow(part, now);
+}
 
 void engine::on(time_point now, ask_holders& message) {
     holders_answer answer{message.on_behalf, lease_rows(now, message.entry.get())};

@@ -74,6 +74,11 @@ public:
     /// Takes the socket away, for another worker. Nothing is reported afterwards.
     [[nodiscard]] virtual std::unique_ptr<detached_connection> detach() = 0;
 
+    /// For a connection on which nothing is expected: has the peer closed it, or sent something
+    /// that has not been reported yet? One look, one system call; a connection that cannot tell
+    /// says no.
+    [[nodiscard]] virtual bool stirs() { return false; }
+
     /// Where the peer is, for logs and the console ("127.0.0.1", 41234), and our own end.
     struct addresses {
         std::string peer;

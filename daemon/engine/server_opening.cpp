@@ -11,6 +11,12 @@ namespace {
 /// Asked of the first server of a pool: how many connections PostgreSQL allows at all.
 constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
 
+/// Waiting would not help: a direct connection would fail, too.
+bool is_hopeless(const connect_failure& why) {
+    return why.reason == protocol::server_refused::why::authentication ||
+           why.reason == protocol::server_refused::why::no_such_database;
+}
+
 } // namespace
 
 void engine::grow(pool_part& part, time_point now) {
@@ -155,8 +161,7 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
     auto& part = *s.pool;
     auto& entry = *part.entry;
     const bool full = why.reason == protocol::server_refused::why::too_many_connections;
-    const bool hopeless = why.reason == protocol::server_refused::why::authentication ||
-                          why.reason == protocol::server_refused::why::no_such_database;
+    const bool hopeless = is_hopeless(why);
     const auto& bounds = part.shard.bounds();
     const auto where = entry.access.load()->where;
     if (why.network) {
@@ -186,8 +191,8 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
         part.shard.begin_close(s, reason, now);
         forget_server(s, now);
     }
+    fail_waiters(part, now);
     if (hopeless) {
-        fail_waiters(part, now); // waiting would not help: a direct connection would fail, too
         if (part.stats().clients.load() == 0) {
             part.shard.set_warm(false); // nobody uses it: no endless row of failing logins
         }
@@ -196,13 +201,13 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
 }
 
 void engine::fail_waiters(pool_part& part, time_point now) {
-    if (part.entry->shared.staying() != 0) {
-        return; // those that are open still serve
+    const auto failure = part.entry->failure.load();
+    if (!failure || !is_hopeless(*failure) || part.entry->shared.staying() != 0) {
+        return; // it may come back, or those that are open still serve
     }
     while (auto* const waiting = part.shard.oldest_waiter()) {
         auto& c = static_cast<client&>(*waiting);
         part.shard.leave_queue(c);
-        const auto failure = part.entry->failure.load();
         protocol::error_words words{.message = failure->message, .detail = {}, .hint = {}};
         if (c.state == client_state::awaiting_welcome) {
             tell_and_close(c, pool::client_close::server_unreachable,

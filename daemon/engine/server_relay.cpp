@@ -122,6 +122,7 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         return true;
     case stop::parameter:
         s.parameters[std::string(step.name)] = step.value;
+        s.parameters_touched = s.parameters_touched || !ours;
         return true;
     case stop::error:
         if (step.fatal) {
@@ -190,6 +191,10 @@ void engine::server_ready_for_query(server& s, time_point now) {
         stats.transactions.add();
         stats.transaction_time.observe(took);
         stats.transaction_ns.add(static_cast<std::uint64_t>(took.count()));
+        if (config_->slow_query && took >= *config_->slow_query &&
+            c->query_started != c->transaction_started) {
+            log_slow(s, *c, "slow transaction", took);
+        }
     }
 }
 
