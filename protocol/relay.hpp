@@ -119,8 +119,10 @@ struct server_step {
 class server_stream {
 public:
     /// Looks at the front of `in`. Call again with what is left until `exhausted`. Frames that
-    /// must be seen whole (ReadyForQuery, ParameterStatus, the first part of ErrorResponse) are
-    /// taken only when they are there; `buffer_full` says that `in` fills the whole buffer.
+    /// must be seen whole (ReadyForQuery, ParameterStatus, CommandComplete, the first part of a
+    /// long ErrorResponse) are taken only when they are there; all but ParameterStatus fit any
+    /// buffer of 8 KiB. `buffer_full`: the buffer is full, so that a ParameterStatus that is not
+    /// there by now would never be.
     [[nodiscard]] server_step next(bytes in, bool buffer_full, reply_queue& owed);
 
     [[nodiscard]] bool inside_message() const { return body_left_ != 0; }

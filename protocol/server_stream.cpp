@@ -19,8 +19,10 @@ enum class need : std::uint8_t {
 constexpr std::uint32_t max_parameter_length = 64 * 1'024;
 // An ErrorResponse up to this size is seen whole; of a longer one (a long statement in its CONTEXT)
 // the first part is enough, since severity and SQLSTATE come first.
-constexpr std::size_t whole_error_bytes = 4'096;
+constexpr std::size_t whole_front_bytes = 4'096;
 constexpr std::size_t front_bytes = 1'024;
+// No read buffer is smaller. All but a parameter fits into it.
+constexpr std::size_t min_buffer_bytes = 8'192;
 
 // One row per message a server may send once its login is complete: the length fields it may have
 // and how much of it must be there.
@@ -70,15 +72,15 @@ const backend_row* row_for(const header& head) {
     return plausible ? &row : nullptr;
 }
 
-bool enough_there(need needs, std::size_t frame_bytes, std::size_t available, bool buffer_full) {
+bool enough_there(need needs, std::size_t frame_bytes, std::size_t available) {
     switch (needs) {
     case need::header:
         return true;
     case need::whole:
         return available >= frame_bytes;
     case need::front:
-        return available >= frame_bytes || buffer_full ||
-               (frame_bytes > whole_error_bytes && available >= front_bytes);
+        return available >= frame_bytes ||
+               (frame_bytes > whole_front_bytes && available >= front_bytes);
     }
     return true;
 }
@@ -159,17 +161,17 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         body_left_ -= step.taken_bytes;
     }
     while (in.size() - step.taken_bytes >= header_bytes) {
-        auto rest = in.subspan(step.taken_bytes);
+        const auto rest = in.subspan(step.taken_bytes);
         const auto head = read_header(rest);
         const auto* const row = row_for(head);
         if (row == nullptr) {
             return stop(server_step::stop::desync);
         }
-        // Once what was taken has left the buffer, there is room for more.
-        const bool no_more = buffer_full && step.taken_bytes == 0;
-        if (!enough_there(row->needs, head.frame_bytes(), rest.size(), no_more)) {
-            // What does not fit an empty buffer is longer than PostgreSQL would ever make it.
-            return stop(no_more ? server_step::stop::desync : server_step::stop::exhausted);
+        if (!enough_there(row->needs, head.frame_bytes(), rest.size())) {
+            // Where it stands at the front of a full buffer, the rest of it will never come: it is
+            // longer than PostgreSQL makes a parameter.
+            const bool never = buffer_full && rest.size() >= min_buffer_bytes;
+            return stop(never ? server_step::stop::desync : server_step::stop::exhausted);
         }
         const auto type = static_cast<backend>(head.type);
         const auto where = owed.where(type);

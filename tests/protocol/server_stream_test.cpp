@@ -180,12 +180,26 @@ TEST_CASE("server_stream: a long error is told from its first part") {
         CHECK(b.next(shorter.substr(0, 3'000)).taken_bytes == 0);
         CHECK(b.next(shorter).taken_bytes == shorter.size());
     }
-    SUBCASE("unless the buffer is full") {
+    SUBCASE("also at the end of a full buffer") {
         asked b;
         const auto shorter = error(std::string("SERROR\0C23505\0M", 15) + std::string(500, 'm'));
         const auto step = b.next(shorter.substr(0, 100), true);
-        CHECK(step.why == stop::error);
-        CHECK(text_of(step.sqlstate) == "23505");
+        CHECK(step.why == stop::exhausted);
+        CHECK(step.taken_bytes == 0);
+    }
+}
+
+TEST_CASE("server_stream: ReadyForQuery cut at the end of a full buffer is waited for") {
+    asked a;
+    const auto complete = message('C', std::string("SELECT 1\0", 9));
+    const auto all = complete + message('Z', "I");
+    for (std::size_t cut = 0; cut < 6; ++cut) {
+        asked b;
+        const auto in = std::string_view(all).substr(0, complete.size() + cut);
+        REQUIRE(b.next(in, true).why == stop::command);
+        const auto step = b.next(in.substr(complete.size()), true);
+        CHECK(step.why == stop::exhausted);
+        CHECK(step.taken_bytes == 0);
     }
 }
 
