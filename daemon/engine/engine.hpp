@@ -220,6 +220,7 @@ private:
     void relay(server& s, time_point now);
     [[nodiscard]] bool relay_step(server& s, const protocol::server_step& step,
                                   protocol::bytes taken, time_point now);
+    [[nodiscard]] bool done_with(const server& s) const;
     void server_ready_for_query(server& s, time_point now);
     bool flush(server& s, time_point now);
     void arm_read(server& s);

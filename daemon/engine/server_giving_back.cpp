@@ -25,9 +25,10 @@ protocol::return_verdict engine::verdict(const server& s) const {
     facts.inside_server_message = s.stream.inside_message() || s.in.size() != s.pinned_bytes;
     facts.in_copy = s.owed.in_copy_in();
     facts.in_doubt = s.owed.in_doubt();
-    facts.cancel_in_flight = s.cancels_in_flight != 0;
     facts.pinned = c != nullptr &&
                    (c->session.pinned() || s.pool->shard.bounds().mode == pool::pool_mode::session);
+    // It may stay with its client while a cancel is on its way, and must if that is pinned.
+    facts.cancel_in_flight = s.cancels_in_flight != 0 && !facts.pinned;
     if (options_.bug == options::planted::released_too_early) [[unlikely]] {
         facts.replies_owed = false;
         facts.ready_seen_since_last_message = true;
@@ -168,6 +169,8 @@ void engine::place_now(server& s, time_point now) {
     arm_read(s);
     if (s.cancels_in_flight != 0 || !s.in.empty() || s.stream.inside_message()) {
         settle(s, now);
+    } else if (s.leaving) {
+        close_server(s, pool::server_close::server_fatal, now);
     } else if (shutting_down_) {
         close_server(s, pool::server_close::shutdown, now);
     } else if (s.generation != s.pool->entry->generation.load(std::memory_order_relaxed)) {

@@ -104,6 +104,12 @@ void engine::relay(server& s, time_point now) {
     maybe_give_back(s, now);
 }
 
+/// But for what is still in its buffers, this server's client could be without it.
+bool engine::done_with(const server& s) const {
+    return s.status == protocol::transaction_status::idle && s.owed.empty() &&
+           !s.user->session.pinned() && s.pool->shard.bounds().mode != pool::pool_mode::session;
+}
+
 /// One stretch of bytes. False when the server is no longer to be read from.
 bool engine::relay_step(server& s, const protocol::server_step& step, protocol::bytes taken,
                         time_point now) {
@@ -112,7 +118,11 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     // A parameter that changes because of settings we replay is news to us, not to the client.
     const bool ours = step.where == protocol::fate::swallow ||
                       (step.why == stop::parameter && s.owed.next_is_swallowed());
-    if (!ours && c != nullptr && !taken.empty()) {
+    // A server that ends when its client is already done with it ends on its own account: a client
+    // between two transactions never hears of it.
+    const bool leaves_alone = step.why == stop::error && step.fatal && c != nullptr && !ours &&
+                              s.ready_current && done_with(s);
+    if (!ours && !leaves_alone && c != nullptr && !taken.empty()) {
         c->out.piece(taken);
     }
     switch (step.why) {
@@ -126,7 +136,8 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         return true;
     case stop::error:
         if (step.fatal) {
-            s.said_fatal = true;
+            s.leaving = true;
+            s.said_fatal = c != nullptr && !ours && !leaves_alone;
             if (c == nullptr && s.task == server_task::none) {
                 close_server(s, pool::server_close::server_fatal, now); // not to be handed out
                 return false;
@@ -253,7 +264,7 @@ void engine::server_gone(server& s, pool::server_close reason, boost::system::er
         return;
     }
     if (s.task != server_task::farewell) {
-        if (s.said_fatal) {
+        if (s.leaving) {
             reason = pool::server_close::server_fatal;
         }
         s.task = server_task::farewell;
