@@ -174,6 +174,9 @@ void engine::sweep_pools(time_point now) {
             close_server(static_cast<server&>(idle), reason, now);
         });
         grow(*part, now);
+        if (shutting_down_) {
+            continue; // nothing grows any more, so the time to try again would stay in the past
+        }
         if (const auto next = part->shard.next_deadline()) {
             wake_by(*next);
         }
