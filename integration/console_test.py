@@ -66,7 +66,8 @@ class ConsoleTest(PoolerCase):
         pid = self.value(holder, "select pg_backend_pid()")
         self.connect_autocommit(application_name="idle one")
         pool = [row for row in self.show("POOLS") if row["database"] == DATABASE][0]
-        self.assertEqual((OWNER, 1, 0, 1, "transaction"), (
+        # As in PgBouncer, an idle client counts as active: it waits for nothing.
+        self.assertEqual((OWNER, 2, 0, 1, "transaction"), (
             pool["user"], pool["cl_active"], pool["cl_waiting"], pool["sv_active"],
             pool["pool_mode"]))
         clients = {row["application_name"]: row for row in self.show("CLIENTS")}
