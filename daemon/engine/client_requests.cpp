@@ -24,6 +24,32 @@ std::string_view statement_at(protocol::bytes in) {
     return text.substr(0, text.find('\0'));
 }
 
+/// Cheap, and right for how people write it; what it misses is pinned by the statement scan anyway.
+bool reads_sequences(std::string_view sql) {
+    constexpr std::string_view names[] = {"currval", "lastval", "CURRVAL", "LASTVAL"};
+    return std::any_of(std::begin(names), std::end(names),
+                       [&](auto name) { return sql.find(name) != sql.npos; });
+}
+
+/// May the request at the front of `in` use an unnamed prepared statement that it does not make
+/// itself? (A Query destroys it, an unnamed Parse replaces it.)
+bool may_use_unnamed_statement(protocol::bytes in) {
+    if (in.size() <= protocol::header_bytes) {
+        return true;
+    }
+    const auto type = static_cast<protocol::frontend>(in[0]);
+    return type != protocol::frontend::query &&
+           (type != protocol::frontend::parse || in[protocol::header_bytes] != std::byte{0});
+}
+
+/// The unnamed statement on a server is ours or another client's: nobody is to run it by a Bind.
+void append_forget_unnamed_statement(std::string& out, protocol::reply_queue& owed) {
+    protocol::message_writer(out).begin(protocol::frontend::close).u8('S').c_string("").end();
+    protocol::message_writer(out).begin(protocol::frontend::sync).end();
+    owed.sent(protocol::frontend::close, protocol::fate::swallow);
+    owed.sent(protocol::frontend::sync, protocol::fate::swallow);
+}
+
 /// Bytes at the front have been used. While a read is outstanding, positions must not move.
 void consume(client& c, std::size_t count) {
     if (c.reading) {
@@ -199,10 +225,26 @@ void engine::grant(client& c, server& s, time_point now) {
         s.ready_current = false;
     }
     if (c.state != client_state::awaiting_welcome) {
+        if (reads_sequences(statement_at(c.in.unused()))) {
+            // What this server remembers of sequences is somebody else's: PostgreSQL is to say "not
+            // yet defined in this session" rather than to give their value.
+            protocol::append_query(s.out.own(), "DISCARD SEQUENCES");
+            s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
+            s.replaying = true;
+            s.ready_current = false;
+        }
+        if (may_use_unnamed_statement(c.in.unused())) {
+            append_forget_unnamed_statement(s.out.own(), s.owed);
+            s.replaying = true;
+            s.ready_current = false;
+        }
         set_state(c, client_state::active, now);
     } else if (!s.replaying) {
         finish_welcome(c, s, now);
     } else {
+        if (s.pool->shard.bounds().mode == pool::pool_mode::session) {
+            append_forget_unnamed_statement(s.out.own(), s.owed); // it was that of the replay
+        }
         flush(s, now);
     }
 }
