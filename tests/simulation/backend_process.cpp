@@ -157,6 +157,7 @@ void backend_process::start_session(std::string_view parameters) {
         return;
     }
     if (home_.backends() > home_.max_connections) {
+        shared.last_server_fault = shared.time.now();
         say_fatal("53300", "sorry, too many clients already");
         return;
     }
@@ -396,14 +397,25 @@ void backend_process::exit(duration after) {
     phase_ = phase_ == phase::carrier ? phase::carrier : phase::exiting;
     busy_ = false;
     ++statement_serial_;
-    home_.shared_.time.after(after, [weak = weak_from_this()] {
+    home_.shared_.time.after(after, [weak = weak_from_this(), sent = !out_.empty()] {
         if (const auto self = weak.lock(); self && self->phase_ != phase::gone) {
+            if (sent && !self->out_.empty() && !self->end_->at_end()) {
+                self->linger();
+                return;
+            }
             self->home_.shared_.trace(self->process_id, "exit", [&] { return self->name(); });
             self->phase_ = phase::gone;
             self->end_->close();
             self->home_.shut(*self);
         }
     });
+}
+
+/// Its last words have not been taken yet.
+void backend_process::linger() {
+    const auto was = std::exchange(phase_, phase::ready);
+    exit(milliseconds(20));
+    phase_ = was;
 }
 
 void backend_process::die(bool says_so) {

@@ -62,6 +62,10 @@ void fake_client::after(duration delay, void (fake_client::*what)()) {
 }
 
 void fake_client::start() {
+    if (rules_.shutting_down) {
+        phase_ = phase::done; // nobody listens any more
+        return;
+    }
     auto ends = network_.connect();
     end_ = ends[0];
     end_->set_user(this);
@@ -240,6 +244,9 @@ void fake_client::read_some() {
 void fake_client::receive(message m) {
     shared_.trace(plan_.number, "client<",
                   [&] { return tag_ + " gets " + m.type + ' ' + essence(m).substr(0, 120); });
+    if (vanished_ || (phase_ == phase::leaving && !outstanding())) {
+        return;
+    }
     if (!fatal_.empty()) {
         wrong("got a message after a FATAL");
         return;
@@ -338,6 +345,7 @@ void fake_client::leave() {
 }
 
 void fake_client::vanish() {
+    vanished_ = true;
     shared_.fault("");
     shared_.trace(plan_.number, "vanish", [&] { return tag_ + " vanishes"; });
     if (shared_.random.chance(30)) {
@@ -381,7 +389,8 @@ void fake_client::cut() {
 /// The engine has closed the connection, or the network has.
 void fake_client::ended() {
     const bool mine = phase_ == phase::leaving;
-    if (!mine && !cut_ && fatal_.empty() && !(server_trouble() && !in_.empty())) {
+    if (!mine && !cut_ && fatal_.empty() &&
+        !((server_trouble() || rules_.shutting_down || garbage_sent_) && !in_.empty())) {
         wrong("was closed without a word");
     }
     shared_.trace(plan_.number, "ended", [&] { return tag_ + " sees the end"; });

@@ -66,6 +66,7 @@ private:
     void flush();
     void say_fatal(std::string_view sqlstate, std::string_view text);
     void exit(duration after);
+    void linger();
     void later(duration delay, void (backend_process::*what)());
     [[nodiscard]] std::string name() const;
 

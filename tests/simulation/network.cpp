@@ -15,6 +15,9 @@ duration socket_end::delay() {
     if (!shared().faults_stopped && conditions.spike_percent != 0 &&
         random.chance(conditions.spike_percent)) {
         ++shared().faults;
+        if (home_->conditions.max_spike >= milliseconds(100)) {
+            shared().last_server_fault = shared().time.now(); // looks like one from the other end
+        }
         result += random.between(duration(0), conditions.max_spike);
     }
     return result;

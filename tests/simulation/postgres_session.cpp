@@ -386,6 +386,9 @@ postgres_session::result postgres_session::run(std::string_view sql, bool descri
         }
         return {{complete("RESET")}};
     }
+    if (starts_with(sql, "DISCARD SEQUENCES")) {
+        return {{complete("DISCARD SEQUENCES")}};
+    }
     if (starts_with(sql, "DISCARD ALL")) {
         if (state_ != transaction::implicit) {
             return {{error("25001", "DISCARD ALL cannot run inside a transaction block")}, true};

@@ -391,7 +391,9 @@ void simulation::run() {
         client->check_aborted_writes();
     }
     if (!rules_.shutting_down) {
-        // Servers that live long, so that none is just being replaced when the counts are looked at.
+        // Servers that live long, so that none is just being replaced when the counts are looked
+        // at.
+        run_until(shared.time.now() + milliseconds(10), &simulation::shuts_down);
         auto lasting = std::make_shared<config::configuration>(*config_);
         lasting->pool.max_lifetime = seconds(3'600);
         lasting->databases[0].pool = lasting->pool;
@@ -399,7 +401,7 @@ void simulation::run() {
             worker->engine.reconfigure(shared.time.now(), lasting);
         }
         run_until(shared.time.now() + quiet_for, &simulation::shuts_down);
-        if (shared.violations.empty()) {
+        if (shared.violations.empty() && !rules_.shutting_down) {
             invariants_.when_quiet();
         }
     }
