@@ -139,7 +139,7 @@ void append_error(std::string& out, error code, const error_words& words, bool a
     writer.begin(backend::error_response);
     field('S', severity);
     field('V', severity);
-    field('C', row.sqlstate);
+    field('C', words.sqlstate.size() == row.sqlstate.size() ? words.sqlstate : row.sqlstate);
     field('M', words.message.empty() ? row.text : words.message);
     if (!words.detail.empty()) {
         field('D', words.detail);

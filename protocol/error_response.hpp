@@ -65,9 +65,10 @@ struct error_fields {
 
 /// What to write about an error besides its row. Empty: the row's text, or no such field.
 struct error_words {
-    std::string message;
-    std::string detail;
-    std::string hint;
+    std::string message = {};
+    std::string detail = {};
+    std::string hint = {};
+    std::string sqlstate = {}; // PostgreSQL's own, where its error is passed on
 };
 
 /// Appends the ErrorResponse for `code`. `fatal_at_login` turns an ERROR row into a FATAL.

@@ -113,7 +113,8 @@ struct server_step {
     transaction_status status = transaction_status::idle;
     std::string_view name, value, tag; // into the input
     std::array<char, 5> sqlstate{};
-    bool fatal = false; // FATAL or PANIC: the server will close
+    std::string_view message; // of an ErrorResponse; into the input
+    bool fatal = false;       // FATAL or PANIC: the server will close
 };
 
 class server_stream {

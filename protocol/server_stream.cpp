@@ -104,6 +104,8 @@ void read_error(bytes body, server_step& step) {
             severity = value;
         } else if (field == 'C' && step.sqlstate[0] == '\0' && value.size() == 5) {
             std::copy(value.begin(), value.end(), step.sqlstate.begin());
+        } else if (field == 'M' && step.message.empty()) {
+            step.message = value;
         }
     }
     if (!severity_nonlocalized.empty()) {

@@ -80,7 +80,7 @@ struct server final : pool::server, connection_events {
     bool parameters_touched = false; // PostgreSQL reported a change while a client held it
     bool cut_off = false;            // its last client left in the middle of a message
     bool drain_cancelled = false;    // what it still runs for nobody has been cancelled
-    bool leaving = false;         // PostgreSQL has said that it ends
+    bool leaving = false;            // PostgreSQL has said that it ends
     bool said_fatal = false;         // a FATAL of its own has been passed on to the client
     protocol::transaction_status status = protocol::transaction_status::idle;
     std::uint32_t cancels_in_flight = 0;
@@ -96,6 +96,7 @@ struct server final : pool::server, connection_events {
     std::unique_ptr<protocol::server_login> login;
     protocol::cancel_key key; // PostgreSQL's own
     std::map<std::string, std::string> parameters;
+    std::array<char, 5> replay_sqlstate{};
     std::string replay_error; // what PostgreSQL said of a setting
     connection::addresses where;
 };

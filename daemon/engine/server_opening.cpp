@@ -208,7 +208,8 @@ void engine::fail_waiters(pool_part& part, time_point now) {
     while (auto* const waiting = part.shard.oldest_waiter()) {
         auto& c = static_cast<client&>(*waiting);
         part.shard.leave_queue(c);
-        protocol::error_words words{.message = failure->message, .detail = {}, .hint = {}};
+        protocol::error_words words{
+            .message = failure->message, .detail = {}, .hint = {}, .sqlstate = failure->sqlstate};
         if (c.state == client_state::awaiting_welcome) {
             tell_and_close(c, pool::client_close::server_unreachable,
                            protocol::error::server_login_failed, std::move(words), now);

@@ -145,10 +145,8 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         }
         if (ours) {
             s.replay_failed = true;
-            const auto body = taken.size() > protocol::header_bytes
-                                  ? taken.subspan(protocol::header_bytes)
-                                  : protocol::bytes{};
-            s.replay_error = protocol::printable(protocol::read_error_fields(body).message);
+            s.replay_sqlstate = step.sqlstate;
+            s.replay_error = protocol::printable(step.message);
         } else if (c != nullptr) {
             s.pool->stats().errors_by_class[pool::stats::class_index(step.sqlstate)].add();
         }
@@ -164,7 +162,11 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
             if (s.replay_failed && c != nullptr) {
                 tell_and_close(*c, pool::client_close::setting_refused,
                                protocol::error::setting_refused,
-                               {.message = s.replay_error, .detail = {}, .hint = {}}, now);
+                               {.message = s.replay_error,
+                                .detail = {},
+                                .hint = {},
+                                .sqlstate = std::string(s.replay_sqlstate.data(), 5)},
+                               now);
                 return false;
             }
         } else {
