@@ -71,6 +71,7 @@ TEST_CASE("client_stream: what no client may send") {
         {"a password after login", message('p', "secret"), false},
         {"an unknown type", message('z'), false},
         {"a type beyond ASCII", message('\xff'), false},
+        {"the first type beyond ASCII", message('\x80'), false},
         {"a type of zero", message('\0'), false},
         {"a server's message", message('Z', "I"), false},
         {"a length that does not count itself", header_with('Q', 3), false},
@@ -184,6 +185,7 @@ TEST_CASE("client_stream: what is looked at waits until it is whole, what stream
         {"Execute", execute(), false},
         {"FunctionCall", message('F', std::string(10, '\0')), false},
         {"CopyData", message('d', "some data"), true},
+        {"CopyDone, though it has no body", message('c', "body"), true},
         {"CopyFail", message('f', "a reason"), true},
     };
     for (const auto& [what, bytes, streams] : rows) {
@@ -218,6 +220,7 @@ TEST_CASE("client_stream: a statement larger than is seen whole pins, and stream
     SUBCASE("in pieces it is not") {
         held h;
         CHECK(h.forward(large.substr(0, 8'191)).forward_bytes == 0);
+        CHECK(h.owed.empty());
         CHECK(h.forward(large.substr(0, 8'192), true).forward_bytes == 8'192);
         CHECK(pins_of(h.state) == "large_statement");
         CHECK(h.owed.size() == 1);
@@ -225,6 +228,21 @@ TEST_CASE("client_stream: a statement larger than is seen whole pins, and stream
         CHECK(h.forward(large.substr(8'192) + sync).forward_bytes ==
               large.size() - 8'192 + sync.size());
         CHECK(h.owed.size() == 2);
+    }
+    SUBCASE("nothing is gained by waiting when as much is there as is ever seen") {
+        held h;
+        CHECK(h.forward(large.substr(0, 8'192)).forward_bytes == 8'192);
+        CHECK(pins_of(h.state) == "large_statement");
+    }
+    SUBCASE("nor of a Parse is the rest seen") {
+        held h;
+        CHECK(h.forward(parse("", std::string(50'000, ' ')).substr(0, 8'192)).forward_bytes ==
+              8'192);
+        CHECK(pins_of(h.state) == "large_statement");
+        held named;
+        CHECK(named.forward(parse(std::string(50'000, 'n')).substr(0, 8'192)).forward_bytes ==
+              8'192);
+        CHECK(pins_of(named.state) == "named_statement large_statement");
     }
     SUBCASE("a message that ends in a full buffer's next filling is waited for") {
         held h;
@@ -389,6 +407,20 @@ TEST_CASE("client_stream: the rest of what was dropped or abandoned is dropped")
         CHECK(h.forward(all.substr(0, 100)).forward_bytes == 100);
         CHECK(h.client.peek(as_bytes(all).subspan(100), false).consumed == copy.size() - 100);
     }
+    SUBCASE("a batch whose server died leaves no statement to keep") {
+        held h;
+        CHECK(h.forward(parse("")).forward_bytes != 0);
+        h.client.abandon_message();
+        CHECK(h.forward(sync).forward_bytes != 0);
+        CHECK(pins_of(h.state).empty());
+    }
+    SUBCASE("nor does one whose Sync found no server") {
+        held h;
+        CHECK(h.forward(parse("")).forward_bytes != 0);
+        CHECK(h.client.peek(as_bytes(sync), false).wants == client_wants::ready);
+        CHECK(h.forward(sync).forward_bytes != 0);
+        CHECK(pins_of(h.state).empty());
+    }
     SUBCASE("a message that was whole is not abandoned") {
         held h;
         CHECK(h.forward(copy).forward_bytes == copy.size());
@@ -449,4 +481,30 @@ TEST_CASE("client_stream: taking back a request that gets an error of ours") {
             }
         }
     }
+}
+
+TEST_CASE("client_stream: taking back one request after another") {
+    client_stream client;
+    const std::string requests[] = {
+        parse("") + bind() + sync, query("SELECT 1"),        parse("") + query("SELECT 1") + sync,
+        query("SELECT 1"),         query("SELECT 1"),        sync,
+        parse("") + sync,          message('F', "function"), sync};
+    for (const auto& request : requests) {
+        const auto all = request + query("SELECT 'next'") + sync;
+        const auto got = client.discard_request(as_bytes(all));
+        CHECK(got.complete);
+        CHECK(got.consumed == request.size());
+    }
+    // A header is enough to begin with.
+    const auto large = query(std::string(5'000, ' '));
+    const auto first = client.discard_request(as_bytes(large).first(header_bytes));
+    CHECK(first.consumed == header_bytes);
+    CHECK_FALSE(first.complete);
+    CHECK_FALSE(client.inside_message());
+    CHECK(client.discard_request(as_bytes(large).subspan(header_bytes)).complete);
+    // A batch that ended at a Terminate does not go on.
+    const auto leaving = parse("") + terminate;
+    CHECK(client.discard_request(as_bytes(leaving)).complete);
+    const auto two = query("SELECT 1") + query("SELECT 2");
+    CHECK(client.discard_request(as_bytes(two)).consumed == query("SELECT 1").size());
 }

@@ -165,6 +165,13 @@ inline constexpr script conversations[] = {
     {"the same while the next batch is on its way",
      "> P H < 1 [owed=0 batch] > P S < E57014+ [owed=1 doubt] ZI [owed=0 doubt] 1 ZI [owed=0 "
      "doubt]"},
+    {"an ordinary query that is cancelled leaves no doubt", "> Q < E57014- [owed=1] ZI [owed=0]"},
+    {"nor does a batch", "> P B E S < 1 2 E57014+ [owed=1] ZI [owed=0]"},
+    {"nor one that had begun when the next message was sent",
+     "> P H B E S < 1 E57014+ [owed=1] ZI [owed=0]"},
+    {"in doubt, COPY and its stray ends are still followed",
+     "> Q d S c < G E ZI ZI [owed=0 doubt] > Q d S c Q < G [copy doubt ready=2] C [owed=2 doubt] "
+     "ZI [owed=1 doubt] C ZI > P B E S c < 1 2 C [owed=2 ready=1 doubt] ZI [owed=0 doubt]"},
     {"CopyFail has that SQLSTATE too, and leaves no doubt",
      "> P B H < 1 2 [owed=0 batch] > E d f S < G E57014+ [owed=1 ready=1] ZI [owed=0]"},
     {"any other error of that batch leaves no doubt",

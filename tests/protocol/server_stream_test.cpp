@@ -75,6 +75,7 @@ TEST_CASE("server_stream: lost step") {
     };
     const test_row rows[] = {
         {"an unknown type", message('q')},
+        {"the first type beyond ASCII", message('\x80')},
         {"a type beyond ASCII", message('\xda', "12")},
         {"a type of zero", message('\0')},
         {"a client's message", message('Q')},
@@ -140,6 +141,9 @@ TEST_CASE("server_stream: errors") {
         {"an empty SQLSTATE", z("SERROR|C|Mno||"), "", false},
         {"one too long", z("SERROR|C426011|Mno||"), "", false},
         {"the first SQLSTATE counts", z("SERROR|C42601|C57P01||"), "42601", false},
+        {"the first severity counts", z("SERROR|VERROR|SFATAL|VFATAL||"), "", false},
+        {"also where there is only S", z("SERROR|SFATAL||"), "", false},
+        {"nothing behind the end counts", z("SERROR||VFATAL|C42601||"), "", false},
         {"no fields", z("|"), "", false},
         {"no end", z("SFATAL|C57P01|Mno"), "57P01", true},
         {"cut in the SQLSTATE", z("SFATAL|C57P"), "", true},
