@@ -330,7 +330,9 @@ void engine::begin_shutdown(time_point now) {
 
 void engine::finish_shutdown(time_point now) {
     for (auto& [id, owned] : clients_) {
-        if (owned->state != client_state::closing && owned->state != client_state::gone) {
+        if (owned->state == client_state::cancelling) {
+            end(*owned, pool::client_close::shutdown, now); // such a connection is never answered
+        } else if (owned->state != client_state::closing && owned->state != client_state::gone) {
             tell_and_close(*owned, pool::client_close::shutdown, protocol::error::admin_shutdown,
                            {}, now);
         }
