@@ -5,6 +5,8 @@
 
 #include <boost/asio.hpp>
 
+#include <cstring>
+
 namespace pgweir::daemon {
 
 namespace asio = boost::asio;
@@ -57,7 +59,9 @@ std::vector<endpoint> control_plane::look_up(const server_address& where,
     std::vector<endpoint> found;
     for (const auto& result : resolver.resolve(where.host, std::to_string(where.port),
                                                asio::ip::resolver_base::numeric_service, error)) {
-        found.emplace_back(result.endpoint());
+        auto& where_to = found.emplace_back();
+        where_to.length = static_cast<socklen_t>(result.endpoint().size());
+        std::memcpy(&where_to.address, result.endpoint().data(), where_to.length);
     }
     const std::lock_guard lock(mutex_);
     names_[key] = {found, error, now + (error ? failure_kept_for : name_kept_for)};

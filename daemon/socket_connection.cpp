@@ -2,164 +2,272 @@
 
 #include "daemon/worker.hpp"
 
-#include <boost/asio.hpp>
-#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/system/errc.hpp>
 
+#include <algorithm>
+#include <arpa/inet.h>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
+#include <sys/epoll.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <tuple>
 #include <unistd.h>
 
 namespace pgweir::daemon {
 
-namespace asio = boost::asio;
-
 namespace {
 
-using socket_type =
-    asio::basic_stream_socket<asio::generic::stream_protocol, asio::io_context::executor_type>;
+boost::system::error_code system_error(int number) {
+    return {number, boost::system::system_category()};
+}
 
-/// Memory for one outstanding operation, so that reading and waiting never allocate.
-class operation_memory {
+/// What the loop sees of a connection; outlives it by as long as an event may be in hand.
+class socket_state final : public event_source {
 public:
-    void* take(std::size_t size) {
-        if (!taken_ && size <= sizeof block_) {
-            taken_ = true;
-            return block_;
-        }
-        return ::operator new(size);
-    }
-    void give_back(void* what) {
-        if (what == block_) {
-            taken_ = false;
-        } else {
-            ::operator delete(what);
-        }
-    }
+    socket_state(worker& on, connection_events* events)
+        : on_(on)
+        , events_(events) {}
+    ~socket_state() override { close(); }
+
+    void adopt(int fd);
+    void close();
+    [[nodiscard]] int release();
+    void connect_to(std::vector<endpoint> where);
+    void fail_to_connect(boost::system::error_code why);
+
+    void set_events(connection_events* who) { events_ = who; }
+    void read(std::span<std::byte> into);
+    void withdraw_read();
+    void wait_readable();
+    void wait_writable();
+    [[nodiscard]] int fd() const { return fd_; }
+
+    void on_events(std::uint32_t events) override;
+    void on_turn() override;
+
+    std::shared_ptr<connection_watch> watched;
 
 private:
-    alignas(std::max_align_t) std::byte block_[192];
-    bool taken_ = false;
-};
+    enum class reading : std::uint8_t { nothing, bytes, readiness, withdrawn };
 
-template <typename T>
-struct operation_allocator {
-    using value_type = T;
-    operation_memory* memory;
-    explicit operation_allocator(operation_memory& from)
-        : memory(&from) {}
-    template <typename U>
-    operation_allocator(const operation_allocator<U>& other)
-        : memory(other.memory) {}
-    T* allocate(std::size_t n) { return static_cast<T*>(memory->take(sizeof(T) * n)); }
-    void deallocate(T* what, std::size_t) { memory->give_back(what); }
-    template <typename U>
-    bool operator==(const operation_allocator<U>& other) const {
-        return memory == other.memory;
-    }
-};
+    void try_next_candidate();
+    void connect_ended();
+    void work();
+    void read_now();
 
-/// What the socket needs, alive until its last operation has ended. Counted without atomics: all
-/// of it happens on one thread.
-struct socket_state {
-    socket_state(worker& on_, socket_type socket_)
-        : on(on_)
-        , socket(std::move(socket_)) {}
-
-    worker& on;
-    socket_type socket;
-    connection_events* events = nullptr;
-    operation_memory read_memory, write_memory;
-    std::vector<endpoint> candidates;
-    std::size_t next_candidate = 0;
-    unsigned references = 0;
-    std::shared_ptr<connection_watch> watched;
+    worker& on_;
+    connection_events* events_;
+    int fd_ = -1;
+    reading reading_ = reading::nothing;
+    bool readable_ = false; // there may be something to read
+    bool ended_ = false;    // the peer has closed: there is always something to read
+    bool writable_ = false; // has become writable since wait_writable() was last answered
+    bool waits_writable_ = false;
+    bool connecting_ = false;
+    boost::system::error_code connect_error_;
+    std::span<std::byte> into_;
+    std::vector<endpoint> candidates_;
+    std::size_t next_candidate_ = 0;
 };
-void intrusive_ptr_add_ref(socket_state* s) { ++s->references; }
-void intrusive_ptr_release(socket_state* s) {
-    if (--s->references == 0) {
-        delete s;
-    }
-}
 using state_ptr = boost::intrusive_ptr<socket_state>;
 
-/// Ends of operations: nothing is reported once the owner has let go.
-struct operation_end {
-    state_ptr state;
-    operation_memory* memory;
-    using allocator_type = operation_allocator<void>;
-    [[nodiscard]] allocator_type get_allocator() const { return allocator_type(*memory); }
-};
-struct read_end : operation_end {
-    void operator()(boost::system::error_code error, std::size_t count) const {
-        if (auto* const who = state->events) {
-            if (error == asio::error::eof) {
-                who->on_read(state->on.now(), 0, {});
-            } else {
-                who->on_read(state->on.now(), count, error);
-            }
-            state->on.after_event();
-        }
+void socket_state::adopt(int fd) {
+    fd_ = fd;
+    if (!on_.loop().add(fd_, *this)) {
+        ended_ = readable_ = true; // the first read will say why
     }
-};
-struct readable_end : operation_end {
-    void operator()(boost::system::error_code error) const {
-        if (auto* const who = state->events; who != nullptr && !error) {
-            who->on_readable(state->on.now());
-            state->on.after_event();
-        }
-    }
-};
-struct writable_end : operation_end {
-    void operator()(boost::system::error_code error) const {
-        if (auto* const who = state->events; who != nullptr && !error) {
-            who->on_writable(state->on.now());
-            state->on.after_event();
-        }
-    }
-};
+}
 
-void try_next(const state_ptr& state, boost::system::error_code last);
-
-struct connect_end : operation_end {
-    void operator()(boost::system::error_code error) const {
-        if (state->events == nullptr) {
-            return;
-        }
-        if (error) {
-            try_next(state, error);
-        } else {
-            const int on = 1;
-            (void)::setsockopt(state->socket.native_handle(), IPPROTO_TCP, TCP_NODELAY, &on,
-                               sizeof on); // fails on a Unix socket, which needs none
-            state->events->on_connected(state->on.now(), {});
-            state->on.after_event();
-        }
+void socket_state::close() {
+    events_ = nullptr;
+    if (fd_ >= 0) {
+        ::close(std::exchange(fd_, -1)); // leaves epoll by itself
     }
-};
+}
+
+int socket_state::release() {
+    events_ = nullptr;
+    if (fd_ >= 0) {
+        on_.loop().remove(fd_);
+    }
+    return std::exchange(fd_, -1);
+}
+
+// Reading and writing --------------------------------------------------------------------------
+
+void socket_state::read(std::span<std::byte> into) {
+    into_ = into;
+    reading_ = reading::bytes;
+    if (readable_) {
+        on_.loop().run_soon(*this);
+    }
+}
+
+void socket_state::withdraw_read() {
+    if (reading_ == reading::bytes) {
+        reading_ = reading::withdrawn;
+        on_.loop().run_soon(*this);
+    }
+}
+
+void socket_state::wait_readable() {
+    reading_ = reading::readiness;
+    if (readable_) {
+        on_.loop().run_soon(*this);
+    }
+}
+
+void socket_state::wait_writable() {
+    // Asked for after a send that was cut short: the edge is still to come.
+    writable_ = false;
+    waits_writable_ = true;
+}
+
+void socket_state::on_events(std::uint32_t events) {
+    if (fd_ < 0) {
+        return;
+    }
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        ended_ = true;
+    }
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        readable_ = true;
+    }
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
+        writable_ = true;
+    }
+    if (connecting_) {
+        if (writable_) {
+            connect_ended();
+        }
+        return;
+    }
+    work();
+}
+
+void socket_state::on_turn() {
+    if (connect_error_ && events_ != nullptr) {
+        events_->on_connected(on_.now(), std::exchange(connect_error_, {}));
+        on_.after_event();
+        return;
+    }
+    work();
+}
+
+void socket_state::work() {
+    if (events_ == nullptr || fd_ < 0) {
+        return;
+    }
+    if (reading_ == reading::withdrawn) {
+        reading_ = reading::nothing;
+        events_->on_read(on_.now(), 0, make_error_code(boost::system::errc::operation_canceled));
+        on_.after_event();
+    } else if (readable_ && reading_ == reading::bytes) {
+        read_now();
+    } else if (readable_ && reading_ == reading::readiness) {
+        reading_ = reading::nothing;
+        events_->on_readable(on_.now());
+        on_.after_event();
+    }
+    if (writable_ && waits_writable_ && events_ != nullptr) {
+        waits_writable_ = false;
+        events_->on_writable(on_.now());
+        on_.after_event();
+    }
+}
+
+void socket_state::read_now() {
+    ssize_t got = -1;
+    do {
+        got = ::recv(fd_, into_.data(), into_.size(), MSG_DONTWAIT);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        readable_ = false;
+        return;
+    }
+    // A short read has emptied the socket: what comes later comes with an edge of its own.
+    readable_ = ended_ || got == static_cast<ssize_t>(into_.size());
+    reading_ = reading::nothing;
+    events_->on_read(on_.now(), got > 0 ? static_cast<std::size_t>(got) : 0,
+                     got < 0 ? system_error(errno) : boost::system::error_code());
+    on_.after_event();
+}
+
+// Connecting -----------------------------------------------------------------------------------
+
+void socket_state::connect_to(std::vector<endpoint> where) {
+    candidates_ = std::move(where);
+    connect_error_ = make_error_code(boost::system::errc::host_unreachable);
+    try_next_candidate();
+}
+
+void socket_state::fail_to_connect(boost::system::error_code why) {
+    connect_error_ = why ? why : make_error_code(boost::system::errc::host_unreachable);
+    on_.loop().run_soon(*this);
+}
 
 /// Connects to the next candidate. The end is never reported from inside the call.
-void try_next(const state_ptr& state, boost::system::error_code last) {
-    boost::system::error_code error = last;
-    while (state->next_candidate < state->candidates.size()) {
-        const auto& where = state->candidates[state->next_candidate++];
-        state->socket.close(error);
-        state->socket.open(where.protocol(), error);
-        if (!error) {
-            state->socket.async_connect(where, connect_end{{state, &state->write_memory}});
-            return;
+void socket_state::try_next_candidate() {
+    while (next_candidate_ < candidates_.size()) {
+        const auto& where = candidates_[next_candidate_++];
+        if (fd_ >= 0) {
+            ::close(std::exchange(fd_, -1));
         }
+        readable_ = writable_ = ended_ = false;
+        fd_ = ::socket(where.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd_ < 0) {
+            connect_error_ = system_error(errno);
+            continue;
+        }
+        const int on = 1;
+        (void)::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); // not on a Unix socket
+        (void)::setsockopt(fd_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+        const int result =
+            ::connect(fd_, reinterpret_cast<const sockaddr*>(&where.address), where.length);
+        if (result != 0 && errno != EINPROGRESS) {
+            connect_error_ = system_error(errno);
+            continue;
+        }
+        if (!on_.loop().add(fd_, *this)) {
+            connect_error_ = system_error(errno);
+            continue;
+        }
+        connecting_ = true; // the first edge says how it ended
+        connect_error_ = {};
+        return;
     }
-    asio::post(state->socket.get_executor(), [state, error] {
-        if (state->events != nullptr) {
-            state->events->on_connected(state->on.now(), error);
-            state->on.after_event();
-        }
-    });
+    on_.loop().run_soon(*this);
 }
+
+void socket_state::connect_ended() {
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &length) != 0) {
+        error = errno;
+    }
+    sockaddr_storage peer{};
+    socklen_t peer_length = sizeof peer;
+    if (error == 0 && ::getpeername(fd_, reinterpret_cast<sockaddr*>(&peer), &peer_length) != 0) {
+        if (!ended_) {
+            return; // an edge from before it was connected
+        }
+        error = errno;
+    }
+    connecting_ = false;
+    if (error != 0) {
+        connect_error_ = system_error(error);
+        try_next_candidate();
+    } else if (events_ != nullptr) {
+        events_->on_connected(on_.now(), {});
+        on_.after_event();
+    }
+}
+
+// The connection ---------------------------------------------------------------------------------
 
 std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address) {
     std::array<char, INET6_ADDRSTRLEN> text{};
@@ -180,58 +288,38 @@ std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address) {
 
 class socket_connection final : public connection {
 public:
-    explicit socket_connection(state_ptr state)
-        : state_(std::move(state)) {}
+    socket_connection(worker& on, state_ptr state)
+        : on_(on)
+        , state_(std::move(state)) {}
     ~socket_connection() override {
-        state_->events = nullptr;
         if (state_->watched) {
             state_->watched->what = nullptr;
         }
-        boost::system::error_code ignored;
-        state_->socket.close(ignored);
+        state_->close();
+        on_.loop().retire(std::move(state_));
     }
 
-    void set_events(connection_events* who) override { state_->events = who; }
+    void set_events(connection_events* who) override { state_->set_events(who); }
     send_result send(std::span<const protocol::bytes> pieces) override;
-    void read(std::span<std::byte> into) override {
-        state_->socket.async_read_some(asio::buffer(into.data(), into.size()),
-                                       read_end{{state_, &state_->read_memory}});
-    }
-    void withdraw_read() override {
-        boost::system::error_code ignored;
-        state_->socket.cancel(ignored);
-    }
-    void wait_readable() override {
-        state_->socket.async_wait(socket_type::wait_read,
-                                  readable_end{{state_, &state_->read_memory}});
-    }
-    void wait_writable() override {
-        state_->socket.async_wait(socket_type::wait_write,
-                                  writable_end{{state_, &state_->write_memory}});
-    }
-    void shutdown_send() override {
-        boost::system::error_code ignored;
-        state_->socket.shutdown(socket_type::shutdown_send, ignored);
-    }
+    void read(std::span<std::byte> into) override { state_->read(into); }
+    void withdraw_read() override { state_->withdraw_read(); }
+    void wait_readable() override { state_->wait_readable(); }
+    void wait_writable() override { state_->wait_writable(); }
+    void shutdown_send() override { (void)::shutdown(state_->fd(), SHUT_WR); }
     std::unique_ptr<detached_connection> detach() override {
-        state_->events = nullptr;
-        boost::system::error_code error;
-        const int fd = state_->socket.release(error);
-        return std::make_unique<detached_socket>(error ? -1 : fd);
+        return std::make_unique<detached_socket>(state_->release());
     }
-    bool stirs() override {
-        std::byte one{};
-        const auto got =
-            ::recv(state_->socket.native_handle(), &one, 1, MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL);
-        return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
-    }
+    bool stirs() override;
     addresses names() const override;
 
-    [[nodiscard]] const state_ptr& state() const { return state_; }
+    [[nodiscard]] socket_state& state() const { return *state_; }
 
 private:
+    worker& on_;
     state_ptr state_;
 };
+
+socket_state& state_of(connection& what) { return static_cast<socket_connection&>(what).state(); }
 
 connection::send_result socket_connection::send(std::span<const protocol::bytes> pieces) {
     std::array<iovec, 16> vectors;
@@ -239,16 +327,16 @@ connection::send_result socket_connection::send(std::span<const protocol::bytes>
     for (std::size_t i = 0; i < count; ++i) {
         vectors[i] = {const_cast<std::byte*>(pieces[i].data()), pieces[i].size()};
     }
-    const int fd = state_->socket.native_handle();
     ssize_t sent = -1;
     do {
         if (count == 1) {
-            sent = ::send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+            sent = ::send(state_->fd(), vectors[0].iov_base, vectors[0].iov_len,
+                          MSG_NOSIGNAL | MSG_DONTWAIT);
         } else {
             msghdr message{};
             message.msg_iov = vectors.data();
             message.msg_iovlen = count;
-            sent = ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+            sent = ::sendmsg(state_->fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         }
     } while (sent < 0 && errno == EINTR);
     if (sent >= 0) {
@@ -257,19 +345,24 @@ connection::send_result socket_connection::send(std::span<const protocol::bytes>
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
         return {};
     }
-    return {0, {errno, boost::system::system_category()}};
+    return {0, system_error(errno)};
+}
+
+bool socket_connection::stirs() {
+    std::byte one{};
+    const auto got = ::recv(state_->fd(), &one, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }
 
 connection::addresses socket_connection::names() const {
     addresses result;
     sockaddr_storage storage{};
     socklen_t length = sizeof storage;
-    const int fd = state_->socket.native_handle();
-    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
+    if (::getpeername(state_->fd(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
         std::tie(result.peer, result.peer_port) = name_of(storage);
     }
     length = sizeof storage;
-    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
+    if (::getsockname(state_->fd(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
         std::tie(result.local, result.local_port) = name_of(storage);
     }
     return result;
@@ -284,45 +377,34 @@ detached_socket::~detached_socket() {
 }
 
 std::unique_ptr<connection> make_connection(worker& on, int fd) {
-    state_ptr state(new socket_state(on, socket_type(on.loop().get_executor())));
-    sockaddr_storage storage{};
-    socklen_t length = sizeof storage;
-    (void)::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length);
-    boost::system::error_code error;
-    state->socket.assign({storage.ss_family == AF_UNSPEC ? AF_INET : storage.ss_family, 0}, fd,
-                         error);
-    if (error) {
-        ::close(fd); // the first read will say so
-    }
-    return std::make_unique<socket_connection>(std::move(state));
+    const state_ptr state(new socket_state(on, nullptr));
+    state->adopt(fd);
+    return std::make_unique<socket_connection>(on, state);
 }
 
 std::unique_ptr<connection> make_connection(worker& on, connection_events& who) {
-    state_ptr state(new socket_state(on, socket_type(on.loop().get_executor())));
-    state->events = &who;
-    return std::make_unique<socket_connection>(std::move(state));
+    return std::make_unique<socket_connection>(on, state_ptr(new socket_state(on, &who)));
 }
 
 void connect_to(connection& what, std::vector<endpoint> where) {
-    const auto& state = static_cast<socket_connection&>(what).state();
-    state->candidates = std::move(where);
-    try_next(state, asio::error::host_not_found);
+    state_of(what).connect_to(std::move(where));
 }
 
 void connect_failed(connection& what, boost::system::error_code why) {
-    try_next(static_cast<socket_connection&>(what).state(), why);
+    state_of(what).fail_to_connect(why);
 }
 
 std::shared_ptr<connection_watch> watch(connection& what) {
-    const auto& state = static_cast<socket_connection&>(what).state();
-    if (!state->watched) {
-        state->watched = std::make_shared<connection_watch>();
-        state->watched->what = &what;
+    auto& state = state_of(what);
+    if (!state.watched) {
+        state.watched = std::make_shared<connection_watch>();
+        state.watched->what = &what;
     }
-    return state->watched;
+    return state.watched;
 }
 
 std::vector<endpoint> literal_endpoints(const server_address& where) {
+    endpoint result;
     if (where.host.starts_with('/')) {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
@@ -331,14 +413,27 @@ std::vector<endpoint> literal_endpoints(const server_address& where) {
             return {};
         }
         path.copy(address.sun_path, path.size());
-        return {endpoint(&address, sizeof address)};
+        std::memcpy(&result.address, &address, sizeof address);
+        result.length = sizeof address;
+        return {result};
     }
-    boost::system::error_code error;
-    const auto address = asio::ip::make_address(where.host, error);
-    if (error) {
-        return {};
+    sockaddr_in in{};
+    if (::inet_pton(AF_INET, where.host.c_str(), &in.sin_addr) == 1) {
+        in.sin_family = AF_INET;
+        in.sin_port = htons(where.port);
+        std::memcpy(&result.address, &in, sizeof in);
+        result.length = sizeof in;
+        return {result};
     }
-    return {asio::ip::tcp::endpoint(address, where.port)};
+    sockaddr_in6 in6{};
+    if (::inet_pton(AF_INET6, where.host.c_str(), &in6.sin6_addr) == 1) {
+        in6.sin6_family = AF_INET6;
+        in6.sin6_port = htons(where.port);
+        std::memcpy(&result.address, &in6, sizeof in6);
+        result.length = sizeof in6;
+        return {result};
+    }
+    return {};
 }
 
 } // namespace pgweir::daemon

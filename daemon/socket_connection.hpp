@@ -8,9 +8,7 @@
 
 #include "daemon/engine/ports.hpp"
 
-#include <boost/asio/basic_stream_socket.hpp>
-#include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/asio/io_context.hpp>
+#include <sys/socket.h>
 
 #include <memory>
 #include <vector>
@@ -18,7 +16,12 @@
 namespace pgweir::daemon {
 
 class worker;
-using endpoint = boost::asio::generic::stream_protocol::endpoint;
+
+/// Where a socket connects to.
+struct endpoint {
+    sockaddr_storage address{};
+    socklen_t length = 0;
+};
 
 /// A connected socket that has just been accepted, or has come from another worker. Owns `fd`.
 [[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, int fd);

@@ -4,8 +4,6 @@
 #include "daemon/pool_directory.hpp"
 #include "daemon/socket_connection.hpp"
 
-#include <boost/asio.hpp>
-
 #include <openssl/rand.h>
 
 #include <csignal>
@@ -16,24 +14,37 @@
 
 namespace pgweir::daemon {
 
-namespace asio = boost::asio;
-
 namespace {
 
-/// Time-outs may be this much late; so the timer is not set again for every small difference.
-constexpr auto timer_slack = std::chrono::milliseconds(5);
 /// The engine is asked at least this often, so that a watchdog can see the loop turn.
 constexpr auto longest_sleep = std::chrono::seconds(1);
 
-int make_bell() {
-    const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (fd < 0) {
-        throw std::runtime_error("eventfd: " + std::string(std::strerror(errno)));
-    }
-    return fd;
-}
-
 } // namespace
+
+class worker::bell final : public event_source {
+public:
+    explicit bell(worker& of)
+        : of_(of)
+        , fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+        if (fd_ < 0 || !of.loop_.add(fd_, *this)) {
+            throw std::runtime_error("eventfd: " + std::string(std::strerror(errno)));
+        }
+    }
+    ~bell() override { ::close(fd_); }
+    void ring() const {
+        const std::uint64_t one = 1;
+        (void)!::write(fd_, &one, sizeof one);
+    }
+    void on_events(std::uint32_t) override {
+        std::uint64_t rung = 0;
+        (void)!::read(fd_, &rung, sizeof rung);
+        of_.read_mail();
+    }
+
+private:
+    worker& of_;
+    int fd_;
+};
 
 struct worker::letter {
     struct new_client {
@@ -46,11 +57,7 @@ struct worker::letter {
 worker::worker(engine::options options, worker_surroundings around,
                std::shared_ptr<const config::configuration> config)
     : around_(std::move(around))
-    // One thread runs this loop, and nobody else touches it: no locks inside. Other threads leave
-    // letters and ring the bell.
-    , loop_(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE)
-    , timer_(loop_.get_executor())
-    , bell_(loop_.get_executor(), make_bell())
+    , bell_(new bell(*this))
     , self_(options.self)
     , engine_(std::move(options), *this, std::move(config)) {}
 
@@ -70,9 +77,13 @@ void worker::start() {
         pthread_sigmask(SIG_BLOCK, &all, nullptr); // signals are the ops thread's
         const auto name = "worker " + std::to_string(self_.value);
         pthread_setname_np(pthread_self(), name.c_str());
-        wait_for_mail();
-        arm_timer();
-        loop_.run();
+        set_deadline(now());
+        loop_.run([this](time_point at) {
+            if (engine_.next_deadline() <= at) {
+                engine_.sweep(at);
+            }
+            set_deadline(at);
+        });
     });
 }
 
@@ -91,23 +102,12 @@ void worker::put(letter what) {
         const std::lock_guard lock(mail_mutex_);
         mail_.push_back(std::move(what));
     }
-    const std::uint64_t one = 1;
-    (void)!::write(bell_.native_handle(), &one, sizeof one);
+    bell_->ring();
 }
 
 void worker::run(task what) { put({std::move(what)}); }
 void worker::post_client(int fd, bool over_limit) { put({letter::new_client{fd, over_limit}}); }
 void worker::post_message(engine_message message) { put({std::move(message)}); }
-
-void worker::wait_for_mail() {
-    bell_.async_read_some(asio::buffer(&rung_, sizeof rung_),
-                          [this](boost::system::error_code error, std::size_t) {
-                              if (!error) {
-                                  read_mail();
-                                  wait_for_mail();
-                              }
-                          });
-}
 
 void worker::read_mail() {
     {
@@ -138,25 +138,14 @@ time_point worker::last_seen() const {
 }
 
 void worker::after_event() {
-    if (engine_.next_deadline() + timer_slack < armed_for_) {
-        arm_timer();
+    if (engine_.next_deadline() < loop_.deadline()) {
+        loop_.set_deadline(engine_.next_deadline());
     }
 }
 
-void worker::arm_timer() {
-    const auto at = now();
+void worker::set_deadline(time_point at) {
     last_seen_ns_.store(at.time_since_epoch().count(), std::memory_order_relaxed);
-    armed_for_ = std::clamp(engine_.next_deadline(), at, at + longest_sleep);
-    timer_.expires_at(armed_for_);
-    timer_.async_wait([this](boost::system::error_code error) {
-        if (!error) {
-            const auto time = now();
-            if (engine_.next_deadline() <= time) {
-                engine_.sweep(time);
-            }
-            arm_timer();
-        }
-    });
+    loop_.set_deadline(std::min(engine_.next_deadline(), at + longest_sleep));
 }
 
 // The engine's outside

@@ -6,11 +6,8 @@
 #pragma once
 
 #include "daemon/engine/engine.hpp"
+#include "daemon/event_loop.hpp"
 #include "daemon/logging.hpp"
-
-#include <boost/asio/basic_waitable_timer.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
 
 #include <atomic>
 #include <functional>
@@ -59,7 +56,7 @@ public:
     [[nodiscard]] const engine_counters& counters() const { return engine_.counters(); }
 
     // For socket_connection -----------------------------------------------------------------------
-    [[nodiscard]] boost::asio::io_context& loop() { return loop_; }
+    [[nodiscard]] event_loop& loop() { return loop_; }
     [[nodiscard]] time_point now() const;
     /// An event has been handled: the engine may want to be woken earlier now.
     void after_event();
@@ -84,20 +81,13 @@ private:
     [[nodiscard]] bool logs(log_severity severity) const override;
 
     void put(letter what);
-    void wait_for_mail();
     void read_mail();
-    void arm_timer();
+    void set_deadline(time_point at);
 
     worker_surroundings around_;
-    boost::asio::io_context loop_;
-    using timer =
-        boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                          boost::asio::wait_traits<std::chrono::steady_clock>,
-                                          boost::asio::io_context::executor_type>;
-    timer timer_;
-    time_point armed_for_ = time_point::max();
-    boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type> bell_;
-    std::uint64_t rung_ = 0;
+    event_loop loop_;
+    class bell; // an eventfd: somebody has left a letter
+    boost::intrusive_ptr<bell> bell_;
 
     std::mutex mail_mutex_;
     std::vector<letter> mail_;

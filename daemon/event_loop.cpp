@@ -1,0 +1,78 @@
+#include "daemon/event_loop.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+namespace pgweir::daemon {
+
+event_loop::event_loop()
+    : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+    if (epoll_ < 0) {
+        throw std::runtime_error(std::string("epoll: ") + std::strerror(errno));
+    }
+}
+
+event_loop::~event_loop() { ::close(epoll_); }
+
+bool event_loop::add(int fd, event_source& who) {
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    event.data.ptr = &who;
+    return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void event_loop::remove(int fd) { ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr); }
+
+void event_loop::retire(event_source_ptr who) { retired_.push_back(std::move(who)); }
+
+void event_loop::run_soon(event_source& who) {
+    if (!who.has_turn_) {
+        who.has_turn_ = true;
+        turns_.emplace_back(&who);
+    }
+}
+
+int event_loop::wait_ms() const {
+    if (!turns_.empty()) {
+        return 0;
+    }
+    if (deadline_ == pool::time_point::max()) {
+        return -1;
+    }
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline_ - std::chrono::steady_clock::now());
+    constexpr std::int64_t longest = 60'000;
+    return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, longest));
+}
+
+void event_loop::run(const std::function<void(pool::time_point)>& expired) {
+    std::array<epoll_event, 256> events;
+    while (!stopped_) {
+        const int count =
+            ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), wait_ms());
+        for (int i = 0; i < count; ++i) {
+            static_cast<event_source*>(events[static_cast<std::size_t>(i)].data.ptr)
+                ->on_events(events[static_cast<std::size_t>(i)].events);
+        }
+        running_turns_.swap(turns_);
+        for (const auto& who : running_turns_) {
+            who->has_turn_ = false;
+            who->on_turn();
+        }
+        running_turns_.clear();
+        retired_.clear();
+        if (deadline_ != pool::time_point::max()) {
+            if (const auto now = std::chrono::steady_clock::now(); now >= deadline_) {
+                expired(now);
+            }
+        }
+    }
+}
+
+} // namespace pgweir::daemon
