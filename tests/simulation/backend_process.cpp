@@ -23,6 +23,7 @@ std::string u32(std::uint32_t value) {
 }
 
 constexpr std::string_view salt = "salt";
+constexpr std::string_view set_config_call = "SELECT pg_catalog.set_confi";
 
 } // namespace
 
@@ -289,7 +290,10 @@ void backend_process::handle(message m) {
 
 void backend_process::cancel() {
     auto& shared = home_.shared_;
-    const bool strikes = phase_ == phase::ready && (busy_ || session_.in_copy());
+    // While it waits for the next message, or skips to the next Sync, it takes no notice.
+    const bool running = busy_ && !session_.skipping() &&
+                         std::string_view("QPBEFS").find(running_.type) != std::string_view::npos;
+    const bool strikes = phase_ == phase::ready && (running || session_.in_copy());
     shared.trace(process_id, "cancel", [&] {
         return name() + (strikes ? " is cancelled while it runs a statement of " + last_tag_
                                  : std::string(" is cancelled while it runs nothing"));
@@ -301,8 +305,10 @@ void backend_process::cancel() {
         shared.violation("a cancel struck " + name() + " while it ran a statement of " + last_tag_ +
                          ", who had not asked for one");
     }
-    if (home_.cancel_struck) {
-        home_.cancel_struck(last_tag_);
+    const auto sql = session_.statement_of(running_);
+    const bool replay = sql.substr(0, 6) == "RESET " || sql.substr(0, 27) == set_config_call;
+    if (busy_ && replay && word_of(sql, "tag").empty()) {
+        shared.violation("a cancel struck " + name() + " while it was given a client's settings");
     }
     if (!busy_) {
         running_ = {};

@@ -207,11 +207,15 @@ void fake_client::read_some() {
     in_ += there.substr(0, count);
     end_->take(count);
     if (phase_ == phase::tls && !in_.empty()) {
-        if (in_[0] != 'N') {
-            wrong("asked for TLS and got neither N nor an end");
+        if (in_[0] == 'E') {
+            phase_ = phase::login; // an error instead of an answer: shutdown
+        } else {
+            if (in_[0] != 'N') {
+                wrong("asked for TLS and got neither N nor an error");
+            }
+            in_.erase(0, 1);
+            send_startup();
         }
-        in_.erase(0, 1);
-        send_startup();
     }
     std::size_t at = 0;
     while (in_.size() - at >= protocol::header_bytes && phase_ != phase::done) {
@@ -282,7 +286,9 @@ void fake_client::pump_out() {
         vanish();
         return;
     }
-    if (sent < count) {
+    if (out_.empty() && closes_when_sent_) {
+        finished();
+    } else if (sent < count) {
         if (!end_->broken()) {
             end_->wait_room();
         }
@@ -336,10 +342,8 @@ void fake_client::leave() {
     if (how < 2) {
         put(std::string("X\0\0\0\4", 5));
     }
-    if (how == 0) {
-        return; // waits for the end
-    }
-    if (out_.empty()) {
+    closes_when_sent_ = how != 0; // else it waits for the end
+    if (closes_when_sent_ && out_.empty()) {
         finished();
     }
 }
@@ -388,7 +392,10 @@ void fake_client::cut() {
 
 /// The engine has closed the connection, or the network has.
 void fake_client::ended() {
-    const bool mine = phase_ == phase::leaving;
+    // PostgreSQL, too, says nothing to one that has not even sent its startup packet in time.
+    const bool too_late = (phase_ == phase::login || phase_ == phase::tls) &&
+                          shared_.time.now() - started_at_ >= rules_.login_timeout;
+    const bool mine = phase_ == phase::leaving || too_late;
     if (!mine && !cut_ && fatal_.empty() &&
         !((server_trouble() || rules_.shutting_down || garbage_sent_) && !in_.empty())) {
         wrong("was closed without a word");

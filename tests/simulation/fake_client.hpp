@@ -169,6 +169,7 @@ private:
     bool cancel_asked_ = false;
     bool cut_ = false;
     bool vanished_ = false;
+    bool closes_when_sent_ = false;
     bool garbage_sent_ = false;
     bool began_ = false;     // a transaction in statement mode
     bool must_sync_ = false; // a batch is open

@@ -117,7 +117,6 @@ public:
     unsigned odd_percent = 0;             // notices and early flushes
     /// May a cancel of this client's statement be? Asked when one strikes.
     std::function<bool(std::string_view tag)> cancel_wanted;
-    std::function<void(std::string_view tag)> cancel_struck;
 
 private:
     friend class backend_process;

@@ -241,19 +241,12 @@ void engine_socket::read(std::span<std::byte> into) {
     }
 }
 
-void engine_socket::withdraw_read() {
-    if (asked_ == asked::bytes) {
-        withdrawn_ = true;
-        end_->poke();
-    }
-}
-
 void engine_socket::wait_readable() {
     if (asked_ != asked::nothing) {
         shared_.violation("two reads at once on one connection");
     }
     asked_ = asked::readiness;
-    if (!end_->readable().empty() || end_->at_end()) {
+    if (!end_->readable().empty() || end_->at_end() || end_faked_) {
         end_->poke();
     }
 }
@@ -296,15 +289,11 @@ void engine_socket::on_arrival() {
         shared_.mix(there.substr(0, std::min<std::size_t>(count, 64)));
         end_->take(count);
     } else if (nothing) {
-        if (!withdrawn_) {
-            return;
-        }
-        error = boost::system::errc::make_error_code(boost::system::errc::operation_canceled);
+        return;
     } else if (end_->was_reset()) {
         error = boost::system::errc::make_error_code(boost::system::errc::connection_reset);
     }
     asked_ = asked::nothing;
-    withdrawn_ = false;
     events_->on_read(now, count, error);
 }
 

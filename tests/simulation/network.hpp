@@ -125,7 +125,6 @@ public:
     void set_events(daemon::connection_events* who) override { events_ = who; }
     send_result send(std::span<const protocol::bytes> pieces) override;
     void read(std::span<std::byte> into) override;
-    void withdraw_read() override;
     void wait_readable() override;
     void wait_writable() override;
     void shutdown_send() override;
@@ -151,7 +150,6 @@ private:
     daemon::connection_events* events_ = nullptr;
     std::span<std::byte> into_;
     asked asked_ = asked::nothing;
-    bool withdrawn_ = false;
     bool waits_writable_ = false;
     bool end_faked_ = false; // planted bugs only
 };

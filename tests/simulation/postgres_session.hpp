@@ -59,6 +59,8 @@ public:
 
     [[nodiscard]] protocol::transaction_status status() const;
     [[nodiscard]] bool in_copy() const { return copying_; }
+    /// … everything up to the next Sync.
+    [[nodiscard]] bool skipping() const { return skipping_; }
     /// Everything a row shows of the session. Empty for a fresh one.
     [[nodiscard]] std::string digest() const;
     /// Settings told by ParameterStatus, as they are now.

@@ -49,6 +49,7 @@ void simulation::plan_network() {
     }
     server_faults_ = random.chance(60);
     client_faults_ = random.chance(60);
+    cancel_storm_ = random.chance(8);
     reloads_ = random.chance(20);
     shuts_down_early_ = random.chance(15);
     postgres_.auth = static_cast<server_auth>(random.chance(60) ? 0 : random.below(4));
@@ -140,6 +141,10 @@ client_plan simulation::plan_client(std::uint32_t number) {
         plan.database = "pgbouncer";
         plan.at_start.clear();
     }
+    if (cancel_storm_) {
+        plan.cancel_percent = 60;
+        plan.thinks = milliseconds(2);
+    }
     if (!client_faults_) {
         return plan;
     }
@@ -147,7 +152,7 @@ client_plan simulation::plan_client(std::uint32_t number) {
     if (random.chance(15)) {
         plan.reads_after = random.chance(70) ? milliseconds(3) : milliseconds(100);
     }
-    plan.cancel_percent = random.chance(30) ? 25 : 0;
+    plan.cancel_percent = std::max(plan.cancel_percent, random.chance(30) ? 25U : 0U);
     if (random.chance(20)) {
         plan.vanishes_after_bytes = random.between(1, 900);
     }
@@ -357,6 +362,24 @@ bool simulation::engines_empty() const {
     return postgres_.backends() == 0 && daemon_.open_sockets == 0;
 }
 
+/// What the engines say of themselves, for whoever reads the trace.
+void simulation::trace_rows() {
+    for (const auto& worker : daemon_.workers) {
+        for (const auto& row : worker->engine.client_rows(shared.time.now())) {
+            shared.trace(0, "client", [&] {
+                return std::to_string(row.id) + " " + row.user + " " + row.state + " server " +
+                       std::to_string(row.server_id);
+            });
+        }
+        for (const auto& row : worker->engine.server_rows(shared.time.now())) {
+            shared.trace(0, "server", [&] {
+                return std::to_string(row.id) + " " + row.user + " " + row.state + " client " +
+                       std::to_string(row.client_id) + " backend " + std::to_string(row.process_id);
+            });
+        }
+    }
+}
+
 void simulation::calm() {
     shared.faults_stopped = true;
     shared.trace(0, "calm", [] { return std::string("faults stop"); });
@@ -387,6 +410,7 @@ void simulation::run() {
     for (const auto& client : clients_) {
         if (!client->done()) {
             shared.violation("nobody serves " + client->describe());
+            trace_rows();
         }
         client->check_aborted_writes();
     }

@@ -45,6 +45,7 @@ private:
     [[nodiscard]] bool engines_empty() const;
     [[nodiscard]] bool shuts_down() const { return rules_.shutting_down; }
     void calm();
+    void trace_rows();
 
     network net_;
     fake_postgres postgres_;
@@ -57,6 +58,7 @@ private:
     // Which faults this simulation has.
     bool server_faults_ = false;
     bool client_faults_ = false;
+    bool cancel_storm_ = false;
     bool reloads_ = false;
     bool small_max_clients_ = false;
     bool shuts_down_early_ = false;

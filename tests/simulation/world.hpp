@@ -100,8 +100,6 @@ enum class planted_bug : std::uint8_t {
     bound_ignored,
     settings_not_replayed,
     lost_wakeup,
-    commit_retried,
-    answer_lost,
 };
 
 struct world {
