@@ -41,7 +41,6 @@ public:
 
     void set_events(connection_events* who) { events_ = who; }
     void read(std::span<std::byte> into);
-    void withdraw_read();
     void wait_readable();
     void wait_writable();
     [[nodiscard]] int fd() const { return fd_; }
@@ -52,7 +51,7 @@ public:
     std::shared_ptr<connection_watch> watched;
 
 private:
-    enum class reading : std::uint8_t { nothing, bytes, readiness, withdrawn };
+    enum class reading : std::uint8_t { nothing, bytes, readiness };
 
     void try_next_candidate();
     void connect_ended();
@@ -68,6 +67,7 @@ private:
     bool writable_ = false; // has become writable since wait_writable() was last answered
     bool waits_writable_ = false;
     bool connecting_ = false;
+    bool reads_at_once_ = false; // inside on_readable(): no turn is needed
     boost::system::error_code connect_error_;
     std::span<std::byte> into_;
     std::vector<endpoint> candidates_;
@@ -102,14 +102,7 @@ int socket_state::release() {
 void socket_state::read(std::span<std::byte> into) {
     into_ = into;
     reading_ = reading::bytes;
-    if (readable_) {
-        on_.loop().run_soon(*this);
-    }
-}
-
-void socket_state::withdraw_read() {
-    if (reading_ == reading::bytes) {
-        reading_ = reading::withdrawn;
+    if (readable_ && !reads_at_once_) {
         on_.loop().run_soon(*this);
     }
 }
@@ -162,16 +155,14 @@ void socket_state::work() {
     if (events_ == nullptr || fd_ < 0) {
         return;
     }
-    if (reading_ == reading::withdrawn) {
+    if (readable_ && reading_ == reading::readiness) {
         reading_ = reading::nothing;
-        events_->on_read(on_.now(), 0, make_error_code(boost::system::errc::operation_canceled));
-        on_.after_event();
-    } else if (readable_ && reading_ == reading::bytes) {
+        reads_at_once_ = true;
+        events_->on_readable(on_.now()); // usually asks to read
+        reads_at_once_ = false;
+    }
+    if (readable_ && reading_ == reading::bytes && events_ != nullptr) {
         read_now();
-    } else if (readable_ && reading_ == reading::readiness) {
-        reading_ = reading::nothing;
-        events_->on_readable(on_.now());
-        on_.after_event();
     }
     if (writable_ && waits_writable_ && events_ != nullptr) {
         waits_writable_ = false;
@@ -302,7 +293,6 @@ public:
     void set_events(connection_events* who) override { state_->set_events(who); }
     send_result send(std::span<const protocol::bytes> pieces) override;
     void read(std::span<std::byte> into) override { state_->read(into); }
-    void withdraw_read() override { state_->withdraw_read(); }
     void wait_readable() override { state_->wait_readable(); }
     void wait_writable() override { state_->wait_writable(); }
     void shutdown_send() override { (void)::shutdown(state_->fd(), SHUT_WR); }

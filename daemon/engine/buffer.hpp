@@ -78,17 +78,10 @@ private:
 /// Keeps a bounded number of free blocks of either size.
 class buffer_pool {
 public:
-    /// Makes `what` hold an empty small block, if it holds none.
-    void provide(buffer& what) {
+    /// Makes `what` hold an empty block, if it holds none.
+    void provide(buffer& what, bool large = false) {
         if (!what.held()) {
-            take(what, small_, small_buffer_bytes);
-        }
-    }
-    /// Exchanges an empty small block for a large one.
-    void enlarge(buffer& what) {
-        if (what.held() && what.empty() && what.capacity() < large_buffer_bytes) {
-            give_back(what);
-            take(what, large_, large_buffer_bytes);
+            take(what, large ? large_ : small_, large ? large_buffer_bytes : small_buffer_bytes);
         }
     }
     /// Gives a small block that is full of what cannot be used yet more room.

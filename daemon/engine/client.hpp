@@ -69,6 +69,7 @@ struct client final : pool::waiter, connection_events {
     std::unique_ptr<connection> socket;
     client_state state = client_state::login;
     bool reading = false;    // a read, or wait_readable(), is outstanding
+    bool bulk = false;       // its last read filled the buffer: the next one is larger
     bool blocked = false;    // its socket is full, wait_writable() is outstanding
     bool over_limit = false; // accepted beyond max_clients: only to be told so
     bool pin_counted = false;
@@ -86,7 +87,6 @@ struct client final : pool::waiter, connection_events {
     bool query_running = false;
 
     // Cold.
-    std::uint32_t buffer_slot = 0; // place in the list of clients that hold a buffer, + 1
     pool::client_close closing_for = pool::client_close::internal_error;
     std::unique_ptr<protocol::client_login> login;
     std::unique_ptr<client_info> info;

@@ -144,7 +144,7 @@ void engine::end(client& c, pool::client_close reason, time_point now) {
     }
     refusals_.erase(c.id);
     cancels_missing_.erase(c.id);
-    drop_buffer(c);
+    buffers_.give_back(c.in);
     c.state = client_state::gone;
     c.socket->set_events(nullptr);
     ended_clients_.push_back(c.id);
@@ -163,7 +163,6 @@ void engine::leave_pool(client& c, pool::client_close reason, time_point now) {
             if (s.in.size() == s.pinned_bytes) {
                 c.out.adopt(std::move(s.in));
                 s.in = buffer();
-                buffers_.provide(s.in);
             } else {
                 c.out = outbox(); // more has come than was passed on: the last word is lost
                 s.in.use(s.pinned_bytes);

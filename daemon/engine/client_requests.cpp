@@ -1,8 +1,6 @@
 // What a logged-in client sends: found a server for, forwarded, refused, or handed to the console.
 #include "daemon/engine/engine.hpp"
 
-#include <boost/system/errc.hpp>
-
 #include <algorithm>
 
 namespace pgweir::daemon {
@@ -67,25 +65,13 @@ void client::on_read(time_point now, std::size_t count, boost::system::error_cod
 }
 
 void client::on_readable(time_point) {
-    reading = false;
-    home.arm_read(*this);
-    home.reap();
+    home.buffers_.provide(in, bulk);
+    socket->read(in.room());
 }
 
 void engine::client_read(client& c, std::size_t count, boost::system::error_code error,
                          time_point now) {
     c.reading = false;
-    if (error == boost::system::errc::operation_canceled) {
-        // Withdrawn because it has been quiet: from now on it waits without a buffer.
-        if (c.state == client_state::idle || c.state == client_state::console) {
-            drop_buffer(c);
-            c.reading = true;
-            c.socket->wait_readable();
-        } else {
-            arm_read(c);
-        }
-        return;
-    }
     if (error || count == 0) {
         if (c.state == client_state::closing) {
             end(c, c.closing_for, now);
@@ -94,7 +80,7 @@ void engine::client_read(client& c, std::size_t count, boost::system::error_code
         }
         return;
     }
-    const bool filled = count == c.in.room().size();
+    c.bulk = count == c.in.room().size() || (c.bulk && count > small_buffer_bytes);
     c.in.filled(count);
     if (c.pool != nullptr) {
         c.pool->stats().bytes_from_clients.add(count);
@@ -109,9 +95,6 @@ void engine::client_read(client& c, std::size_t count, boost::system::error_code
         return;
     }
     pump(c, now);
-    if (filled && !c.reading && c.in.held() && c.in.empty()) {
-        buffers_.enlarge(c.in); // bulk: fewer and larger reads
-    }
 }
 
 /// Does with what has been read all that can be done now, and asks for more.
@@ -359,34 +342,16 @@ void engine::arm_read(client& c) {
     if (c.held != nullptr && (c.held->blocked || c.held->owed.full())) {
         return; // back-pressure: its server does not keep up
     }
-    hold_buffer(c);
+    if (c.in.empty()) {
+        buffers_.give_back(c.in); // the next one to read something takes it, still warm
+        c.reading = true;
+        c.socket->wait_readable();
+        return;
+    }
     c.in.compact();
-    if (c.in.full()) {
-        return; // nothing more is read before some of it is used
-    }
-    c.reading = true;
-    c.socket->read(c.in.room());
-}
-
-void engine::hold_buffer(client& c) {
-    if (!c.in.held()) {
-        buffers_.provide(c.in);
-    }
-    if (c.buffer_slot == 0) {
-        buffer_holders_.push_back(&c);
-        c.buffer_slot = static_cast<std::uint32_t>(buffer_holders_.size());
-        wake_by(next_housekeeping_);
-    }
-}
-
-void engine::drop_buffer(client& c) {
-    buffers_.give_back(c.in);
-    if (c.buffer_slot != 0) {
-        auto* const last = buffer_holders_.back();
-        buffer_holders_[c.buffer_slot - 1] = last;
-        last->buffer_slot = c.buffer_slot;
-        buffer_holders_.pop_back();
-        c.buffer_slot = 0;
+    if (!c.in.full()) { // otherwise nothing more is read before some of it is used
+        c.reading = true;
+        c.socket->read(c.in.room());
     }
 }
 

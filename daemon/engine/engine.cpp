@@ -9,7 +9,6 @@ namespace pgweir::daemon {
 
 namespace {
 
-constexpr auto housekeeping_every = std::chrono::seconds(1);
 constexpr auto drain_cancel_patience = std::chrono::seconds(5);
 constexpr auto holders_patience = std::chrono::milliseconds(200);
 
@@ -269,21 +268,6 @@ void engine::sweep_clients(time_point now) {
             refusals_.erase(id);
         }
     }
-    if (next_housekeeping_ <= now) {
-        next_housekeeping_ = now + housekeeping_every;
-        for (std::size_t i = buffer_holders_.size(); i-- > 0;) {
-            auto& c = *buffer_holders_[i];
-            // Quiet for a whole period: wait without a buffer.
-            if (c.reading && c.in.empty() && now - c.state_since >= housekeeping_every &&
-                (c.state == client_state::idle || c.state == client_state::console)) {
-                c.socket->withdraw_read();
-            }
-        }
-        std::erase_if(interned_, [](const auto& item) { return item.second.expired(); });
-    }
-    if (!buffer_holders_.empty()) {
-        wake_by(next_housekeeping_);
-    }
 }
 
 void engine::wait_timed_out(client& c, time_point now) {
@@ -409,6 +393,10 @@ double engine::random_fraction() {
 }
 
 std::shared_ptr<const protocol::setting_map> engine::intern(protocol::setting_map map) {
+    if (interned_.size() >= intern_limit_) {
+        std::erase_if(interned_, [](const auto& item) { return item.second.expired(); });
+        intern_limit_ = 2 * interned_.size() + 64;
+    }
     auto& known = interned_[map];
     auto shared = known.lock();
     if (!shared) {

@@ -189,8 +189,6 @@ private:
     void refuse_request(client& c, protocol::error code, protocol::error_words words,
                         time_point now);
     void arm_read(client& c);
-    void hold_buffer(client& c);
-    void drop_buffer(client& c);
 
     // client_leaving.cpp: every way a client ends
     bool flush(client& c, time_point now);
@@ -282,7 +280,6 @@ private:
     engine_counters counters_;
     std::uint64_t last_id_ = 0;
     time_point deadline_ = time_point::max();
-    time_point next_housekeeping_{};
     bool shutting_down_ = false;
 
     std::unordered_map<client_id, std::unique_ptr<client>> clients_;
@@ -291,7 +288,7 @@ private:
     std::unordered_multimap<std::uint32_t, client_id> by_process_id_;
     std::map<protocol::setting_map, std::weak_ptr<const protocol::setting_map>> interned_;
     std::shared_ptr<const protocol::setting_map> no_settings_;
-    std::vector<client*> buffer_holders_;
+    std::size_t intern_limit_ = 64; // when sets that nobody carries any more are looked for
     std::deque<std::pair<time_point, client_id>> login_deadlines_;
     std::deque<std::pair<time_point, client_id>> closing_deadlines_;
     struct pending_refusal {

@@ -63,10 +63,8 @@ public:
     [[nodiscard]] virtual send_result send(std::span<const protocol::bytes> pieces) = 0;
     /// Asks for bytes into `into`, which must stay until on_read().
     virtual void read(std::span<std::byte> into) = 0;
-    /// The outstanding read is to end: on_read() comes with operation_canceled, or with bytes if
-    /// some came first. Until then its buffer must stay.
-    virtual void withdraw_read() = 0;
-    /// Asks to be told when there are bytes, without holding a buffer meanwhile.
+    /// Asks to be told when there are bytes, without holding a buffer meanwhile. Costs nothing more
+    /// than read().
     virtual void wait_readable() = 0;
     virtual void wait_writable() = 0;
     /// Ends the sending direction: the peer sees an end of file.

@@ -59,7 +59,7 @@ struct server final : pool::server, connection_events {
         : home(home_) {}
 
     void on_read(time_point now, std::size_t count, boost::system::error_code error) override;
-    void on_readable(time_point) override {}
+    void on_readable(time_point now) override;
     void on_writable(time_point now) override;
     void on_connected(time_point now, boost::system::error_code error) override;
 
@@ -70,6 +70,7 @@ struct server final : pool::server, connection_events {
     client* user = nullptr;       // who holds it
     server_task task = server_task::connect;
     bool reading = false;
+    bool bulk = false;               // its last read filled the buffer: the next one is larger
     bool blocked = false;            // its socket is full, wait_writable() is outstanding
     bool ready_current = false;      // the last thing sent was answered by ReadyForQuery
     bool replaying = false;          // a client's settings are being applied

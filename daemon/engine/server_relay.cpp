@@ -13,6 +13,11 @@ void server::on_read(time_point now, std::size_t count, boost::system::error_cod
     home.reap();
 }
 
+void server::on_readable(time_point) {
+    home.buffers_.provide(in, bulk);
+    socket->read(in.room());
+}
+
 void server::on_writable(time_point now) {
     blocked = false;
     if (home.flush(*this, now)) {
@@ -34,7 +39,7 @@ void engine::server_read(server& s, std::size_t count, boost::system::error_code
                     error, now);
         return;
     }
-    const bool filled = count == s.in.room().size();
+    s.bulk = count == s.in.room().size() || (s.bulk && count > small_buffer_bytes);
     s.in.filled(count);
     s.pool->stats().bytes_from_servers.add(count);
     if (s.task == server_task::farewell) {
@@ -54,9 +59,6 @@ void engine::server_read(server& s, std::size_t count, boost::system::error_code
     relay(s, now);
     if (find(id) == nullptr || s.reading || s.pinned_bytes != 0) {
         return;
-    }
-    if (filled && s.in.empty()) {
-        buffers_.enlarge(s.in); // bulk: fewer and larger reads
     }
     arm_read(s);
 }
@@ -243,7 +245,12 @@ void engine::arm_read(server& s) {
     if (s.reading || s.pinned_bytes != 0) {
         return;
     }
-    buffers_.provide(s.in);
+    if (s.in.empty()) {
+        buffers_.give_back(s.in);
+        s.reading = true;
+        s.socket->wait_readable();
+        return;
+    }
     s.in.compact();
     if (s.in.full()) {
         buffers_.grow(s.in); // one message that must be seen whole
