@@ -119,7 +119,7 @@ bool backend_process::process_startup() {
         const auto target = number_at(body, 0);
         const auto key = number_at(body, 4);
         shared.time.after(
-            shared.random.between(duration(0), milliseconds(shared.random.chance(20) ? 200 : 2)),
+            shared.random.between(duration(0), milliseconds(shared.random.chance(50) ? 60 : 2)),
             [weak = weak_from_this(), target, key] {
                 if (const auto self = weak.lock(); self && self->phase_ == phase::carrier) {
                     auto* const victim = self->home_.find(target);
@@ -306,7 +306,7 @@ void backend_process::cancel() {
                          ", who had not asked for one");
     }
     const auto sql = session_.statement_of(running_);
-    const bool replay = sql.substr(0, 6) == "RESET " || sql.substr(0, 27) == set_config_call;
+    const bool replay = sql.substr(0, 11) == "RESET ROLE;" || sql.substr(0, 27) == set_config_call;
     if (busy_ && replay && word_of(sql, "tag").empty()) {
         shared.violation("a cancel struck " + name() + " while it was given a client's settings");
     }

@@ -69,7 +69,7 @@ std::string fake_client::select() {
     if (bulk) {
         sql += " size=" + std::to_string(random.between(1, 20'000));
     }
-    if (rules_.slow_statement_ms != 0 && random.chance(15)) {
+    if (rules_.slow_statement_ms != 0 && random.chance(rules_.slow_percent)) {
         sql += " ms=" + std::to_string(random.between(1, rules_.slow_statement_ms));
     } else if (random.chance(30)) {
         sql += " ms=" + std::to_string(random.between(1, 5));

@@ -30,6 +30,7 @@ struct client_rules {
     duration login_timeout{};
     bool bulk = false;                   // large answers
     std::uint64_t slow_statement_ms = 0; // some statements take up to so long
+    unsigned slow_percent = 15;          // … so many of them
 };
 
 /// What one client is like.

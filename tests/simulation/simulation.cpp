@@ -29,7 +29,9 @@ simulation::simulation(std::uint64_t seed, planted_bug bug, bool readable)
     shared.readable = readable;
 }
 
-simulation::~simulation() = default;
+simulation::~simulation() {
+    shared.time.clear(); // while everything that it refers to is still there
+}
 
 // Plans ------------------------------------------------------------------------------------------
 
@@ -64,6 +66,9 @@ void simulation::plan_configuration() {
     auto& c = *config_;
     auto& pool = c.pool;
     pool.maxconn = static_cast<std::uint32_t>(random.between(1, 4));
+    if (cancel_storm_) {
+        pool.maxconn = std::min(pool.maxconn, 2U);
+    }
     pool.minconn = static_cast<std::uint32_t>(random.below(pool.maxconn + 1));
     const auto mode = random.below(10);
     pool.mode = mode == 0   ? config::pool_mode::session
@@ -114,6 +119,10 @@ void simulation::plan_configuration() {
     rules_.login_timeout = c.login_timeout;
     rules_.bulk = random.chance(20);
     rules_.slow_statement_ms = random.chance(50) ? 0 : random.chance(80) ? 40 : 2'500;
+    if (cancel_storm_) { // something to strike, at any moment
+        rules_.slow_statement_ms = 30;
+        rules_.slow_percent = 70;
+    }
 }
 
 client_plan simulation::plan_client(std::uint32_t number) {
@@ -142,7 +151,7 @@ client_plan simulation::plan_client(std::uint32_t number) {
         plan.at_start.clear();
     }
     if (cancel_storm_) {
-        plan.cancel_percent = 60;
+        plan.cancel_percent = number % 2 == 0 ? 60 : 0;
         plan.thinks = milliseconds(2);
     }
     if (!client_faults_) {

@@ -76,6 +76,12 @@ public:
         now_ = first.when;
         first.what();
     }
+    /// Forgets what was to happen. (Forgetting a connection on its way closes it, which schedules.)
+    void clear() {
+        while (!events_.empty()) {
+            const auto forgotten = std::exchange(events_, {});
+        }
+    }
     void advance_to(time_point when) { now_ = std::max(now_, when); }
 
 private:
