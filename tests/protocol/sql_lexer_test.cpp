@@ -46,6 +46,9 @@ TEST_CASE("sql_lexer: tokens") {
         {" \t\r\n\v\f", ""},
         {"SELECT a1, b_$2 FROM t;", "SELECT a1 , b_$2 FROM t ;"},
         {"caf\xc3\xa9 = 1.5", "caf\xc3\xa9 = #1.5"},
+        {"aZ9z0 Az0 zA9 \x80 x\x80", "aZ9z0 Az0 zA9 \x80 x\x80"},
+        {"@a`b[c{d^e", "@ a ` b [ c { d ^ e"},
+        {"9z 0a 09 /9:0", "#9 z #0 a #09 / #9 : #0"},
         {"f(1,$12)", "f ( #1 , $12 )"},
         // Strings.
         {"'a' 'it''s' ''", "'a' 'it''s' ''"},
@@ -59,6 +62,7 @@ TEST_CASE("sql_lexer: tokens") {
         {"E'a' -- x\n 'b\\'c' d", "'a' 'b\\'c' d"},
         {"E'a' || 'b\\' c", "'a' | | 'b\\' c"},
         {"B'01' x'ff' N'n' U&'\\0061'", "'01' 'ff' 'n' U'\\0061'"},
+        {"U&'a\\' b", "U'a\\' b"},
         {"name'x'", "name 'x'"},
         {"1e'\\'' a", "#1 '\\'' a"},
         {"u & 'x'", "u & 'x'"},

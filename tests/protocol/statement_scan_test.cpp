@@ -183,6 +183,8 @@ constexpr row rows[] = {
     // With standard_conforming_strings off, or on, the string ends in different places.
     {"SELECT 'a\\'' ; SET x = 1; SELECT 'b'", "setting"},
     {"SELECT 'a\\' ; SET x = 1; SELECT '", "setting"},
+    {"DO $$ BEGIN EXECUTE 'a\\' ; SET x = 1; PERFORM '; END $$", "setting"},
+    {"DO $$ BEGIN PERFORM 'a\\'' ; SET x = 1; PERFORM 'b'; END $$", "setting"},
     {"SELECT E'a\\'' ; SET x = 1", "setting"},
     {"SELECT E'a\\' ; SET x = 1'", ""},
 
