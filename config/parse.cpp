@@ -27,8 +27,7 @@ private:
     void read_user(const entry& each);
     void read_userlist();
 
-    void check_bounds(const pool_settings& pool, const given_keys& given,
-                      const std::string& prefix);
+    void check_bounds(pool_settings& pool, const given_keys& given, const std::string& prefix);
     void check_password(const database& of, const given_keys& given, const std::string& prefix);
     void check_users();
     void check_whole(const node& root);
@@ -232,21 +231,25 @@ void parser::read_userlist() {
 
 // What one row cannot say -----------------------------------------------------------------------
 
-/// `prefix`: of the map that was read. Where neither is given, `pool:` has been told off already.
-void parser::check_bounds(const pool_settings& pool, const given_keys& given,
-                          const std::string& prefix) {
+/// `prefix`: of the map that was read. Where neither is given, `pool:` has been told off already. A
+/// minimum that was not given here gives way to a maximum that was: `pool: { maxconn: 3 }` is all
+/// that a small pool takes.
+void parser::check_bounds(pool_settings& pool, const given_keys& given, const std::string& prefix) {
     const auto least = given.find("minconn");
     const auto most = given.find("maxconn");
     if (pool.minconn <= pool.maxconn || (least == given.end() && most == given.end())) {
         return;
     }
-    const auto origin = [&](bool is_given) {
-        return is_given ? "" : prefix == pool_prefix ? ", the default" : ", from pool";
-    };
-    in_.complain(least != given.end() ? least->second : most->second,
-                 concat({prefix, "minconn (", std::to_string(pool.minconn),
-                         origin(least != given.end()), ") must not be above ", prefix, "maxconn (",
-                         std::to_string(pool.maxconn), origin(most != given.end()), ")"}));
+    if (least == given.end()) {
+        pool.minconn = pool.maxconn;
+        return;
+    }
+    const auto* const origin = most != given.end()     ? ""
+                               : prefix == pool_prefix ? ", the default"
+                                                       : ", from pool";
+    in_.complain(least->second,
+                 concat({prefix, "minconn (", std::to_string(pool.minconn), ") must not be above ",
+                         prefix, "maxconn (", std::to_string(pool.maxconn), origin, ")"}));
 }
 
 /// `given`, `prefix`: of the database that was read.

@@ -53,7 +53,7 @@ constexpr setting table[] = {
      .doc = "For how long a client keeps its server connection: one transaction, its whole session, or one statement."},
     {.key = "pool.minconn", .where = &pool_settings::minconn, .fallback = "5",
      .least = 0, .most = 10'000,
-     .doc = "Server connections kept open per database and user, even when nobody needs them; at most `maxconn`."},
+     .doc = "Server connections kept open per database and user, even when nobody needs them; never more than `maxconn`."},
     {.key = "pool.maxconn", .where = &pool_settings::maxconn, .fallback = "50",
      .least = 1, .most = 10'000,
      .doc = "Server connections per database and user that are never exceeded; further clients wait."},

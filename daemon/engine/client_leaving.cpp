@@ -219,12 +219,7 @@ void engine::answer_exhausted(client& c, time_point now) {
         words.hint = "Raise maxconn (" + std::to_string(bounds.maxconn) + ") or wait_timeout (" +
                      waited + "), or find out why the holders keep their transactions open.";
     }
-    ports_.log(log_severity::warning, "wait timeout",
-               {{"client", static_cast<std::int64_t>(c.id.value)},
-                {"database", entry.database},
-                {"user", entry.user},
-                {"cause", words.message},
-                {"holders", words.detail}});
+    log_wait_timeout(*c.pool, words, now);
     if (at_login) {
         tell_and_close(c,
                        failure ? pool::client_close::server_unreachable

@@ -92,6 +92,10 @@ struct pool_part {
     std::unordered_map<std::shared_ptr<const protocol::setting_map>,
                        std::shared_ptr<const std::map<std::string, std::string>>>
         welcomes;
+    /// Wait time-outs are logged now and then, not one by one: when next, and how many have gone
+    /// without a line since.
+    time_point next_timeout_line{};
+    std::uint64_t timeouts_unlogged = 0;
     [[nodiscard]] pool::stats& stats() { return shard.counters(); }
 };
 
@@ -272,6 +276,7 @@ private:
     [[nodiscard]] std::shared_ptr<const protocol::setting_map> intern(protocol::setting_map map);
     void log_client_end(const client& c, pool::client_close reason, time_point now);
     void log_server_end(const server& s, pool::server_close reason, time_point now);
+    void log_wait_timeout(pool_part& part, const protocol::error_words& told, time_point now);
     void log_slow(const server& s, const client& c, std::string_view what, duration took);
 
     options options_;

@@ -233,6 +233,23 @@ void engine::log_server_end(const server& s, pool::server_close reason, time_poi
                 {"seconds", seconds(now - s.created_at)}});
 }
 
+/// A thousand clients that wait in vain are one line, with one of their stories.
+void engine::log_wait_timeout(pool_part& part, const protocol::error_words& told, time_point now) {
+    constexpr auto apart = std::chrono::seconds(5);
+    ++part.timeouts_unlogged;
+    if (now < part.next_timeout_line) {
+        return;
+    }
+    ports_.log(log_severity::warning, "wait timeout",
+               {{"database", part.entry->database},
+                {"user", part.entry->user},
+                {"clients", static_cast<std::int64_t>(part.timeouts_unlogged)},
+                {"cause", told.message},
+                {"holders", told.detail}});
+    part.timeouts_unlogged = 0;
+    part.next_timeout_line = now + apart;
+}
+
 void engine::log_slow(const server& s, const client& c, std::string_view what, duration took) {
     ports_.log(
         log_severity::warning, what,

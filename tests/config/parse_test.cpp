@@ -155,18 +155,12 @@ TEST_CASE("minconn above maxconn, wherever the two come from") {
     check({
         {"pool: { minconn: 60 }" + rest,
          "1:9: pool.minconn (60) must not be above pool.maxconn (50, the default)\n"},
-        {"pool: { maxconn: 3 }" + rest,
-         "1:9: pool.minconn (5, the default) must not be above pool.maxconn (3)\n"},
         {"pool:\n  maxconn: 3\n  minconn: 4" + rest,
          "3:3: pool.minconn (4) must not be above pool.maxconn (3)\n"},
         {"pool: { maxconn: 20 }\ndatabases:\n  shop: { minconn: 30 }\n"
          "users: { app: { password: x } }",
          "3:11: databases.shop.minconn (30) must not be above databases.shop.maxconn (20, from "
          "pool)\n"},
-        {"databases:\n  shop: { maxconn: 2 }\npool: { minconn: 3 }\n"
-         "users: { app: { password: x } }",
-         "2:11: databases.shop.minconn (3, from pool) must not be above databases.shop.maxconn "
-         "(2)\n"},
         // Told once: neither about the default of what was refused, nor again for each database.
         {"pool: { maxconn: 0, minconn: 60 }" + rest,
          "1:18: pool.maxconn must be from 1 to 10000, not '0'\n"},
@@ -174,6 +168,18 @@ TEST_CASE("minconn above maxconn, wherever the two come from") {
          "1:9: pool.minconn (60) must not be above pool.maxconn (50, the default)\n"
          "1:36: pool.wait_timeout must be a duration such as 500ms, 5s, 10m, 1h or 2d, not 'x'\n"},
     });
+}
+
+TEST_CASE("a minconn that was not given gives way to the maxconn that was") {
+    const auto small = parse("pool: { maxconn: 3 }" + rest, {});
+    REQUIRE(small);
+    CHECK(small.value().pool.minconn == 3);
+    const auto one_small = parse("databases:\n  shop: { maxconn: 2 }\npool: { minconn: 3 }\n"
+                                 "users: { app: { password: x } }",
+                                 {});
+    REQUIRE(one_small);
+    CHECK(one_small.value().pool.minconn == 3);
+    CHECK(one_small.value().find_database("shop")->pool.minconn == 2);
 }
 
 TEST_CASE("duplicates") {
