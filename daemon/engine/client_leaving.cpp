@@ -36,7 +36,11 @@ void client::on_writable(time_point now) {
                 home.arm_read(s);
             }
         }
-        home.pump(*this, now);
+        if (state == client_state::login && !reading) {
+            home.pump_login(*this, now);
+        } else {
+            home.pump(*this, now);
+        }
     }
     home.reap();
 }
@@ -88,8 +92,9 @@ void engine::set_state(client& c, client_state to, time_point now) {
 void engine::tell_and_close(client& c, pool::client_close reason, protocol::error code,
                             protocol::error_words words, time_point now) {
     // In the middle of a message of PostgreSQL's, an error of ours would only be taken for a part
-    // of it.
-    const bool between_messages = c.held == nullptr || !c.held->stream.inside_message();
+    // of it. (Of an answer to our replay, nothing has been passed on.)
+    const bool between_messages =
+        c.held == nullptr || !c.held->stream.inside_message() || c.held->replaying;
     const bool told_already = c.held != nullptr && c.held->said_fatal;
     if (between_messages && !told_already) {
         protocol::append_error(c.out.own(), code, words, true);
@@ -157,18 +162,20 @@ void engine::leave_pool(client& c, pool::client_close reason, time_point now) {
         return;
     }
     c.pool->shard.leave_queue(c);
+    refusals_.erase(c.id); // who holds the servers need not be found out any more
     if (c.held != nullptr) {
         auto& s = *c.held;
-        if (s.pinned_bytes != 0) {
-            if (s.in.size() == s.pinned_bytes) {
-                c.out.adopt(std::move(s.in));
-                s.in = buffer();
-            } else {
-                c.out = outbox(); // more has come than was passed on: the last word is lost
-                s.in.use(s.pinned_bytes);
-            }
-            s.pinned_bytes = 0;
+        if (s.pinned_bytes != 0 && s.in.size() == s.pinned_bytes) {
+            c.out.adopt(std::move(s.in));
+            s.in = buffer();
+        } else {
+            // More has come than was passed on, or relay() is not done with it: the buffer stays
+            // the server's, where it may be moved or given to somebody else before this client
+            // has taken its part.
+            c.out.copy_pieces();
+            s.in.use(s.pinned_bytes);
         }
+        s.pinned_bytes = 0;
         detach(c, s);
         abandon(s, now);
     }

@@ -301,13 +301,14 @@ void backend_process::cancel() {
     if (!strikes) {
         return;
     }
-    if (!last_tag_.empty() && home_.cancel_wanted && !home_.cancel_wanted(last_tag_)) {
-        shared.violation("a cancel struck " + name() + " while it ran a statement of " + last_tag_ +
-                         ", who had not asked for one");
-    }
     const auto sql = session_.statement_of(running_);
+    const auto whose = busy_ ? word_of(sql, "tag") : std::string_view(last_tag_);
+    if (!whose.empty() && !home_.cancel_wanted(whose)) {
+        shared.violation("a cancel struck " + name() + " while it ran a statement of " +
+                         std::string(whose) + ", who had not asked for one");
+    }
     const bool replay = sql.substr(0, 11) == "RESET ROLE;" || sql.substr(0, 27) == set_config_call;
-    if (busy_ && replay && word_of(sql, "tag").empty()) {
+    if (busy_ && replay) {
         shared.violation("a cancel struck " + name() + " while it was given a client's settings");
     }
     if (!busy_) {

@@ -186,7 +186,8 @@ void fake_client::send_extended_variant(std::uint64_t which) {
         break;
     case 4: // transaction control
         if (!rules_.statement_mode) {
-            parse("", model_.status() == protocol::transaction_status::idle ? "BEGIN" : "COMMIT");
+            const bool idle = model_.status() == protocol::transaction_status::idle;
+            parse("", (idle ? "BEGIN" : "COMMIT") + ids());
             bind("", "");
             execute();
         }
@@ -287,14 +288,14 @@ void fake_client::send_request() {
     } else if (random.chance(plan_.session_state_percent)) {
         send_session_state();
     } else if (!idle && random.chance(50)) {
-        query(random.chance(70) ? "COMMIT" : "ROLLBACK");
+        query((random.chance(70) ? "COMMIT" : "ROLLBACK") + ids());
     } else if (idle && random.chance(25) && (!rules_.statement_mode || random.chance(2))) {
         began_ = true;
-        query("BEGIN");
+        query("BEGIN" + ids());
         if (random.chance(30)) { // the whole transaction at once
             query(insert());
             query(random.chance(20) ? failing() : select());
-            query("COMMIT");
+            query("COMMIT" + ids());
         } else if (random.chance(10)) {
             query("SET LOCAL custom.y = 'local'");
         }

@@ -16,7 +16,7 @@
 // Source: PostgreSQL documentation, "Message Flow"; src/backend/tcop/postgres.c.
 #pragma once
 
-#include "protocol/message.hpp"
+#include "tests/simulation/session_messages.hpp"
 
 #include <cstdint>
 #include <map>
@@ -26,20 +26,6 @@
 #include <vector>
 
 namespace pgweir::simulation {
-
-/// A message without its frame.
-struct message {
-    char type = 0;
-    std::string body;
-};
-void append(std::string& out, const message& m);
-/// What two equal answers have in common, whoever gave them: the text of a row, a tag, a SQLSTATE,
-/// a status byte.
-[[nodiscard]] std::string essence(const message& m);
-
-/// The value of key=… in a statement; empty when it is not there.
-[[nodiscard]] std::string_view word_of(std::string_view sql, std::string_view key);
-[[nodiscard]] std::uint64_t number_of(std::string_view sql, std::string_view key);
 
 using settings = std::map<std::string, std::string>;
 
