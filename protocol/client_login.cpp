@@ -1,3 +1,5 @@
+// client_login: what is done with each event in each phase. See client_login.hpp; the SCRAM phases
+// are in client_login_scram.cpp.
 #include "protocol/client_login_state.hpp"
 
 #include <cstddef>

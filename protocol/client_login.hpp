@@ -31,16 +31,22 @@ struct stored_credential {
 
 // Actions ------------------------------------------------------------------------------------
 
-struct login_read {};                          // wait for more bytes
-struct login_write { std::string data; };      // send; then call resume() with nothing for the next
-struct login_find_user { std::string user, database; }; // answer with found_user()
+struct login_read {}; // wait for more bytes
+struct login_write {
+    std::string data;
+}; // send; then call resume() with nothing for the next
+struct login_find_user {
+    std::string user, database;
+}; // answer with found_user()
 /// PBKDF2-HMAC-SHA-256 of `password` (normalised already); answer with derived_key().
 struct login_derive {
     secret password;
     std::string salt;
     std::uint32_t iterations;
 };
-struct login_cancel { cancel_request request; };   // route it, then close without a word
+struct login_cancel {
+    cancel_request request;
+}; // route it, then close without a word
 struct login_authenticated {
     startup_message startup;
     /// The password itself where the method showed it (password), for logging in to servers.
@@ -48,7 +54,7 @@ struct login_authenticated {
     std::string data; // AuthenticationOk (with what goes before it); send before the welcome
 };
 struct login_refuse {
-    std::string data;      // ErrorResponse to send before closing; empty: close silently
+    std::string data; // ErrorResponse to send before closing; empty: close silently
     error code;
     std::string log_reason; // for the log: never shown to the peer, holds no secret
 };

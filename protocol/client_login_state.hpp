@@ -67,7 +67,8 @@ struct ended {};
 
 namespace pgweir::protocol {
 
-// For the two files that include this: they speak of little else.
+// tidy: allow using-namespace: only the two files of client_login include this, and speak of little
+// else
 using namespace client_login_phases;
 
 struct client_login::state {

@@ -20,6 +20,7 @@ struct frontend_row {
     std::uint32_t min_length = 0; // 0: not a message a client may send
     std::uint32_t max_length = 0;
     bool streams = false;
+    bool is_statement = false; // its text decides what it leaves in the session
 };
 
 constexpr auto frontend_rows = [] {
@@ -27,8 +28,8 @@ constexpr auto frontend_rows = [] {
     const auto row = [&rows](frontend type) -> frontend_row& {
         return rows[static_cast<unsigned char>(type)];
     };
-    row(frontend::query) = {4, max_length_field};
-    row(frontend::parse) = {4, max_length_field};
+    row(frontend::query) = {4, max_length_field, false, true};
+    row(frontend::parse) = {4, max_length_field, false, true};
     row(frontend::bind) = {4, max_length_field};
     row(frontend::function_call) = {4, max_length_field};
     row(frontend::describe) = {4, small_length_field};
@@ -70,8 +71,9 @@ front_frame front_of(bytes in, bool buffer_full) {
         return {front_frame::state::violation};
     }
     const auto frame_bytes = head.frame_bytes();
-    const bool usable = in.size() >= frame_bytes || row.streams || buffer_full ||
-                        in.size() >= seen_whole_bytes + header_bytes;
+    const auto shown = row.is_statement ? statement_seen_bytes : front_seen_bytes;
+    const bool usable =
+        in.size() >= frame_bytes || row.streams || buffer_full || in.size() >= shown;
     return {usable ? front_frame::state::usable : front_frame::state::incomplete,
             static_cast<frontend>(head.type), frame_bytes};
 }

@@ -13,14 +13,14 @@ namespace pgweir::protocol {
 struct return_facts {
     transaction_status status = transaction_status::failed;
     bool ready_seen_since_last_message = false; // the last thing sent was answered by ReadyForQuery
-    bool replies_owed = true;           // the server owes an answer
-    bool unsent_to_server = true;       // bytes for the server still lie in a buffer of ours
-    bool inside_client_message = true;  // a message is partly sent
-    bool inside_server_message = true;  // a message is partly received
-    bool in_copy = true;                // COPY FROM STDIN runs
-    bool in_doubt = true;               // reply_queue::in_doubt()
-    bool cancel_in_flight = true;       // a cancel request for it has not been closed yet
-    bool pinned = true;                 // the session left something behind
+    bool replies_owed = true;                   // the server owes an answer
+    bool unsent_to_server = true;      // bytes for the server still lie in a buffer of ours
+    bool inside_client_message = true; // a message is partly sent
+    bool inside_server_message = true; // a message is partly received
+    bool in_copy = true;               // COPY FROM STDIN runs
+    bool in_doubt = true;              // reply_queue::in_doubt()
+    bool cancel_in_flight = true;      // a cancel request for it has not been closed yet
+    bool pinned = true;                // the session left something behind
 };
 
 enum class return_verdict : std::uint8_t {
@@ -32,7 +32,7 @@ enum class return_verdict : std::uint8_t {
     unsent,
     inside_message,
     in_copy,
-    in_doubt,           // this one never goes back: close it when its client is done
+    in_doubt, // this one never goes back: close it when its client is done
     cancel_in_flight,
     pinned,
 };

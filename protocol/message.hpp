@@ -92,7 +92,8 @@ struct header {
 
 /// Big-endian integers at the front of `in`, which must hold at least that many bytes.
 [[nodiscard]] inline std::uint32_t read_u32(bytes in) {
-    return std::to_integer<std::uint32_t>(in[0]) << 24 | std::to_integer<std::uint32_t>(in[1]) << 16 |
+    return std::to_integer<std::uint32_t>(in[0]) << 24 |
+           std::to_integer<std::uint32_t>(in[1]) << 16 |
            std::to_integer<std::uint32_t>(in[2]) << 8 | std::to_integer<std::uint32_t>(in[3]);
 }
 [[nodiscard]] inline std::uint16_t read_u16(bytes in) {
@@ -116,7 +117,8 @@ struct header {
 /// so) instead of reading past the end, so a parser may check once, at its end.
 class body_reader {
 public:
-    explicit body_reader(bytes body) : rest_(body) {}
+    explicit body_reader(bytes body)
+        : rest_(body) {}
 
     [[nodiscard]] bool ok() const { return ok_; }
     /// True when everything was read and nothing failed.
@@ -140,7 +142,8 @@ private:
 ///     message_writer(out).begin('C').c_string("SELECT 1").end();
 class message_writer {
 public:
-    explicit message_writer(std::string& out) : out_(out) {}
+    explicit message_writer(std::string& out)
+        : out_(out) {}
 
     message_writer& begin(char type);
     message_writer& begin(frontend type) { return begin(static_cast<char>(type)); }

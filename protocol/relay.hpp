@@ -22,9 +22,12 @@
 
 namespace pgweir::protocol {
 
-/// A Query, Parse, Bind, … of up to this size is seen whole in the read buffer before it is
-/// forwarded; of a larger one only what is in the buffer is seen, and its rest is streamed.
-inline constexpr std::size_t seen_whole_bytes = 8'192 - header_bytes;
+/// So much of a Bind, Describe, … is seen in the read buffer before it is forwarded: the names in
+/// it. The rest of a larger one is streamed.
+inline constexpr std::size_t front_seen_bytes = 8'192;
+/// The same for Query and Parse, whose text decides what the session is left with. Of a larger one
+/// nobody knows (pin_reason::large_statement).
+inline constexpr std::size_t statement_seen_bytes = 256 * 1'024;
 
 /// What the front of a client's unread bytes asks for, before anything is forwarded.
 enum class client_wants : std::uint8_t {

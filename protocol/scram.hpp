@@ -19,11 +19,11 @@ inline constexpr std::size_t scram_key_bytes = 32;
 
 /// What a stored secret is, told by its form as PostgreSQL does it.
 enum class credential_form : std::uint8_t {
-    none,      // empty: nobody can log in with it
+    none, // empty: nobody can log in with it
     plaintext,
-    md5,       // "md5" + 32 lower-case hex digits
-    scram,     // a verifier
-    unusable,  // begins like a verifier and is none: never taken for a plaintext password
+    md5,      // "md5" + 32 lower-case hex digits
+    scram,    // a verifier
+    unusable, // begins like a verifier and is none: never taken for a plaintext password
 };
 [[nodiscard]] credential_form form_of(std::string_view stored);
 

@@ -10,7 +10,8 @@ namespace pgweir::protocol {
 class secret {
 public:
     secret() = default;
-    explicit secret(std::string value) : value_(std::move(value)) {}
+    explicit secret(std::string value)
+        : value_(std::move(value)) {}
     secret(const secret&) = default;
     secret(secret&& other) noexcept;
     secret& operator=(const secret& other);
@@ -23,7 +24,8 @@ public:
     /// Constant time in the length of both.
     [[nodiscard]] bool equals(std::string_view other) const;
 
-    template <typename Stream> friend Stream& operator<<(Stream&, const secret&) = delete;
+    template <typename Stream>
+    friend Stream& operator<<(Stream&, const secret&) = delete;
 
 private:
     void wipe() noexcept;

@@ -61,7 +61,7 @@ public:
         /// Plaintext, md5… or empty. A SCRAM verifier cannot log in and is refused as such.
         secret password;
         std::vector<std::pair<std::string, std::string>> settings; // further startup parameters
-        std::array<std::byte, 18> nonce{};                          // random
+        std::array<std::byte, 18> nonce{};                         // random
         /// Run once when ready, before `server_ready` is given (empty: nothing is run).
         std::string probe_sql;
         /// More than this many SCRAM iterations are refused: a server must not buy our CPU.

@@ -35,9 +35,9 @@ struct cancel_request {
 };
 
 struct startup_message {
-    std::uint16_t minor_version = 0;           // what the client asked for
+    std::uint16_t minor_version = 0; // what the client asked for
     std::string user;
-    std::string database;                      // the user's name where none was given
+    std::string database; // the user's name where none was given
     bool replication = false;
     /// Settings the client wants in its session (all parameters but the above and _pq_.…), in the
     /// order given; of a name given twice the last counts. `options` stays as it was sent.
@@ -51,8 +51,9 @@ struct startup_refusal {
     bool silent = false; // close without a word (garbage that is no PostgreSQL client)
 };
 
-using startup_packet = std::variant<std::monostate /* more bytes needed */, ssl_request,
-                                    gssenc_request, cancel_request, startup_message, startup_refusal>;
+using startup_packet =
+    std::variant<std::monostate /* more bytes needed */, ssl_request, gssenc_request,
+                 cancel_request, startup_message, startup_refusal>;
 
 /// The refusal of a major version (or a second SSLRequest, GSSENCRequest: to PostgreSQL these are
 /// versions 1234.5679 and .5680) in PostgreSQL's words.

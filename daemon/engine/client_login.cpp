@@ -49,7 +49,7 @@ void engine::pump_login(client& c, time_point now) {
             break;
         }
     }
-    if (c.state == client_state::login) {
+    if (c.state == client_state::login && !c.blocked) { // else on_writable() goes on here
         arm_read(c);
     }
 }
@@ -176,11 +176,11 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
 void engine::welcome(client& c, time_point now) {
     auto& part = *c.pool;
     if (part.shard.bounds().mode != pool::pool_mode::session) {
+        const auto of_pool = latest_welcome(part);
         if (const auto known = part.welcomes.find(c.settings); known != part.welcomes.end()) {
             send_welcome(c, *known->second, now);
             return;
         }
-        const auto of_pool = part.entry->welcome.load();
         if (of_pool && c.settings == no_settings_) {
             send_welcome(c, of_pool->parameters, now);
             return;
@@ -193,6 +193,19 @@ void engine::welcome(client& c, time_point now) {
     }
     arm_read(c);
     ask_for_server(c, now);
+}
+
+/// What the server that logged in last says of itself. When that is news (PostgreSQL was restarted
+/// with another configuration, or is another version), what was learned before is forgotten.
+std::shared_ptr<const protocol::server_welcome> engine::latest_welcome(pool_part& part) {
+    auto latest = part.entry->welcome.load();
+    if (latest != part.welcomes_as_of) {
+        if (part.welcomes_as_of && latest->parameters != part.welcomes_as_of->parameters) {
+            part.welcomes.clear();
+        }
+        part.welcomes_as_of = latest;
+    }
+    return latest;
 }
 
 void engine::finish_welcome(client& c, server& s, time_point now) {
@@ -254,7 +267,9 @@ void engine::send_welcome(client& c, const std::map<std::string, std::string>& p
                     {"port", std::int64_t{c.info->where.peer_port}},
                     {"application_name", c.info->application_name}});
     }
-    if (flush(c, now)) {
+    if (shutting_down_ && c.held == nullptr) {
+        tell_and_close(c, pool::client_close::shutdown, protocol::error::admin_shutdown, {}, now);
+    } else if (flush(c, now)) {
         pump(c, now);
     }
 }

@@ -48,6 +48,9 @@ void append_forget_unnamed_statement(std::string& out, protocol::reply_queue& ow
     owed.sent(protocol::frontend::sync, protocol::fate::swallow);
 }
 
+/// No more bytes will come behind those that are there.
+bool is_full(const client& c) { return c.in.full() && c.in.capacity() >= large_buffer_bytes; }
+
 /// Bytes at the front have been used. While a read is outstanding, positions must not move.
 void consume(client& c, std::size_t count) {
     if (c.reading) {
@@ -135,7 +138,7 @@ bool engine::pump_idle(client& c, time_point now) {
     if (c.blocked || !c.in.held() || c.in.empty()) {
         return false;
     }
-    const auto peek = c.stream.peek(c.in.unused(), c.in.full());
+    const auto peek = c.stream.peek(c.in.unused(), is_full(c));
     consume(c, peek.consumed);
     switch (peek.wants) {
     case protocol::client_wants::more:
@@ -237,30 +240,35 @@ void engine::pump_active(client& c, time_point now) {
            c.in.held() && !c.in.empty()) {
         auto& s = *c.held;
         const auto in = c.in.unused();
-        const auto step = c.stream.forward(in, c.in.full(), s.owed, c.session);
+        const auto step = c.stream.forward(in, is_full(c), s.owed, c.session);
         if (step.forward_bytes != 0) {
-            if (!c.query_running) {
+            // Else it is the rest of a COPY that has failed and been answered: nothing comes of it.
+            const bool asks = !s.owed.empty() || s.owed.batch_open();
+            if (asks && !c.query_running) {
                 c.query_running = true;
                 c.query_started = now;
                 s.running.set(statement_at(in));
             }
-            if (s.ready_current && s.status == protocol::transaction_status::idle) {
+            if (asks && s.ready_current && s.status == protocol::transaction_status::idle) {
                 c.transaction_started = now;
             }
-            s.ready_current = false;
+            s.ready_current = s.ready_current && !asks;
             s.out.piece(in.first(step.forward_bytes));
             c.pinned_bytes = step.forward_bytes;
             c.pool->stats().queries.add(step.queries);
             if (!flush(s, now) && (c.state == client_state::gone || c.held != &s)) {
                 return;
             }
+            if (s.ready_current) {
+                maybe_give_back(s, now);
+                if (c.held != &s) {
+                    return;
+                }
+            }
         }
         switch (step.why) {
         case protocol::client_step::stop::exhausted:
             if (step.forward_bytes == 0) {
-                if (c.in.full() && !c.reading) {
-                    buffers_.grow(c.in);
-                }
                 return;
             }
             break;
@@ -280,7 +288,7 @@ void engine::pump_active(client& c, time_point now) {
 
 /// The console takes simple queries, one at a time.
 void engine::pump_console(client& c, time_point now) {
-    while (c.state == client_state::console && !c.query_running && c.in.held() &&
+    while (c.state == client_state::console && !c.query_running && !c.blocked && c.in.held() &&
            c.in.size() >= protocol::header_bytes) {
         const auto in = c.in.unused();
         const auto head = protocol::read_header(in);
@@ -349,6 +357,9 @@ void engine::arm_read(client& c) {
         return;
     }
     c.in.compact();
+    if (c.in.full() && (c.state == client_state::idle || c.state == client_state::active)) {
+        buffers_.grow(c.in); // a statement that is to be seen whole
+    }
     if (!c.in.full()) { // otherwise nothing more is read before some of it is used
         c.reading = true;
         c.socket->read(c.in.room());

@@ -92,6 +92,8 @@ struct pool_part {
     std::unordered_map<std::shared_ptr<const protocol::setting_map>,
                        std::shared_ptr<const std::map<std::string, std::string>>>
         welcomes;
+    /// The pool's welcome when it was last looked at.
+    std::shared_ptr<const protocol::server_welcome> welcomes_as_of;
     /// Wait time-outs are logged now and then, not one by one: when next, and how many have gone
     /// without a line since.
     time_point next_timeout_line{};
@@ -175,6 +177,7 @@ private:
                                                       time_point now);
     void authenticated(client& c, protocol::login_authenticated& done, time_point now);
     void welcome(client& c, time_point now);
+    [[nodiscard]] std::shared_ptr<const protocol::server_welcome> latest_welcome(pool_part& part);
     void finish_welcome(client& c, server& s, time_point now);
     void send_welcome(client& c, const std::map<std::string, std::string>& parameters,
                       time_point now);
@@ -231,7 +234,9 @@ private:
 
     // server_giving_back.cpp
     [[nodiscard]] protocol::return_verdict verdict(const server& s) const;
+    void go_on_alone(server& s, time_point now);
     void maybe_give_back(server& s, time_point now);
+    void give_back(client& c, server& s, time_point now);
     void detach(client& c, server& s);
     void place(server& s, time_point now);
     void place_now(server& s, time_point now);

@@ -1,4 +1,4 @@
-// The outside as the engine sees it: what it may ask for, and what it will be told. The Asio worker
+// The outside as the engine sees it: what it may ask for, and what it will be told. The worker
 // implements these over sockets, the simulator over a network it makes up; the engine cannot tell.
 //
 // All of it belongs to one worker's thread. Calls never block and never call back into the engine

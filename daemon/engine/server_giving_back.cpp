@@ -36,8 +36,8 @@ protocol::return_verdict engine::verdict(const server& s) const {
     return protocol::may_go_back(facts);
 }
 
-/// Called whenever something has changed that the answer may depend on.
-void engine::maybe_give_back(server& s, time_point now) {
+/// Something has changed about a server that no client has.
+void engine::go_on_alone(server& s, time_point now) {
     if (s.task == server_task::drain || s.task == server_task::clean) {
         if (s.ready_current && s.owed.empty() && s.out.empty() && s.in.empty()) {
             clean(s, now);
@@ -46,18 +46,23 @@ void engine::maybe_give_back(server& s, time_point now) {
         }
         return;
     }
-    auto* const c = s.user;
     const bool at_rest = s.cancels_in_flight == 0 && s.in.empty() && !s.stream.inside_message();
     if (s.task == server_task::settle && at_rest) {
         s.task = server_task::none;
         place(s, now);
-        return;
-    }
-    if (s.state == pool::server_state::idle && !at_rest) {
+    } else if (s.state == pool::server_state::idle && !at_rest) {
         settle(s, now); // half a message, from a server that nobody asked
+    }
+}
+
+/// Called whenever something has changed that the answer may depend on.
+void engine::maybe_give_back(server& s, time_point now) {
+    auto* const c = s.user;
+    if (c == nullptr) {
+        go_on_alone(s, now);
         return;
     }
-    if (c == nullptr || s.task != server_task::none) {
+    if (s.task != server_task::none) {
         return;
     }
     if (c->state == client_state::awaiting_welcome) {
@@ -102,15 +107,20 @@ void engine::maybe_give_back(server& s, time_point now) {
         }
         return;
     }
+    give_back(*c, s, now);
+}
+
+/// Its client goes on without it.
+void engine::give_back(client& c, server& s, time_point now) {
     if (s.pinned_bytes != 0) {
         // The client is slow to take its answer: it keeps the buffer, the server goes on.
-        c->out.adopt(std::move(s.in));
+        c.out.adopt(std::move(s.in));
         s.in = buffer();
         s.pinned_bytes = 0;
     }
-    set_state(*c, client_state::idle, now);
-    detach(*c, s);
-    const auto id = c->id;
+    set_state(c, client_state::idle, now);
+    detach(c, s);
+    const auto id = c.id;
     place(s, now);
     if (auto* const still = find(id); still != nullptr && still->state == client_state::idle) {
         if (shutting_down_) {
@@ -280,8 +290,8 @@ void engine::notice_parameters(client& c, server& s) {
         return;
     }
     s.parameters_touched = false;
+    const auto of_pool = latest_welcome(*c.pool);
     const auto known = c.pool->welcomes.find(c.settings);
-    const auto of_pool = c.pool->entry->welcome.load();
     const auto* const expected = known != c.pool->welcomes.end()         ? known->second.get()
                                  : of_pool && c.settings == no_settings_ ? &of_pool->parameters
                                                                          : nullptr;
@@ -293,7 +303,9 @@ void engine::notice_parameters(client& c, server& s) {
 /// Everything it owed has come. Makes it as a new one is, by the cheapest sufficient means.
 void engine::clean(server& s, time_point now) {
     const bool in_transaction = s.status != protocol::transaction_status::idle;
-    if (s.task == server_task::clean && (s.replay_failed || in_transaction)) {
+    // Also when its client left while its settings were applied and one of them was refused: what
+    // the server carries now is neither this set nor that.
+    if (s.replay_failed || (s.task == server_task::clean && in_transaction)) {
         close_server(s, pool::server_close::reset_failed, now);
         return;
     }
@@ -334,7 +346,13 @@ void engine::close_server(server& s, pool::server_close reason, time_point now) 
     const bool sound = logged_in && !s.cut_off && s.out.empty();
     s.task = server_task::farewell;
     if (auto* const c = s.user) {
-        tell_and_close(*c, pool::client_close::server_lost, protocol::error::server_lost, {}, now);
+        if (reason == pool::server_close::desync) {
+            tell_and_close(*c, pool::client_close::server_desync, protocol::error::server_desync,
+                           {}, now);
+        } else {
+            tell_and_close(*c, pool::client_close::server_lost, protocol::error::server_lost, {},
+                           now);
+        }
     }
     if (logged_in) {
         log_server_end(s, reason, now);

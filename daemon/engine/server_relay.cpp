@@ -26,6 +26,9 @@ void server::on_writable(time_point now) {
             home.server_login_step(*this, login->resume(nothing), now);
         } else if (user != nullptr) {
             home.pump(*user, now);
+            if (user != nullptr && ready_current) {
+                home.maybe_give_back(*this, now); // the rest of a failed COPY has been sent
+            }
         }
     }
     home.reap();
@@ -73,7 +76,7 @@ void engine::relay(server& s, time_point now) {
     std::size_t used = 0;
     bool more = !in.empty();
     while (more) {
-        const auto step = s.stream.next(in.subspan(used), s.in.full(), s.owed);
+        const auto step = s.stream.next(in.subspan(used), used == 0 && s.in.full(), s.owed);
         const auto taken = in.subspan(used, step.taken_bytes);
         used += step.taken_bytes;
         more =
@@ -176,10 +179,6 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         }
         return true;
     case stop::desync:
-        if (c != nullptr) {
-            tell_and_close(*c, pool::client_close::server_desync, protocol::error::server_desync,
-                           {}, now);
-        }
         close_server(s, pool::server_close::desync, now);
         return false;
     }
@@ -244,6 +243,9 @@ bool engine::flush(server& s, time_point now) {
 void engine::arm_read(server& s) {
     if (s.reading || s.pinned_bytes != 0) {
         return;
+    }
+    if (s.user != nullptr && s.user->blocked) {
+        return; // back-pressure; and relay() must not use the buffer while a read into it runs
     }
     if (s.in.empty()) {
         buffers_.give_back(s.in);

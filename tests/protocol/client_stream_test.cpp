@@ -211,7 +211,7 @@ TEST_CASE("client_stream: what is looked at waits until it is whole, what stream
 }
 
 TEST_CASE("client_stream: a statement larger than is seen whole pins, and streams") {
-    const auto large = query("INSERT INTO t VALUES ('" + std::string(50'000, 'x') + "')");
+    const auto large = query("INSERT INTO t VALUES ('" + std::string(500'000, 'x') + "')");
     SUBCASE("in a buffer that holds it, it is seen") {
         held h;
         CHECK(h.forward(large).forward_bytes == large.size());
@@ -219,29 +219,31 @@ TEST_CASE("client_stream: a statement larger than is seen whole pins, and stream
     }
     SUBCASE("in pieces it is not") {
         held h;
-        CHECK(h.forward(large.substr(0, 8'191)).forward_bytes == 0);
+        CHECK(h.forward(large.substr(0, statement_seen_bytes - 1)).forward_bytes == 0);
         CHECK(h.owed.empty());
-        CHECK(h.forward(large.substr(0, 8'192), true).forward_bytes == 8'192);
+        CHECK(h.forward(large.substr(0, statement_seen_bytes), true).forward_bytes ==
+              statement_seen_bytes);
         CHECK(pins_of(h.state) == "large_statement");
         CHECK(h.owed.size() == 1);
         CHECK(h.client.inside_message());
-        CHECK(h.forward(large.substr(8'192) + sync).forward_bytes ==
-              large.size() - 8'192 + sync.size());
+        CHECK(h.forward(large.substr(statement_seen_bytes) + sync).forward_bytes ==
+              large.size() - statement_seen_bytes + sync.size());
         CHECK(h.owed.size() == 2);
     }
     SUBCASE("nothing is gained by waiting when as much is there as is ever seen") {
         held h;
-        CHECK(h.forward(large.substr(0, 8'192)).forward_bytes == 8'192);
+        CHECK(h.forward(large.substr(0, statement_seen_bytes)).forward_bytes ==
+              statement_seen_bytes);
         CHECK(pins_of(h.state) == "large_statement");
     }
     SUBCASE("nor of a Parse is the rest seen") {
         held h;
-        CHECK(h.forward(parse("", std::string(50'000, ' ')).substr(0, 8'192)).forward_bytes ==
-              8'192);
+        CHECK(h.forward(parse("", std::string(500'000, ' ')).substr(0, statement_seen_bytes))
+                  .forward_bytes == statement_seen_bytes);
         CHECK(pins_of(h.state) == "large_statement");
         held named;
-        CHECK(named.forward(parse(std::string(50'000, 'n')).substr(0, 8'192)).forward_bytes ==
-              8'192);
+        CHECK(named.forward(parse(std::string(500'000, 'n')).substr(0, statement_seen_bytes))
+                  .forward_bytes == statement_seen_bytes);
         CHECK(pins_of(named.state) == "named_statement large_statement");
     }
     SUBCASE("a message that ends in a full buffer's next filling is waited for") {
