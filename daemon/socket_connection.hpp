@@ -1,4 +1,4 @@
-// A connection over a real socket (TCP or Unix) on one worker's loop: Asio for waiting, one plain
+// A connection over a real socket (TCP or Unix) on one worker's event loop: one plain
 // send per gathered write. Reading asks with a buffer, so that no epoll_ctl is needed; only a
 // client that has been quiet waits without one.
 //

@@ -67,8 +67,8 @@ struct ended {};
 
 namespace pgweir::protocol {
 
-// tidy: allow using-namespace: only the two files of client_login include this, and speak of little
-// else
+// Included by the two files of client_login only, which speak of little else.
+// tidy: allow using-namespace: see the line above
 using namespace client_login_phases;
 
 struct client_login::state {
