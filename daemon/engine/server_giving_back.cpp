@@ -66,7 +66,7 @@ void engine::maybe_give_back(server& s, time_point now) {
         return;
     }
     if (c->state == client_state::awaiting_welcome) {
-        if (s.ready_current && !s.replaying) {
+        if (s.ready_current && !s.replaying && !s.leaving) { // else it gets another one
             finish_welcome(*c, s, now);
         }
         return;

@@ -120,9 +120,11 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
                         time_point now) {
     auto* const c = s.user;
     using stop = protocol::server_step::stop;
-    // A parameter that changes because of settings we replay is news to us, not to the client.
+    // A parameter that changes because of settings we replay is news to us, not to the client; and
+    // to one that has not been welcomed nothing is news.
     const bool ours = step.where == protocol::fate::swallow ||
-                      (step.why == stop::parameter && s.owed.next_is_swallowed());
+                      (step.why == stop::parameter && s.owed.next_is_swallowed()) ||
+                      (c != nullptr && c->state == client_state::awaiting_welcome);
     // A server that ends when its client is already done with it ends on its own account: a client
     // between two transactions never hears of it.
     const bool leaves_alone = step.why == stop::error && step.fatal && c != nullptr && !ours &&

@@ -50,7 +50,7 @@ bool fake_client::fatal_excusable(std::string_view sqlstate) const {
     if (sqlstate == "0A000") {
         return rules_.statement_mode && began_;
     }
-    if (sqlstate == "22023") {
+    if (sqlstate == "22023" || sqlstate == "42704") { // ours, or in PostgreSQL's own words
         return plan_.provokes == client_plan::refusal::setting;
     }
     if (!at_login) {
