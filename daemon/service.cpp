@@ -127,7 +127,14 @@ struct service::state {
 service::service(std::string path, loaded_configuration config)
     : state_(std::make_unique<state>(std::move(path), std::move(config))) {}
 
-service::~service() = default;
+service::~service() {
+    // Workers talk to one another, and the control plane's threads to them: all stop before any
+    // goes (also when starting has failed half way).
+    for (auto& worker : state_->workers) {
+        worker->stop();
+    }
+    state_->control.stop();
+}
 
 int service::run() {
     auto& s = *state_;
