@@ -189,6 +189,11 @@ std::vector<std::string> engine::broken_invariants() const {
         check(s->user == nullptr || leased || s->task == server_task::farewell,
               name + "has a client but is not leased");
         check(s->user == nullptr || s->user->held == s.get(), name + "its client has another");
+        const bool serves = s->task == server_task::none || s->task == server_task::drain ||
+                            s->task == server_task::clean;
+        check(!serves || s->ready_current || !s->owed.empty() || s->owed.batch_open() ||
+                  s->owed.in_doubt(),
+              name + "waits for a ReadyForQuery that nobody owes");
         if (s->state == pool::server_state::idle) {
             check(s->user == nullptr && s->task == server_task::none, name + "idle but busy");
             check(s->owed.empty() && s->out.empty() && s->in.empty() && !s->stream.inside_message(),
