@@ -332,7 +332,7 @@ connection::send_result socket_connection::send(std::span<const protocol::bytes>
     if (sent >= 0) {
         return {static_cast<std::size_t>(sent), {}};
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
         return {};
     }
     return {0, system_error(errno)};

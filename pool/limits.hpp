@@ -12,6 +12,9 @@ enum class pool_mode : std::uint8_t { transaction, session, statement };
 
 struct limits {
     pool_mode mode = pool_mode::transaction;
+    /// Test-only: hand out the server that was idle longest, so that a client changes servers at
+    /// every permitted boundary, instead of the one used last.
+    bool rotate = false;
     std::uint32_t minconn = 5;
     std::uint32_t maxconn = 50;
     duration wait_timeout = std::chrono::seconds(5);

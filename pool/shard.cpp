@@ -25,12 +25,17 @@ shard::shard(ledger& shared, stats& counters, worker_index self, const limits& b
 
 // Clients ---------------------------------------------------------------------------------------
 
+server* shard::next_idle() const {
+    const auto& idle = servers(server_state::idle);
+    return limits_.rotate ? idle.back() : idle.front();
+}
+
 server* shard::acquire(waiter& who, time_point now) {
     if (who.waiting) {
         return nullptr;
     }
     // Nobody is overtaken here: while somebody waits on this worker, nothing is idle on it.
-    if (auto* const found = list_of(server_state::idle).front()) {
+    if (auto* const found = next_idle()) {
         lease(*found, who.id, now);
         return found;
     }

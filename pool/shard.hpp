@@ -68,6 +68,8 @@ public:
     /// `who` asks for a server: gets the one used last (its caches are warm), or joins the queue.
     /// For one that waits already nothing changes.
     [[nodiscard]] server* acquire(waiter& who, time_point now);
+    /// The server that acquire() would give now.
+    [[nodiscard]] server* next_idle() const;
     /// `who` no longer waits (time-out, cancel, gone). No-op for one that does not wait.
     void leave_queue(waiter& who);
     /// The oldest waiter, or none.

@@ -70,7 +70,7 @@ void engine::open_cancel(server& s, std::vector<route_cancel> for_whom, time_poi
     ++s.cancels_in_flight;
     wake_by(attempt->deadline);
     auto& a = *cancels_.emplace_back(std::move(attempt));
-    a.socket = ports_.open(s.pool->entry->access.load()->where, a);
+    a.socket = ports_.open(s.access->where, a);
 }
 
 void engine::cancel_attempt::on_connected(time_point now, boost::system::error_code error) {

@@ -197,7 +197,8 @@ void engine::answer_exhausted(client& c, time_point now) {
     auto code = protocol::error::pool_exhausted;
     protocol::error_words words;
     const auto waited = describe(bounds.wait_timeout);
-    if (failure && entry.shared.state() != pool::ledger::health::up) {
+    const bool up = entry.shared.state() == pool::ledger::health::up;
+    if (failure && !up) {
         code = failure->network ? protocol::error::server_unreachable
                                 : protocol::error::server_login_failed;
         words.message = "no connection to PostgreSQL for database \"" + entry.database + "\" in " +
@@ -208,6 +209,11 @@ void engine::answer_exhausted(client& c, time_point now) {
                          std::to_string(bounds.maxconn) +
                          ") or raise PostgreSQL's max_connections.";
         }
+    } else if (!up) {
+        // Nobody holds anything: the first connection is still being made.
+        code = protocol::error::server_unreachable;
+        words.message = "no connection to PostgreSQL for database \"" + entry.database + "\" in " +
+                        waited + ": it has not answered yet";
     } else {
         words.message = "no server connection for database \"" + entry.database +
                         "\" came free in " + waited + ": all " + std::to_string(bounds.maxconn) +
@@ -228,10 +234,9 @@ void engine::answer_exhausted(client& c, time_point now) {
     }
     log_wait_timeout(*c.pool, words, now);
     if (at_login) {
-        tell_and_close(c,
-                       failure ? pool::client_close::server_unreachable
-                               : pool::client_close::pool_exhausted,
-                       code, std::move(words), now);
+        tell_and_close(
+            c, up ? pool::client_close::pool_exhausted : pool::client_close::server_unreachable,
+            code, std::move(words), now);
     } else {
         refuse_request(c, code, std::move(words), now);
     }

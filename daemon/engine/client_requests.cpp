@@ -51,6 +51,12 @@ void append_forget_unnamed_statement(std::string& out, protocol::reply_queue& ow
 /// No more bytes will come behind those that are there.
 bool is_full(const client& c) { return c.in.full() && c.in.capacity() >= large_buffer_bytes; }
 
+/// What a client sends after a Parse whose refusal it has not read yet.
+bool follows_parse(protocol::frontend type) {
+    using enum protocol::frontend;
+    return type == bind || type == describe || type == execute || type == close || type == flush;
+}
+
 /// Bytes at the front have been used. While a read is outstanding, positions must not move.
 void consume(client& c, std::size_t count) {
     if (c.reading) {
@@ -186,8 +192,8 @@ server* engine::take_server(client& c, time_point now) {
     constexpr auto unwatched = std::chrono::seconds(1);
     auto& shard = c.pool->shard;
     while (true) {
-        const auto& idle = shard.servers(pool::server_state::idle);
-        const bool long_idle = !idle.empty() && now - idle.front()->state_since > unwatched;
+        const auto* const next = shard.next_idle();
+        const bool long_idle = next != nullptr && now - next->state_since > unwatched;
         auto* const s = static_cast<server*>(shard.acquire(c, now));
         if (s == nullptr || !long_idle || !s->socket->stirs()) {
             return s;
@@ -316,6 +322,10 @@ void engine::pump_console(client& c, time_point now) {
             protocol::append_error(
                 c.out.own(), protocol::error::console_unsupported,
                 {.message = "the console takes simple queries only", .detail = {}, .hint = {}});
+        } else if (!follows_parse(type)) {
+            tell_and_close(c, pool::client_close::protocol_violation,
+                           protocol::error::protocol_violation, {}, now);
+            return;
         }
         consume(c, head.frame_bytes());
         flush(c, now);

@@ -61,6 +61,7 @@ void engine::on(time_point now, server_in_transit& message) {
     auto owned = std::make_unique<server>(*this);
     auto& s = *owned;
     s.id = message.id;
+    s.access = std::move(message.access);
     s.generation = message.generation;
     s.created_at = message.created_at;
     s.expires_at = message.expires_at;
@@ -95,7 +96,7 @@ void engine::on(time_point now, wake& message) {
 }
 
 void engine::on(time_point now, ask_holders& message) {
-    holders_answer answer{message.on_behalf, lease_rows(now, message.entry.get())};
+    holders_answer answer{message.on_behalf, lease_rows(now, message.entry.get(), false)};
     ports_.post(message.from, {std::move(answer)});
 }
 
@@ -283,7 +284,7 @@ void engine::sweep_clients(time_point now) {
 
 void engine::wait_timed_out(client& c, time_point now) {
     auto& pending = refusals_[c.id];
-    pending.leases = lease_rows(now, c.pool->entry.get());
+    pending.leases = lease_rows(now, c.pool->entry.get(), false);
     pending.answers_missing = options_.workers - 1;
     pending.deadline = now + holders_patience;
     set_state(c, c.state == client_state::awaiting_welcome ? c.state : client_state::refusing, now);
@@ -378,7 +379,9 @@ pool_part& engine::part_of(const std::shared_ptr<pool_entry>& entry) {
 }
 
 pool::limits engine::limits_for(const pool_entry& entry) const {
-    return pool_limits(*config_, entry.database);
+    auto bounds = pool_limits(*config_, entry.database);
+    bounds.rotate = options_.rotate_servers;
+    return bounds;
 }
 
 pool::limits pool_limits(const config::configuration& config, std::string_view name) {

@@ -33,6 +33,7 @@ namespace pgweir::daemon {
 struct server_in_transit {
     std::shared_ptr<pool_entry> entry;
     server_id id;
+    std::shared_ptr<const server_access> access;
     std::uint32_t generation = 0;
     time_point created_at, expires_at;
     std::unique_ptr<detached_connection> socket;
@@ -119,7 +120,7 @@ public:
         worker_index self;
         std::uint32_t workers = 1;
         std::string mock_secret; // protocol::client_login::options
-        /// Test-only: hand out the server that was idle longest instead of the one used last.
+        /// Test-only: pool::limits::rotate.
         bool rotate_servers = false;
         /// Test-only: a bug for tests/simulation to find.
         enum class planted : std::uint8_t { none, released_too_early, settings_not_replayed };
@@ -160,7 +161,8 @@ public:
     [[nodiscard]] const engine_counters& counters() const { return counters_; }
     [[nodiscard]] std::vector<client_row> client_rows(time_point now) const;
     [[nodiscard]] std::vector<server_row> server_rows(time_point now) const;
-    [[nodiscard]] std::vector<lease_row> lease_rows(time_point now, const pool_entry* only) const;
+    [[nodiscard]] std::vector<lease_row> lease_rows(time_point now, const pool_entry* only,
+                                                    bool with_statements = true) const;
     [[nodiscard]] std::vector<pool_row> pool_rows(time_point now) const;
     /// Invariants that hold between any two calls; a sentence for each that does not.
     [[nodiscard]] std::vector<std::string> broken_invariants() const;

@@ -7,6 +7,7 @@
 
 #include "daemon/engine/buffer.hpp"
 #include "daemon/engine/outbox.hpp"
+#include "daemon/engine/pool_entry.hpp"
 #include "daemon/engine/ports.hpp"
 #include "pool/close_reason.hpp"
 #include "pool/shard.hpp"
@@ -66,8 +67,9 @@ struct server final : pool::server, connection_events {
     engine& home;
     std::unique_ptr<connection> socket;
     pool_part* pool = nullptr;
-    std::uint32_t generation = 0; // of the access it was opened with
-    client* user = nullptr;       // who holds it
+    std::shared_ptr<const server_access> access; // it was opened with
+    std::uint32_t generation = 0;                // of it
+    client* user = nullptr;                      // who holds it
     server_task task = server_task::connect;
     bool reading = false;
     bool bulk = false;               // its last read filled the buffer: the next one is larger

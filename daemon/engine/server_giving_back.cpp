@@ -221,6 +221,7 @@ void engine::send_to_other(server& s, worker_index to) {
     server_in_transit message;
     message.entry = s.pool->entry;
     message.id = s.id;
+    message.access = s.access;
     message.generation = s.generation;
     message.created_at = s.created_at;
     message.expires_at = s.expires_at;

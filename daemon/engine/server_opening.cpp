@@ -55,7 +55,8 @@ void engine::open_server(pool_part& part, time_point now) {
     part.shard.add_connecting(s, now, random_fraction());
     wake_by(s.deadline);
     s.generation = part.entry->generation.load();
-    s.socket = ports_.open(part.entry->access.load()->where, s);
+    s.access = part.entry->access.load();
+    s.socket = ports_.open(s.access->where, s);
 }
 
 void server::on_connected(time_point now, boost::system::error_code error) {
@@ -67,7 +68,6 @@ void server::on_connected(time_point now, boost::system::error_code error) {
             task = server_task::login;
             where = socket->names();
             protocol::server_login::options options;
-            const auto access = pool->entry->access.load();
             options.user = access->user;
             options.database = access->database;
             options.password = access->password;

@@ -42,7 +42,8 @@ double seconds(duration value) { return std::chrono::duration<double>(value).cou
 
 } // namespace
 
-std::vector<lease_row> engine::lease_rows(time_point now, const pool_entry* only) const {
+std::vector<lease_row> engine::lease_rows(time_point now, const pool_entry* only,
+                                          bool with_statements) const {
     std::vector<lease_row> rows;
     for (const auto& [entry, part] : pools_) {
         if (only != nullptr && entry != only) {
@@ -67,7 +68,10 @@ std::vector<lease_row> engine::lease_rows(time_point now, const pool_entry* only
             row.held = now - s.state_since;
             row.in_state = now - (c.query_running ? c.query_started : c.transaction_started);
             row.state = lease_state(s, c);
-            row.statement = protocol::redact_statement(s.running.text(), logged_statement_bytes);
+            if (with_statements) {
+                row.statement =
+                    protocol::redact_statement(s.running.text(), logged_statement_bytes);
+            }
             rows.push_back(std::move(row));
         }
     }
