@@ -26,10 +26,15 @@ bool fake_client::excusable(std::string_view sqlstate) const {
         return cancel_asked_;
     }
     const bool nothing_open = snapshot_.status() == protocol::transaction_status::idle;
-    if (sqlstate == "53300") { // the engine's own, in place of a server
-        return nothing_open && shared_.time.now() - current_.sent_at >= rules_.wait_timeout;
+    // The engine's own, in place of a server.
+    const bool waited = shared_.time.now() - current_.sent_at >= rules_.wait_timeout;
+    if (sqlstate == "53300") {
+        return nothing_open && waited;
     }
-    if (sqlstate == "08001" || sqlstate == "08004") {
+    if (sqlstate == "08001") { // waited in vain also where the first server is slow to answer
+        return nothing_open && (waited || server_trouble());
+    }
+    if (sqlstate == "08004") {
         return nothing_open && server_trouble();
     }
     return false;
@@ -59,7 +64,10 @@ bool fake_client::fatal_excusable(std::string_view sqlstate) const {
     if (sqlstate == "53300") {
         return plan_.over_limit || waited >= rules_.wait_timeout;
     }
-    if (sqlstate == "08001" || sqlstate == "08004") {
+    if (sqlstate == "08001") {
+        return server_trouble() || waited >= rules_.wait_timeout;
+    }
+    if (sqlstate == "08004") {
         return server_trouble();
     }
     if (sqlstate == "28P01") {
