@@ -42,7 +42,8 @@ class Manager:
 
 @only_pgweir
 class NotifyTest(PoolerCase):
-    WATCHDOG_SECONDS = 2
+    # The workers give a sign of life once a second, and count as stuck after half of this.
+    WATCHDOG_SECONDS = 4
 
     @classmethod
     def setUpClass(cls):
