@@ -39,8 +39,13 @@ protocol::return_verdict engine::verdict(const server& s) const {
 /// Something has changed about a server that no client has.
 void engine::go_on_alone(server& s, time_point now) {
     if (s.task == server_task::drain || s.task == server_task::clean) {
+        // PostgreSQL drops a Query behind a failed message of the extended protocol: what looked
+        // like the end of the batch was none, and nobody is left to send the Sync it waits for.
+        const bool sync_missing = s.owed.empty() && s.owed.batch_open();
         if (s.ready_current && s.owed.empty() && s.out.empty() && s.in.empty()) {
             clean(s, now);
+        } else if (sync_missing || s.owed.in_doubt()) {
+            close_server(s, pool::server_close::client_left, now);
         } else {
             fail_copy(s, now);
         }
