@@ -1,7 +1,7 @@
 // Accepts clients and gives each to the least loaded worker. When descriptors run out it waits a
-// moment and goes on; it never spins and never gives up.
+// moment and goes on; it never spins and never gives up. The last few are not for clients.
 //
-// Owner: the service. Thread: the ops thread's loop. Tests: integration/bad_input, tests/daemon.
+// Owner: the service. Thread: the ops thread's loop. Tests: integration/hostile_test.py.
 #pragma once
 
 #include "daemon/logging.hpp"
@@ -10,6 +10,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -31,12 +32,14 @@ public:
 
 private:
     void accept();
+    void pause(const std::string& cause);
 
     logger& log_;
     std::function<void(int)> take_;
     boost::asio::ip::tcp::acceptor acceptor_;
     boost::asio::steady_timer pause_;
-    bool short_of_descriptors_ = false;
+    int end_of_client_descriptors_;
+    std::chrono::steady_clock::time_point silent_until_{};
 };
 
 } // namespace pgweir::daemon
