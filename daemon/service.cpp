@@ -151,6 +151,9 @@ int service::run() {
                {"workers", std::int64_t{s.worker_count}},
                {"process_id", std::int64_t{::getpid()}}});
     s.ops.run();
+    // Nobody waits for signals any more: a reload asked for now must not end us half way.
+    s.signals.clear();
+    std::signal(SIGHUP, SIG_IGN);
     for (auto& worker : s.workers) {
         worker->stop();
     }
