@@ -216,10 +216,12 @@ std::optional<std::string_view> password_in(bytes body) {
 
 } // namespace
 
-login_action client_login::state::on(awaiting_password& phase, bytes& in) {
+/// The text of a PasswordMessage at the front of `in`; or what is to be done instead.
+std::optional<login_action> client_login::state::take_password(bytes& in,
+                                                               std::string_view& password) {
     bytes body;
     if (auto other = take_message(in, max_password_bytes, "password response", body)) {
-        return std::move(*other);
+        return other;
     }
     const auto given = password_in(body);
     if (!given) {
@@ -228,7 +230,16 @@ login_action client_login::state::on(awaiting_password& phase, bytes& in) {
     if (given->empty()) {
         return authentication_failed("empty password");
     }
-    return check_password(leave(phase).stored, *given);
+    password = *given;
+    return std::nullopt;
+}
+
+login_action client_login::state::on(awaiting_password& phase, bytes& in) {
+    std::string_view given;
+    if (auto other = take_password(in, given)) {
+        return std::move(*other);
+    }
+    return check_password(leave(phase).stored, given);
 }
 
 login_action client_login::state::check_password(std::optional<stored_credential> stored,
@@ -259,24 +270,17 @@ login_action client_login::state::check_password(std::optional<stored_credential
 }
 
 login_action client_login::state::on(awaiting_md5& phase, bytes& in) {
-    bytes body;
-    if (auto other = take_message(in, max_password_bytes, "password response", body)) {
+    std::string_view given;
+    if (auto other = take_password(in, given)) {
         return std::move(*other);
-    }
-    const auto given = password_in(body);
-    if (!given) {
-        return protocol_violation("invalid password packet size");
-    }
-    if (given->empty()) {
-        return authentication_failed("empty password");
     }
     const auto left = leave(phase);
     if (!left.doomed.empty()) {
         return authentication_failed(left.doomed);
     }
     // An empty `expected` (no MD5 in this OpenSSL) equals nothing that gets here.
-    return equal_in_constant_time(left.expected, *given) ? authenticated({})
-                                                         : authentication_failed("wrong password");
+    return equal_in_constant_time(left.expected, given) ? authenticated({})
+                                                        : authentication_failed("wrong password");
 }
 
 // From outside ---------------------------------------------------------------------------------
