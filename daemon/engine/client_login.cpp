@@ -56,7 +56,7 @@ void engine::pump_login(client& c, time_point now) {
 
 void engine::login_step(client& c, protocol::login_action action, time_point now) {
     while (auto* const ask = std::get_if<protocol::login_find_user>(&action)) {
-        action = look_up_user(c, std::move(*ask), now);
+        action = look_up_user(c, std::move(*ask));
     }
     if (auto* const write = std::get_if<protocol::login_write>(&action)) {
         c.out.own() += write->data;
@@ -90,15 +90,13 @@ void engine::login_step(client& c, protocol::login_action action, time_point now
     }
 }
 
-protocol::login_action engine::look_up_user(client& c, protocol::login_find_user ask,
-                                            time_point now) {
+protocol::login_action engine::look_up_user(client& c, protocol::login_find_user ask) {
     if (c.over_limit) {
         std::string data;
         protocol::append_error(data, protocol::error::too_many_clients);
         return protocol::login_refuse{std::move(data), protocol::error::too_many_clients,
                                       "max_clients reached"};
     }
-    (void)now;
     c.info->user = ask.user;
     c.info->database = std::move(ask.database);
     const auto* const user = config_->find_user(ask.user);

@@ -175,8 +175,7 @@ private:
     // client_login.cpp: from the first byte to the welcome
     void pump_login(client& c, time_point now);
     void login_step(client& c, protocol::login_action action, time_point now);
-    [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask,
-                                                      time_point now);
+    [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask);
     void authenticated(client& c, protocol::login_authenticated& done, time_point now);
     void welcome(client& c, time_point now);
     [[nodiscard]] std::shared_ptr<const protocol::server_welcome> latest_welcome(pool_part& part);
