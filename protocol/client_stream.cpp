@@ -269,7 +269,7 @@ void client_stream::look_at(frontend type, bytes body, bool complete, reply_queu
     case frontend::terminate:
         break;
     }
-    owed.sent(type, fate::forward, describes_statement);
+    owed.sent(type, fate::forward, {.describes_statement = describes_statement});
 }
 
 void client_stream::look_at_parse(bytes body, bool complete, session_state& state) {

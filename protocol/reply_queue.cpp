@@ -13,7 +13,7 @@ constexpr std::size_t compact_at = 4'096;
 
 } // namespace
 
-void reply_queue::sent(frontend type, fate where, bool describes_statement) {
+void reply_queue::sent(frontend type, fate where, ask how) {
     switch (type) {
     case frontend::copy_data:
     case frontend::flush:
@@ -24,11 +24,12 @@ void reply_queue::sent(frontend type, fate where, bool describes_statement) {
     case frontend::copy_fail:
         // Ignored without an answer unless a COPY runs, or will when the server gets here.
         if (!empty() && !skipping_) {
-            push(type == frontend::copy_done ? request::copy_done : request::copy_fail, where);
+            push(type == frontend::copy_done ? request::copy_done : request::copy_fail, where, {});
         }
         return;
     case frontend::sync:
-        push(request::sync, where);
+        push(request::sync, where, how);
+        ++batch_;
         skipping_ = false;
         batch_open_ = false;
         return;
@@ -37,8 +38,10 @@ void reply_queue::sent(frontend type, fate where, bool describes_statement) {
         // While the server skips, these are dropped like all the rest (SocketBackend reads them,
         // PostgresMain looks at ignore_till_sync first): no answer, and no ReadyForQuery.
         if (!skipping_) {
-            push(type == frontend::query ? request::query : request::function_call, where);
+            push(type == frontend::query ? request::query : request::function_call, where, how);
             batch_open_ = false;
+        } else if (how.noted) {
+            outcomes_.push_back(outcome::skipped);
         }
         return;
     case frontend::parse:
@@ -49,29 +52,33 @@ void reply_queue::sent(frontend type, fate where, bool describes_statement) {
         break;
     }
     if (skipping_) {
+        if (how.noted) {
+            outcomes_.push_back(outcome::skipped);
+        }
         return;
     }
     switch (type) {
     case frontend::parse:
-        push(request::parse, where);
+        push(request::parse, where, how);
         break;
     case frontend::bind:
-        push(request::bind, where);
+        push(request::bind, where, how);
         break;
     case frontend::describe:
-        push(describes_statement ? request::describe_statement : request::describe_portal, where);
+        push(how.describes_statement ? request::describe_statement : request::describe_portal,
+             where, how);
         break;
     case frontend::execute:
-        push(request::execute, where);
+        push(request::execute, where, how);
         break;
     default:
-        push(request::close, where);
+        push(request::close, where, how);
         break;
     }
     batch_open_ = true;
 }
 
-void reply_queue::push(request what, fate where) {
+void reply_queue::push(request what, fate where, ask how) {
     if (head_ >= compact_at && head_ * 2 >= entries_.size()) {
         entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(head_));
         head_ = 0;
@@ -79,6 +86,12 @@ void reply_queue::push(request what, fate where) {
     auto e = static_cast<entry>(what);
     if (where == fate::swallow) {
         e |= swallow_bit;
+    }
+    if (how.errors_to_client) {
+        e |= errors_to_client_bit;
+    }
+    if (how.noted) {
+        e |= noted_bit;
     }
     if (batch_open_ && empty()) {
         e |= into_idle_batch_bit;
@@ -97,9 +110,12 @@ void reply_queue::forget(entry e) {
 }
 
 // The front entry is done with.
-void reply_queue::pop() {
+void reply_queue::pop(outcome how) {
     phase_ = phase::fresh;
     do {
+        if ((entries_[head_] & noted_bit) != 0) {
+            outcomes_.push_back(how);
+        }
         forget(entries_[head_]);
         ++head_;
         if (head_ == entries_.size()) {
@@ -112,8 +128,10 @@ void reply_queue::pop() {
 }
 
 void reply_queue::skip_to_sync() {
+    auto how = outcome::failed; // the front one; those behind it are never looked at
     while (!empty() && request_of(entries_[head_]) != request::sync) {
-        pop();
+        pop(how);
+        how = outcome::skipped;
     }
     if (empty()) {
         skipping_ = true;
@@ -171,6 +189,21 @@ reply_queue::judgement reply_queue::judge_statement(request what, phase now, bac
             return {meaning::misfit};
         }
     }
+    if (now == phase::copy_both) {
+        // Either side ends it when it likes. START_REPLICATION then answers as a query does, with
+        // rows first where the timeline has ended.
+        switch (type) {
+        case backend::copy_data:
+        case backend::copy_done:
+            return {meaning::partial, phase::copy_both};
+        case backend::row_description:
+            return {meaning::partial, phase::fresh};
+        case backend::command_complete:
+            return {meaning::partial, phase::answered};
+        default:
+            return {meaning::misfit};
+        }
+    }
     if (now == phase::failed) {
         return {type == backend::ready_for_query ? meaning::ready : meaning::misfit};
     }
@@ -195,9 +228,11 @@ reply_queue::judgement reply_queue::judge_statement(request what, phase now, bac
         return {meaning::partial, phase::copy_in};
     case backend::copy_out_response:
         return {meaning::partial, phase::copy_out};
+    case backend::copy_both_response:
+        return {query ? meaning::partial : meaning::misfit, phase::copy_both};
     case backend::ready_for_query:
         return {query && now == phase::answered ? meaning::ready : meaning::misfit};
-    default: // CopyBothResponse too: replication connections are not let in
+    default:
         return {meaning::misfit};
     }
 }
@@ -245,10 +280,10 @@ reply reply_queue::take(judgement verdict) {
         phase_ = verdict.next;
         return {reply::kind::partial, to};
     case meaning::completes:
-        pop();
+        pop(outcome::done);
         return {reply::kind::completes, to};
     case meaning::ready:
-        pop();
+        pop(outcome::done);
         return {reply::kind::ready, to};
     }
     return {reply::kind::unexpected};
@@ -300,7 +335,7 @@ reply reply_queue::received_in_doubt(backend type, std::string_view sqlstate) {
             }
             return take(verdict);
         }
-        pop();
+        pop(outcome::skipped);
     }
     if (type == backend::ready_for_query) {
         skipping_ = false;
@@ -331,6 +366,17 @@ reply reply_queue::received(backend type, std::string_view sqlstate) {
         return {reply::kind::unexpected};
     }
     return take(verdict);
+}
+
+bool reply_queue::swallow_ready() {
+    if (empty() || request_of(entries_[head_]) != request::sync ||
+        fate_of(entries_[head_]) == fate::swallow) {
+        return false;
+    }
+    forget(entries_[head_]);
+    entries_[head_] |= swallow_bit;
+    ++ready_[static_cast<std::size_t>(fate::swallow)];
+    return true;
 }
 
 std::size_t reply_queue::owed_ready(fate where) const {

@@ -15,6 +15,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -40,20 +41,50 @@ struct reply {
     fate where = fate::forward;
 };
 
+/// What became of a message whose outcome somebody wants to know (`ask::noted`).
+enum class outcome : std::uint8_t {
+    done,    // answered without an error
+    failed,  // answered by an error
+    skipped, // never looked at: an error came before it, in the same batch
+};
+
+/// How a message is asked, where that is not plain from its type.
+struct ask {
+    bool describes_statement = false; // Describe: of a statement, not of a portal
+    bool errors_to_client = false; // swallowed when it succeeds; an error is for the client, as if
+                                   // the message behind it had failed
+    bool noted = false;            // its outcome is kept for outcomes()
+};
+
 class reply_queue {
 public:
-    /// A message is being forwarded to the server. `describes_statement` matters for Describe only.
-    /// CopyData, Flush and Terminate are owed nothing and need not be told (but may be).
-    void sent(frontend type, fate where = fate::forward, bool describes_statement = false);
+    /// A message is being forwarded to the server. CopyData, Flush and Terminate are owed nothing
+    /// and need not be told (but may be).
+    void sent(frontend type, fate where = fate::forward, ask how = {});
 
     /// A message has come from the server. `sqlstate` matters for ErrorResponse only.
     [[nodiscard]] reply received(backend type, std::string_view sqlstate = {});
 
     /// Where received() would say that a message of this type belongs, without taking it.
     [[nodiscard]] fate where(backend type) const {
-        return type != backend::notification_response && next_is_swallowed() ? fate::swallow
-                                                                             : fate::forward;
+        if (type == backend::notification_response || !next_is_swallowed()) {
+            return fate::forward;
+        }
+        const bool error_of_theirs =
+            type == backend::error_response && (entries_[head_] & errors_to_client_bit) != 0;
+        return error_of_theirs ? fate::forward : fate::swallow;
     }
+
+    /// What has become of the noted messages since clear_outcomes(), in the order they were sent.
+    [[nodiscard]] std::span<const outcome> outcomes() const { return outcomes_; }
+    void clear_outcomes() { outcomes_.clear(); }
+
+    /// How many Syncs have been sent: messages sent under the same number fail together.
+    [[nodiscard]] std::uint64_t batch() const { return batch_; }
+
+    /// An error has come whose batch is going to be sent once more: the ReadyForQuery that ends it
+    /// is not for the client. False (and nothing changes) if that is not what is owed next.
+    [[nodiscard]] bool swallow_ready();
 
     /// Nothing is owed: every message sent has been answered or is known not to be answered.
     [[nodiscard]] bool empty() const { return head_ == entries_.size(); }
@@ -110,6 +141,7 @@ private:
         described, // ParameterDescription has come, RowDescription or NoData is next
         copy_in,   // CopyInResponse has come
         copy_out,  // CopyOutResponse has come
+        copy_both, // CopyBothResponse has come (replication): it ends with CommandComplete or rows
         answered,  // a statement of this Query, or this FunctionCall, has been answered
         failed,    // ErrorResponse has come, only ReadyForQuery can follow
     };
@@ -119,12 +151,14 @@ private:
         phase next = phase::fresh;
     };
 
-    // An entry is one byte: what it waits for, and two marks.
+    // An entry is one byte: what it waits for, and four marks.
     using entry = std::uint8_t;
     static constexpr entry request_mask = 0x0f;
     static constexpr entry swallow_bit = 0x10;
     // The server was idle inside an open batch when this was sent (see failed()).
     static constexpr entry into_idle_batch_bit = 0x20;
+    static constexpr entry errors_to_client_bit = 0x40;
+    static constexpr entry noted_bit = 0x80;
 
     [[nodiscard]] static request request_of(entry e) {
         return static_cast<request>(e & request_mask);
@@ -138,8 +172,8 @@ private:
     [[nodiscard]] static judgement judge(request what, phase now, backend type);
     [[nodiscard]] static judgement judge_statement(request what, phase now, backend type);
 
-    void push(request what, fate where);
-    void pop();
+    void push(request what, fate where, ask how);
+    void pop(outcome how);
     void forget(entry e);
     void skip_to_sync();
     [[nodiscard]] std::size_t syncs_copy_reads() const;
@@ -151,6 +185,8 @@ private:
     std::vector<entry> entries_; // those before head_ are done with
     std::size_t head_ = 0;
     std::array<std::size_t, 2> ready_{}; // entries that owe a ReadyForQuery, by fate
+    std::vector<outcome> outcomes_;
+    std::uint64_t batch_ = 1;
     phase phase_ = phase::fresh;
     bool skipping_ = false;
     bool batch_open_ = false;

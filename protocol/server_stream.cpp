@@ -52,7 +52,8 @@ constexpr auto backend_rows = [] {
          {backend::data_row, backend::row_description, backend::parameter_description}) {
         row(counted) = {6, max_length_field, need::header};
     }
-    for (const auto copy : {backend::copy_in_response, backend::copy_out_response}) {
+    for (const auto copy :
+         {backend::copy_in_response, backend::copy_out_response, backend::copy_both_response}) {
         row(copy) = {7, max_length_field, need::header};
     }
     row(backend::function_call_response) = {8, max_length_field, need::header};

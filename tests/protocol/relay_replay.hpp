@@ -41,7 +41,7 @@ public:
             if (sent && m.ours) {
                 deliver();
                 owed.sent(static_cast<protocol::frontend>(m.type), protocol::fate::swallow,
-                          m.describes_statement);
+                          {.describes_statement = m.describes_statement});
                 continue;
             }
             if (m.expected == protocol::reply::kind::unexpected) {

@@ -17,7 +17,8 @@ void play(const script_step& step, reply_queue& owed) {
     const auto where = m.ours ? fate::swallow : fate::forward;
     switch (step.is) {
     case script_step::what::sent:
-        owed.sent(static_cast<frontend>(m.type), where, m.describes_statement);
+        owed.sent(static_cast<frontend>(m.type), where,
+                  {.describes_statement = m.describes_statement});
         break;
     case script_step::what::received: {
         const auto type = static_cast<backend>(m.type);
@@ -122,7 +123,7 @@ TEST_CASE("reply_queue: what fits where, exhaustively") {
         {frontend::parse, false, "1E"},        {frontend::bind, false, "2E"},
         {frontend::describe, true, "tE"},      {frontend::describe, false, "TnE"},
         {frontend::execute, false, "DCIsGHE"}, {frontend::close, false, "3E"},
-        {frontend::query, false, "TDCIGHE"},   {frontend::function_call, false, "VE"},
+        {frontend::query, false, "TDCIGHWE"},  {frontend::function_call, false, "VE"},
         {frontend::sync, false, "ZE"},
     };
     for (const auto& [type, statement, accepted] : rows) {
@@ -132,7 +133,7 @@ TEST_CASE("reply_queue: what fits where, exhaustively") {
             const auto asked = static_cast<char>(type);
             CAPTURE(asked);
             reply_queue owed;
-            owed.sent(type, fate::forward, statement);
+            owed.sent(type, fate::forward, {.describes_statement = statement});
             const auto got = owed.received(static_cast<backend>(letter)).what;
             if (letter == 'N' || letter == 'A' || letter == 'S') {
                 CHECK(got == reply::kind::asynchronous);
@@ -141,4 +142,86 @@ TEST_CASE("reply_queue: what fits where, exhaustively") {
             }
         }
     }
+}
+
+TEST_CASE("reply_queue: what has become of noted messages") {
+    using enum outcome;
+    const auto of = [](const reply_queue& owed) {
+        return std::vector<outcome>(owed.outcomes().begin(), owed.outcomes().end());
+    };
+    reply_queue owed;
+    owed.sent(frontend::parse, fate::forward, {.noted = true});
+    owed.sent(frontend::bind);
+    owed.sent(frontend::parse, fate::swallow, {.noted = true});
+    owed.sent(frontend::close, fate::forward, {.noted = true});
+    CHECK(owed.batch() == 1);
+    owed.sent(frontend::sync);
+    CHECK(owed.batch() == 2);
+    owed.sent(frontend::parse, fate::forward, {.noted = true});
+
+    (void)owed.received(backend::parse_complete);
+    CHECK(of(owed) == std::vector{done});
+    owed.clear_outcomes();
+    (void)owed.received(backend::bind_complete);
+    CHECK(of(owed).empty());
+    (void)owed.received(backend::error_response, "42601");
+    CHECK(of(owed) == std::vector{failed, skipped});
+    owed.clear_outcomes();
+    (void)owed.received(backend::ready_for_query);
+    (void)owed.received(backend::error_response, "42601");
+    CHECK(of(owed) == std::vector{failed});
+    owed.clear_outcomes();
+    REQUIRE(owed.skipping_until_sync());
+    owed.sent(frontend::parse, fate::forward, {.noted = true});
+    owed.sent(frontend::query, fate::forward, {.noted = true});
+    CHECK(of(owed) == std::vector{skipped, skipped});
+}
+
+TEST_CASE("reply_queue: a message of ours whose error is the client's") {
+    reply_queue owed;
+    const auto ask_twice = [&] {
+        owed.sent(frontend::parse, fate::swallow, {.errors_to_client = true});
+        owed.sent(frontend::bind);
+        owed.sent(frontend::sync);
+    };
+    ask_twice();
+    CHECK(owed.where(backend::parse_complete) == fate::swallow);
+    CHECK(owed.received(backend::parse_complete).where == fate::swallow);
+    CHECK(owed.received(backend::bind_complete).where == fate::forward);
+    CHECK(owed.received(backend::ready_for_query).where == fate::forward);
+    ask_twice();
+    CHECK(owed.where(backend::error_response) == fate::forward);
+    CHECK(owed.received(backend::error_response, "42P01").where == fate::forward);
+    CHECK(owed.received(backend::ready_for_query).what == reply::kind::ready);
+    CHECK(owed.empty());
+}
+
+TEST_CASE("reply_queue: the end of a batch that is sent once more is not for the client") {
+    reply_queue owed;
+    owed.sent(frontend::bind);
+    CHECK(!owed.swallow_ready());
+    owed.sent(frontend::sync);
+    (void)owed.received(backend::error_response, "0A000");
+    REQUIRE(owed.swallow_ready());
+    CHECK(owed.owed_ready(fate::forward) == 0);
+    CHECK(owed.owed_ready(fate::swallow) == 1);
+    CHECK(!owed.swallow_ready());
+    CHECK(owed.received(backend::ready_for_query).where == fate::swallow);
+    CHECK(owed.owed_ready(fate::swallow) == 0);
+}
+
+TEST_CASE("reply_queue: replication streams both ways until either side ends it") {
+    reply_queue owed;
+    owed.sent(frontend::query);
+    for (const auto type : {backend::copy_both_response, backend::copy_data, backend::copy_data}) {
+        CHECK(owed.received(type).what == reply::kind::partial);
+    }
+    owed.sent(frontend::copy_data);
+    owed.sent(frontend::copy_done);
+    for (const auto type : {backend::copy_data, backend::copy_done, backend::row_description,
+                            backend::data_row, backend::command_complete}) {
+        CHECK(owed.received(type).what == reply::kind::partial);
+    }
+    CHECK(owed.received(backend::ready_for_query).what == reply::kind::ready);
+    CHECK(owed.empty());
 }
