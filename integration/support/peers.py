@@ -1,0 +1,176 @@
+"""What the tests of streaming and of abandoned work do to a connection, and what they look at
+afterwards: raw clients that log in, ways to vanish, the daemon's memory and CPU, and whether all
+that was held has come back."""
+
+import os
+import socket
+import struct
+import time
+
+from integration.support import wire
+from integration.support.metrics import Samples
+from integration.support.postgres import DATABASE
+from integration.support.surroundings import PATIENCE
+from integration.support.waiting import wait_for
+
+# Logs in without a password at PostgreSQL and, with `auth: trust`, at the daemon: raw clients can
+# play the same script on both.
+RAW_USER = "trust_user"
+
+
+def raw_client(where, user=RAW_USER, timeout=30, receive_buffer=None, send_buffer=None, **parameters):
+    """A raw connection to `where` (the daemon or PostgreSQL), logged in. Small socket buffers on
+    request: they must be set before the connection is made, or the window is larger."""
+    raw = wire.Wire.__new__(wire.Wire)
+    raw.buffer = b""
+    raw.socket = socket.socket()
+    if receive_buffer is not None:
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if send_buffer is not None:
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    raw.socket.settimeout(timeout * PATIENCE)
+    raw.socket.connect((where.host, where.port))
+    raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    raw.log_in("", user=user, database=DATABASE, **parameters)
+    return raw
+
+
+def allow_raw_users(postgres):
+    """Raw clients may make tables of their own."""
+    postgres.query("create schema if not exists authorization " + RAW_USER, database=DATABASE)
+
+
+def kinds(messages):
+    """The types of some messages, as one word."""
+    return "".join(kind for kind, _ in messages)
+
+
+def rows_of(messages):
+    """The first column of every DataRow among them, as text."""
+    rows = []
+    for kind, body in messages:
+        if kind == "D":
+            length = struct.unpack("!i", body[2:6])[0]
+            rows.append(None if length < 0 else body[6:6 + length].decode())
+    return rows
+
+
+def read_ready(raw, count):
+    """All messages up to the ReadyForQuery of that number."""
+    messages = []
+    for _ in range(count):
+        messages += raw.read_until("Z")
+    return messages
+
+
+# Ways to vanish ------------------------------------------------------------------------------------
+
+def reset(connection):
+    """RST: its machine has forgotten about the connection."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def hang_up(connection):
+    """FIN without a Terminate: its process was killed. (With bytes unread the kernel sends RST.)"""
+    connection.close()
+
+
+def terminate(connection):
+    connection.sendall(wire.TERMINATE)
+    connection.close()
+
+
+WAYS_TO_LEAVE = {"RST": reset, "FIN": hang_up, "Terminate": terminate}
+
+
+# The daemon, looked at from outside ----------------------------------------------------------------
+
+def cpu_seconds(process):
+    with open("/proc/%d/stat" % process.pid, encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_bytes(process, which="VmRSS"):
+    with open("/proc/%d/status" % process.pid, encoding="ascii") as file:
+        for line in file:
+            if line.startswith(which + ":"):
+                return int(line.split()[1]) * 1024
+    raise AssertionError("no %s of %d" % (which, process.pid))
+
+
+class PeakMemory:
+    """How much more memory a process had at most during the block than before it: `grown`."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def __enter__(self):
+        with open("/proc/%d/clear_refs" % self.process.pid, "w", encoding="ascii") as file:
+            file.write("5")  # the peak begins anew
+        self.before = memory_bytes(self.process)
+        return self
+
+    def __exit__(self, *_):
+        self.grown = memory_bytes(self.process, "VmHWM") - self.before
+
+
+def assert_idle(case, pooler, seconds=2.0):
+    """The daemon, with nothing to do, takes less than 1 % of a core (and a tick of the clock that
+    /proc counts in)."""
+    def share():
+        began, before = time.monotonic(), cpu_seconds(pooler.process)
+        time.sleep(seconds)
+        return (cpu_seconds(pooler.process) - before) / (time.monotonic() - began)
+    # A sanitizer's own threads, or work that is just ending: a daemon that spins never stops.
+    shares = []
+    for _ in range(3):
+        shares.append(share())
+        if shares[-1] < 0.01 + 0.01 / seconds:
+            return
+    case.fail("it is busy while idle: %r of a core" % shares)
+
+
+def not_given_back(pooler, clients=0):
+    """What clients that are gone have left behind, as the metrics say. `clients` are still there."""
+    status, body = pooler.http("/metrics")
+    assert status == 200, (status, body)
+    samples = Samples(body)
+    left = {"pgweir_clients": (samples.value("pgweir_clients") or 0) - clients,
+            "pinned": samples.value("pgweir_pool_pinned_clients"),
+            "servers that are not idle": (samples.value("pgweir_pool_servers") or 0)
+            - (samples.value("pgweir_pool_servers", state="idle") or 0)}
+    return {name: value for name, value in left.items() if value}
+
+
+def wait_until_given_back(pooler, seconds=10.0, clients=0):
+    """Until nobody holds or waits for anything, by the daemon's own account and PostgreSQL's."""
+    wait_for(lambda: not not_given_back(pooler, clients),
+             lambda: "all is given back: %r" % not_given_back(pooler, clients), seconds)
+    wait_for(lambda: not left_in_postgres(pooler.postgres),
+             lambda: "PostgreSQL is at rest: %r" % left_in_postgres(pooler.postgres), seconds)
+
+
+def left_in_postgres(postgres):
+    """Backends that are in a transaction, and locks that somebody holds without one."""
+    return postgres.query(
+        "select pid::text, state, left(query, 60) from pg_stat_activity"
+        " where client_addr is not null and datname = %s and state <> 'idle'"
+        " union all select l.pid::text, l.locktype, l.mode from pg_locks l join pg_stat_activity a"
+        " on a.pid = l.pid where a.client_addr is not null and a.datname = %s"
+        " and l.pid <> pg_backend_pid()", DATABASE, DATABASE, database="postgres")
+
+
+# A session looks like a new one --------------------------------------------------------------------
+
+FINGERPRINT = """
+select current_setting('work_mem'), current_setting('search_path'), current_user::text,
+       coalesce(current_setting('weir.custom', true), ''),
+       (select count(*)::int from pg_prepared_statements where name not like 'pgweir%'),
+       (select count(*)::int from pg_cursors where is_holdable),
+       (select count(*)::int from pg_listening_channels()),
+       (select count(*)::int from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'),
+       (select count(*)::int from pg_class where relnamespace = pg_my_temp_schema()
+                                            and relkind = 'r')
+"""
