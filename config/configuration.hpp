@@ -25,6 +25,8 @@ struct listen_address {
 };
 
 enum class pool_mode : std::uint8_t { transaction, session, statement };
+/// May a server serve another client after its first?
+enum class server_reuse : std::uint8_t { always, never };
 enum class auth_method : std::uint8_t { trust, password, md5, scram_sha_256 };
 enum class log_format : std::uint8_t { text, json };
 enum class log_level : std::uint8_t { debug, info, warning, error };
@@ -32,6 +34,7 @@ enum class log_level : std::uint8_t { debug, info, warning, error };
 /// `pool:`, and the same keys inside a database to override it there.
 struct pool_settings {
     pool_mode mode = pool_mode::transaction;
+    server_reuse reuse = server_reuse::always; // never: session mode only
     std::uint32_t minconn = 5;
     std::uint32_t maxconn = 50;
     duration wait_timeout = std::chrono::seconds(5);

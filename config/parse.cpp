@@ -27,6 +27,7 @@ private:
     void read_user(const entry& each);
     void read_userlist();
 
+    void check_reuse(const pool_settings& pool, const given_keys& given, const std::string& prefix);
     void check_bounds(pool_settings& pool, const given_keys& given, const std::string& prefix);
     void check_password(const database& of, const given_keys& given, const std::string& prefix);
     void check_users();
@@ -95,8 +96,11 @@ void parser::read_section(const node& map, std::string_view section) {
             bound_refused_ |= is_bound(key);
         }
     });
-    if (prefix == pool_prefix && !bound_refused_) {
-        check_bounds(out_.pool, given, prefix);
+    if (prefix == pool_prefix) {
+        check_reuse(out_.pool, given, prefix);
+        if (!bound_refused_) {
+            check_bounds(out_.pool, given, prefix);
+        }
     }
 }
 
@@ -169,6 +173,7 @@ void parser::read_database(const entry& each) {
     if (!refused) {
         check_bounds(made.pool, given, prefix);
     }
+    check_reuse(made.pool, given, prefix);
     check_password(made, given, prefix);
     if (made.dbname.empty() && made.name != "*") {
         made.dbname = made.name;
@@ -230,6 +235,23 @@ void parser::read_userlist() {
 }
 
 // What one row cannot say -----------------------------------------------------------------------
+
+/// Between two transactions of a session, a server of transaction mode is somebody else's.
+/// `prefix`: of the map that was read. Where neither is given, `pool:` has been told off already.
+void parser::check_reuse(const pool_settings& pool, const given_keys& given,
+                         const std::string& prefix) {
+    if (pool.reuse == server_reuse::always || pool.mode == pool_mode::session) {
+        return;
+    }
+    const auto reuse = given.find("reuse");
+    const auto mode = given.find("mode");
+    if (reuse != given.end()) {
+        in_.complain(reuse->second, concat({prefix, "reuse never needs ", prefix, "mode session"}));
+    } else if (mode != given.end()) {
+        in_.complain(mode->second, concat({prefix, "mode must be session where reuse is never",
+                                           prefix == pool_prefix ? "" : ", as pool says"}));
+    }
+}
 
 /// `prefix`: of the map that was read. Where neither is given, `pool:` has been told off already. A
 /// minimum that was not given here gives way to a maximum that was: `pool: { maxconn: 3 }` is all

@@ -51,6 +51,8 @@ constexpr setting table[] = {
 
     {.key = "pool.mode", .where = &pool_settings::mode, .fallback = "transaction", .needs = restart,
      .doc = "For how long a client keeps its server connection: one transaction, its whole session, or one statement."},
+    {.key = "pool.reuse", .where = &pool_settings::reuse, .fallback = "always", .needs = restart,
+     .doc = "With `never`, which needs mode session, each client's server connection is opened for it alone, with its own start-up packet, and closed after it; `minconn` and `idle_timeout` then mean nothing."},
     {.key = "pool.minconn", .where = &pool_settings::minconn, .fallback = "5",
      .least = 0, .most = 10'000,
      .doc = "Server connections kept open per database and user, even when nobody needs them; never more than `maxconn`."},

@@ -77,6 +77,10 @@ readiness operator_view::ready() const {
             entry->shared.state() == pool::ledger::health::full) {
             return {true, "ready"};
         }
+        if (entry->shared.state() == pool::ledger::health::unknown &&
+            pool_limits(*configuration(), entry->database).minconn == 0) {
+            return {true, "ready: a server is opened when somebody asks for one"};
+        }
     }
     const auto failure = entries.front()->failure.load();
     return {false, "no database can be reached" + (failure ? ": " + failure->message : "")};

@@ -28,6 +28,8 @@ std::string_view to_string(client_close reason) {
         return "pool_exhausted";
     case client_close::server_unreachable:
         return "server_unreachable";
+    case client_close::server_refused:
+        return "server_refused";
     case client_close::server_lost:
         return "server_lost";
     case client_close::server_desync:
@@ -70,6 +72,8 @@ std::string_view to_string(server_close reason) {
         return "desync";
     case server_close::client_left:
         return "client_left";
+    case server_close::session_ended:
+        return "session_ended";
     case server_close::reset_failed:
         return "reset_failed";
     case server_close::reconfigured:

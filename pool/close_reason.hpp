@@ -19,6 +19,7 @@ enum class client_close : std::uint8_t {
     cancel_request, // a connection that carried a CancelRequest; not a session
     protocol_violation,
     pool_exhausted,     // wait_timeout before the session had begun
+    server_refused,     // … because PostgreSQL refused it
     server_unreachable, // … because no server could be had at all
     server_lost,        // the server went away inside a transaction
     server_desync,      // … sent what nobody asked for
@@ -38,11 +39,12 @@ enum class server_close : std::uint8_t {
     surplus,    // maxconn was lowered
     server_eof, // PostgreSQL closed it (restart, administrator)
     network_error,
-    server_fatal, // PostgreSQL said FATAL
-    desync,       // out of step with what was asked
-    client_left,  // its client left it in a state that could not be cleaned
-    reset_failed, // cleaning it failed or took too long
-    reconfigured, // host, port or credentials changed
+    server_fatal,  // PostgreSQL said FATAL
+    desync,        // out of step with what was asked
+    client_left,   // its client left it in a state that could not be cleaned
+    session_ended, // it was opened for one client alone, who has left
+    reset_failed,  // cleaning it failed or took too long
+    reconfigured,  // host, port or credentials changed
     shutdown,
     internal_error,
     count_,

@@ -15,6 +15,9 @@ struct limits {
     /// Test-only: hand out the server that was idle longest, so that a client changes servers at
     /// every permitted boundary, instead of the one used last.
     bool rotate = false;
+    /// False: each server is opened for one client (shard::next_to_open_for) and closed after it;
+    /// none is ever idle. Then `minconn` is 0.
+    bool reuse = true;
     std::uint32_t minconn = 5;
     std::uint32_t maxconn = 50;
     duration wait_timeout = std::chrono::seconds(5);

@@ -17,6 +17,9 @@ growth should_grow(const growth_facts& facts, const limits& bounds) {
     if (!facts.may_try) {
         return facts.health == ledger::health::full ? growth::server_full : growth::backing_off;
     }
+    if (for_waiter && facts.older_elsewhere) {
+        return growth::others_first;
+    }
     return for_waiter ? growth::open_for_waiter : growth::open_for_minimum;
 }
 
@@ -73,6 +76,8 @@ std::string_view to_string(growth decision) {
         return "enough";
     case growth::at_bound:
         return "at_bound";
+    case growth::others_first:
+        return "others_first";
     case growth::backing_off:
         return "backing_off";
     case growth::server_full:

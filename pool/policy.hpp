@@ -20,15 +20,18 @@ enum class growth : std::uint8_t {
     at_bound,         // maxconn
     backing_off,      // PostgreSQL does not answer: not before the next try
     server_full,      // PostgreSQL has no connection left for us
+    others_first,     // somebody on another worker has waited longer for the slot there is
 };
 struct growth_facts {
     std::uint32_t waiting = 0;    // on this worker
-    std::uint32_t connecting = 0; // on this worker
+    std::uint32_t connecting = 0; // on this worker, for those who wait
     std::uint32_t staying = 0;    // across workers
     std::uint32_t taken = 0;      // across workers
     ledger::health health = ledger::health::unknown;
     bool may_try = true;
     bool warm = true; // keep minconn open (somebody uses this pool, or it is configured to)
+    /// Somebody waits longer on another worker, and only a slot can help there (limits::reuse).
+    bool older_elsewhere = false;
 };
 [[nodiscard]] growth should_grow(const growth_facts& facts, const limits& bounds);
 

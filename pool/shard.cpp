@@ -145,6 +145,15 @@ void shard::add_connecting(server& who, time_point now, double random) {
     put_on_list(who, server_state::connecting, now);
 }
 
+waiter& shard::next_to_open_for(time_point now) {
+    auto& oldest = *waiters_.front();
+    observe_wait(oldest, now);
+    leave_queue(oldest);
+    return oldest;
+}
+
+void shard::lease_own(server& who, client_id to, time_point now) { lease(who, to, now); }
+
 void shard::adopt(server& who, time_point now) {
     // While it was under way, a reload may have shortened lifetimes.
     who.expires_at = std::min(who.expires_at, expiry(who.created_at, limits_, 0));
@@ -165,23 +174,39 @@ server* shard::give_idle() {
 
 // Growth and decay ------------------------------------------------------------------------------
 
+/// What growth depends on, but for whether an attempt may be made now.
+growth_facts shard::facts() const {
+    growth_facts now{.waiting = waiting(),
+                     .connecting = count(server_state::connecting),
+                     .staying = ledger_.staying(),
+                     .taken = ledger_.taken(),
+                     .health = ledger_.state(),
+                     .may_try = true,
+                     .warm = warm_};
+    if (!limits_.reuse) {
+        // Those that connect are for clients who have left the queue. And no server will ever go
+        // to another worker, so a slot must: else a worker whose clients come and go would keep
+        // all of them.
+        now.connecting = 0;
+        const auto* const here = waiters_.front();
+        const auto elsewhere = ledger_.oldest_waiter(self_);
+        now.older_elsewhere = here != nullptr && elsewhere &&
+                              here->waiting_since - elsewhere->since > limits_.migration_margin;
+    }
+    return now;
+}
+
 growth shard::grow(time_point now) {
-    growth_facts facts{.waiting = waiting(),
-                       .connecting = count(server_state::connecting),
-                       .staying = ledger_.staying(),
-                       .taken = ledger_.taken(),
-                       .health = ledger_.state(),
-                       .may_try = true,
-                       .warm = warm_};
-    auto decision = should_grow(facts, limits_);
+    auto known = facts();
+    auto decision = should_grow(known, limits_);
     if (decision != growth::open_for_waiter && decision != growth::open_for_minimum) {
         return decision;
     }
     // Wanted and possible: only now claim the attempt, which only one worker gets, ...
     if (!ledger_.may_try(now, limits_.retry_max)) {
-        facts.health = ledger_.state();
-        facts.may_try = false;
-        return should_grow(facts, limits_);
+        known.health = ledger_.state();
+        known.may_try = false;
+        return should_grow(known, limits_);
     }
     // ... and the slot. Another worker may have been quicker to take the last one; then the claim
     // is void after a while, like any that nobody reports on.
@@ -236,14 +261,7 @@ std::optional<shard::eviction> shard::next_eviction(time_point now) {
 }
 
 bool shard::attempt_wanted() const {
-    const growth_facts facts{.waiting = waiting(),
-                             .connecting = count(server_state::connecting),
-                             .staying = ledger_.staying(),
-                             .taken = ledger_.taken(),
-                             .health = ledger_.state(),
-                             .may_try = true,
-                             .warm = warm_};
-    const auto decision = should_grow(facts, limits_);
+    const auto decision = should_grow(facts(), limits_);
     return decision == growth::open_for_waiter || decision == growth::open_for_minimum;
 }
 

@@ -10,6 +10,7 @@
 //   free() says other_worker: send the server there; there: adopt(), free()
 //   free() says close; after begin_close(), closed(), report_up(), set_limits(), and at
 //   next_deadline():          grow() until it says no
+//   grow() says others_first: grow() again after migration_margin, that one may have gone
 //   closed(), report_up():    then also wake_others(); the woken one calls grow(), but wakes
 //                             nobody in turn, or two would wake each other for ever
 //
@@ -96,6 +97,12 @@ public:
     /// It is gone at PostgreSQL too: gives the slot back and forgets it. From any state.
     void closed(server& who);
 
+    /// For limits without reuse, when grow() has said open_for_waiter: whom the server is for. That
+    /// client waits no longer; when the server has logged in, it is leased to it and to nobody
+    /// else.
+    [[nodiscard]] waiter& next_to_open_for(time_point now);
+    /// Connecting -> leased to whom it was opened for.
+    void lease_own(server& who, client_id to, time_point now);
     /// Slot taken, socket about to be opened (after `grow` said so).
     void add_connecting(server& who, time_point now, double random);
     /// A server comes from another worker; its slot is taken already. Then call free(). In between
@@ -159,6 +166,7 @@ private:
     void observe_wait(const waiter& who, time_point now);
     void publish_waiters();
     void publish_idle();
+    [[nodiscard]] growth_facts facts() const;
     [[nodiscard]] bool attempt_wanted() const;
     intrusive_list<server>& list_of(server_state state);
     counter& gauge_of(server_state state);

@@ -129,7 +129,7 @@ struct server_login::state {
 
     server_login_action refuse(why reason, std::string text);
     server_login_action unexpected(char type);
-    server_login_action refused_by(bytes body);
+    server_login_action refused_by(bytes body, bool welcomed);
     std::optional<server_login_action> take_message(bytes& in, char& type, bytes& body);
     std::optional<server_login_action> read_ancient_error(bytes in);
 
@@ -137,6 +137,7 @@ struct server_login::state {
     step on_message(char type, bytes body);
     step on_parameter(bytes body);
     step on_key(bytes body);
+    step on_notice(bytes body);
 
     // Authentication
     step on_authentication(bytes body);
@@ -165,15 +166,19 @@ server_login_action server_login::state::unexpected(char type) {
                                      printable(std::string_view(&type, 1)) + "\" during login");
 }
 
-server_login_action server_login::state::refused_by(bytes body) {
+server_login_action server_login::state::refused_by(bytes body, bool welcomed) {
     now = ended{};
     const auto fields = read_error_fields(body);
     auto text = printable(fields.message, max_refusal_text_bytes);
     if (text.empty()) {
         text = "the server gave no reason";
     }
-    return server_refused{classify(fields.sqlstate), printable(fields.sqlstate, 5),
-                          std::move(text)};
+    std::string response;
+    if (welcomed) {
+        message_writer(response).begin(backend::error_response).raw(as_text(body)).end();
+    }
+    return server_refused{classify(fields.sqlstate), printable(fields.sqlstate, 5), std::move(text),
+                          std::move(response)};
 }
 
 /// A postmaster that cannot start a process says so as PostgreSQL 7 did: an E, then plain text.
@@ -224,8 +229,9 @@ step server_login::state::on_message(char type, bytes body) {
             std::get<awaiting_probe>(now).failed = true;
             return std::nullopt;
         }
-        return refused_by(body);
+        return refused_by(body, welcomed);
     case backend::notice_response:
+        return welcomed ? on_notice(body) : std::nullopt;
     case backend::negotiate_protocol_version: // we ask for 3.0 and nothing else: nothing to agree
                                               // on
         return std::nullopt;
@@ -296,6 +302,11 @@ step server_login::state::on_key(bytes body) {
     }
     welcome.key.key = as_text(key);
     return std::nullopt;
+}
+
+step server_login::state::on_notice(bytes body) {
+    message_writer(welcome.notices).begin(backend::notice_response).raw(as_text(body)).end();
+    return keep(body.size());
 }
 
 step server_login::state::on_row(bytes body) {

@@ -31,6 +31,7 @@ struct server_welcome {
     cancel_key key;
     /// First column of each row answering `options::probe_sql`, in order.
     std::vector<std::string> probe_answers;
+    std::string notices; // what else it said, NoticeResponse by NoticeResponse
 };
 
 struct server_ready {
@@ -48,6 +49,9 @@ struct server_refused {
     why reason;
     std::string sqlstate; // empty unless it sent an ErrorResponse
     std::string message;  // printable, one line, no secret
+    /// The ErrorResponse as it came, where we had been let in: what a server says before that may
+    /// be somebody else's words.
+    std::string response = {};
 };
 
 using server_login_action =

@@ -50,6 +50,9 @@ struct client_info {
     time_point connected_at{};
     protocol::cancel_key key;        // ours: what its BackendKeyData said
     std::uint16_t minor_version = 0; // of the protocol
+    /// What it said at start-up, until the server that is opened for it alone has been told.
+    std::unique_ptr<protocol::startup_message> startup;
+    server_id opening; // that server, until it has logged in
 };
 
 struct client final : pool::waiter, connection_events {

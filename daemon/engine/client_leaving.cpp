@@ -162,6 +162,7 @@ void engine::leave_pool(client& c, pool::client_close reason, time_point now) {
         return;
     }
     c.pool->shard.leave_queue(c);
+    stop_opening(c, now);
     refusals_.erase(c.id); // who holds the servers need not be found out any more
     if (c.held != nullptr) {
         auto& s = *c.held;

@@ -137,11 +137,31 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
             now);
         return;
     }
-    protocol::setting_map settings;
-    for (auto& [name, value] : startup.settings) {
+    for (const auto& [name, value] : startup.settings) {
         if (name == "application_name") {
             c.info->application_name = protocol::printable(value, 63);
         }
+    }
+    const bool own_server = database->pool.reuse == config::server_reuse::never;
+    if (!own_server && !take_settings(c, startup, now)) {
+        return;
+    }
+    const auto entry = ports_.pool_for(
+        *database, database->user.empty() ? startup.user : database->user, done.password);
+    c.pool = &part_of(entry);
+    if (own_server) {
+        c.info->startup = std::make_unique<protocol::startup_message>(std::move(startup));
+    }
+    c.pool->shard.set_warm(true);
+    c.pool->stats().logins.add();
+    c.pool->stats().clients.add();
+    welcome(c, now);
+}
+
+/// The settings that its servers are to carry. False: they make no sense, and it has been told so.
+bool engine::take_settings(client& c, protocol::startup_message& startup, time_point now) {
+    protocol::setting_map settings;
+    for (auto& [name, value] : startup.settings) {
         if (name == "options") {
             auto parsed = protocol::parse_startup_options(value);
             if (parsed.refused) {
@@ -152,7 +172,7 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
                                 .detail = {},
                                 .hint = {}},
                                now);
-                return;
+                return false;
             }
             for (auto& [option, option_value] : parsed.settings) {
                 settings.try_emplace(lower(option), std::move(option_value));
@@ -162,13 +182,7 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
         }
     }
     c.settings = settings.empty() ? no_settings_ : intern(std::move(settings));
-    const auto entry = ports_.pool_for(
-        *database, database->user.empty() ? startup.user : database->user, done.password);
-    c.pool = &part_of(entry);
-    c.pool->shard.set_warm(true);
-    c.pool->stats().logins.add();
-    c.pool->stats().clients.add();
-    welcome(c, now);
+    return true;
 }
 
 void engine::welcome(client& c, time_point now) {

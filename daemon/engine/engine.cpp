@@ -389,7 +389,8 @@ pool::limits pool_limits(const config::configuration& config, std::string_view n
     const auto database = config.find_database(name);
     const auto& from = database ? database->pool : config.pool;
     bounds.mode = static_cast<pool::pool_mode>(from.mode);
-    bounds.minconn = from.minconn;
+    bounds.reuse = from.reuse == config::server_reuse::always;
+    bounds.minconn = bounds.reuse ? from.minconn : 0;
     bounds.maxconn = from.maxconn;
     bounds.wait_timeout = from.wait_timeout;
     bounds.idle_timeout = from.idle_timeout;

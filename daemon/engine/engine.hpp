@@ -7,7 +7,8 @@
 // and exchange values (engine_message), nothing else.
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
-// server_*.cpp (opening, relaying, giving back, cleaning), cancel.cpp, snapshot.cpp.
+// server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, cancel.cpp,
+// snapshot.cpp.
 #pragma once
 
 #include "daemon/engine/client.hpp"
@@ -177,6 +178,7 @@ private:
     void login_step(client& c, protocol::login_action action, time_point now);
     [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask);
     void authenticated(client& c, protocol::login_authenticated& done, time_point now);
+    [[nodiscard]] bool take_settings(client& c, protocol::startup_message& startup, time_point now);
     void welcome(client& c, time_point now);
     [[nodiscard]] std::shared_ptr<const protocol::server_welcome> latest_welcome(pool_part& part);
     void finish_welcome(client& c, server& s, time_point now);
@@ -210,9 +212,12 @@ private:
     void answer_exhausted(client& c, time_point now);
 
     // server_opening.cpp
-    void open_server(pool_part& part, time_point now);
+    server& open_server(pool_part& part, time_point now, client_id only_for = {});
+    [[nodiscard]] protocol::server_login::options login_options(const server& s);
     void server_login_step(server& s, protocol::server_login_action action, time_point now);
     void server_logged_in(server& s, protocol::server_ready& ready, time_point now);
+    void report_reachable(pool_entry& entry);
+    duration report_unreachable(pool_part& part, const connect_failure& why, time_point now);
     /// `gone`: there is no connection any more.
     void open_failed(server& s, pool::server_close reason, connect_failure why, time_point now,
                      bool gone = false);
@@ -220,6 +225,12 @@ private:
     [[nodiscard]] server* take_server(client& c, time_point now);
     void grow(pool_part& part, time_point now);
     void wake_others(pool_part& part);
+
+    // own_server.cpp: servers opened for one client alone
+    void open_own_server(pool_part& part, time_point now);
+    void own_server_ready(server& s, const protocol::server_welcome& welcome, time_point now);
+    void own_server_failed(server& s, const connect_failure& why, time_point now);
+    void stop_opening(client& c, time_point now);
 
     // server_relay.cpp
     void server_read(server& s, std::size_t count, boost::system::error_code error, time_point now);

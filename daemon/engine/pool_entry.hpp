@@ -24,6 +24,7 @@ struct connect_failure {
     bool network = false; // not even connected
     std::string sqlstate;
     std::string message;
+    std::string response = {}; // PostgreSQL's ErrorResponse itself, where there is one
 };
 
 /// How this pool's servers are reached and logged in to. A reload may replace it.

@@ -70,6 +70,7 @@ struct server final : pool::server, connection_events {
     std::shared_ptr<const server_access> access; // it was opened with
     std::uint32_t generation = 0;                // of it
     client* user = nullptr;                      // who holds it
+    client_id only_for;                          // opened for that client alone; or the pool's
     server_task task = server_task::connect;
     bool reading = false;
     bool bulk = false;               // its last read filled the buffer: the next one is larger
@@ -89,6 +90,7 @@ struct server final : pool::server, connection_events {
     std::uint32_t cancels_in_flight = 0;
     std::size_t pinned_bytes = 0; // at the front of `in`, in the client's outbox
     buffer in;
+    buffer kept; // a batch of the client's that was sent, until the first answer to it
     outbox out;
     protocol::server_stream stream;
     protocol::reply_queue owed;

@@ -25,8 +25,8 @@ protocol::return_verdict engine::verdict(const server& s) const {
     facts.inside_server_message = s.stream.inside_message() || s.in.size() != s.pinned_bytes;
     facts.in_copy = s.owed.in_copy_in();
     facts.in_doubt = s.owed.in_doubt();
-    facts.pinned = c != nullptr &&
-                   (c->session.pinned() || s.pool->shard.bounds().mode == pool::pool_mode::session);
+    facts.pinned = c != nullptr && (c->session.pinned() || s.only_for ||
+                                    s.pool->shard.bounds().mode == pool::pool_mode::session);
     // It may stay with its client while a cancel is on its way, and must if that is pinned.
     facts.cancel_in_flight = s.cancels_in_flight != 0 && !facts.pinned;
     if (options_.bug == options::planted::released_too_early) [[unlikely]] {
@@ -308,6 +308,10 @@ void engine::notice_parameters(client& c, server& s) {
 
 /// Everything it owed has come. Makes it as a new one is, by the cheapest sufficient means.
 void engine::clean(server& s, time_point now) {
+    if (s.only_for) {
+        close_server(s, pool::server_close::session_ended, now);
+        return;
+    }
     const bool in_transaction = s.status != protocol::transaction_status::idle;
     // Also when its client left while its settings were applied and one of them was refused: what
     // the server carries now is neither this set nor that.

@@ -2,6 +2,7 @@
 // wait for it.
 #include "daemon/engine/engine.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 namespace pgweir::daemon {
@@ -17,6 +18,12 @@ bool is_hopeless(const connect_failure& why) {
            why.reason == protocol::server_refused::why::no_such_database;
 }
 
+/// PostgreSQL does answer, but what this client asks for it refuses.
+bool is_about_the_client(const connect_failure& why) {
+    return is_hopeless(why) ||
+           (!why.network && why.reason == protocol::server_refused::why::other_error);
+}
+
 } // namespace
 
 void engine::grow(pool_part& part, time_point now) {
@@ -25,11 +32,19 @@ void engine::grow(pool_part& part, time_point now) {
     }
     while (true) {
         const auto decision = part.shard.grow(now);
+        if (decision == pool::growth::others_first) {
+            wake_by(std::max(now + part.shard.bounds().migration_margin,
+                             part.entry->shared.next_try()));
+        }
         if (decision != pool::growth::open_for_waiter &&
             decision != pool::growth::open_for_minimum) {
             break;
         }
-        open_server(part, now);
+        if (part.shard.bounds().reuse) {
+            open_server(part, now);
+        } else {
+            open_own_server(part, now);
+        }
     }
     if (const auto other = part.shard.whom_to_ask()) {
         ports_.post(*other, {ask_idle{part.entry, options_.self}});
@@ -43,10 +58,11 @@ void engine::wake_others(pool_part& part) {
     part.shard.wake_others([&](worker_index other) { ports_.post(other, {wake{part.entry}}); });
 }
 
-void engine::open_server(pool_part& part, time_point now) {
+server& engine::open_server(pool_part& part, time_point now, client_id only_for) {
     auto owned = std::make_unique<server>(*this);
     auto& s = *owned;
     s.id = server_id{next_id()};
+    s.only_for = only_for;
     s.pool = &part;
     s.task = server_task::connect;
     s.deadline = now + part.shard.bounds().connect_timeout;
@@ -57,6 +73,27 @@ void engine::open_server(pool_part& part, time_point now) {
     s.generation = part.entry->generation.load();
     s.access = part.entry->access.load();
     s.socket = ports_.open(s.access->where, s);
+    return s;
+}
+
+protocol::server_login::options engine::login_options(const server& s) {
+    protocol::server_login::options result;
+    result.user = s.access->user;
+    result.database = s.access->database;
+    result.password = s.access->password;
+    ports_.random(result.nonce);
+    if (s.only_for) {
+        // Its own start-up packet, and nothing else: what PostgreSQL makes of it is what a direct
+        // connection would see.
+        result.settings = find(s.only_for)->info->startup->settings;
+        return result;
+    }
+    // No settings: what such a server reports of itself is what a direct connection without any
+    // would see.
+    if (s.pool->entry->server_max_connections.load() == 0) {
+        result.probe_sql = probe;
+    }
+    return result;
 }
 
 void server::on_connected(time_point now, boost::system::error_code error) {
@@ -67,17 +104,7 @@ void server::on_connected(time_point now, boost::system::error_code error) {
         } else {
             task = server_task::login;
             where = socket->names();
-            protocol::server_login::options options;
-            options.user = access->user;
-            options.database = access->database;
-            options.password = access->password;
-            // No settings of ours: what such a server reports of itself is what a direct connection
-            // would see.
-            home.ports_.random(options.nonce);
-            if (pool->entry->server_max_connections.load() == 0) {
-                options.probe_sql = probe;
-            }
-            login = std::make_unique<protocol::server_login>(std::move(options));
+            login = std::make_unique<protocol::server_login>(home.login_options(*this));
             home.server_login_step(*this, login->start(), now);
         }
     }
@@ -99,10 +126,10 @@ void engine::server_login_step(server& s, protocol::server_login_action action, 
             server_logged_in(s, *ready, now);
             return;
         } else if (auto* const refused = std::get_if<protocol::server_refused>(&action)) {
-            open_failed(
-                s, pool::server_close::login_failed,
-                {refused->reason, false, std::move(refused->sqlstate), std::move(refused->message)},
-                now);
+            open_failed(s, pool::server_close::login_failed,
+                        {refused->reason, false, std::move(refused->sqlstate),
+                         std::move(refused->message), std::move(refused->response)},
+                        now);
             return;
         } else {
             if (s.in.held() && s.in.full()) {
@@ -134,9 +161,29 @@ void engine::server_logged_in(server& s, protocol::server_ready& ready, time_poi
         std::from_chars(text.data(), text.data() + text.size(), allowed);
         entry.server_max_connections.store(allowed);
     }
-    entry.welcome.store(std::make_shared<const protocol::server_welcome>(std::move(ready.welcome)));
+    if (!s.only_for) { // else it is what it is because of that client's settings
+        entry.welcome.store(std::make_shared<const protocol::server_welcome>(ready.welcome));
+    }
     entry.failure.store(nullptr);
     s.pool->stats().server_connects.add();
+    report_reachable(entry);
+    ports_.log(log_severity::debug, "server connected",
+               {{"server", static_cast<std::int64_t>(s.id.value)},
+                {"database", entry.database},
+                {"user", entry.user},
+                {"process_id", std::int64_t{s.key.process_id}}});
+    auto& part = *s.pool;
+    if (s.only_for) {
+        own_server_ready(s, ready.welcome, now);
+    } else {
+        arm_read(s);
+        place(s, now);
+    }
+    grow(part, now); // it works: now for all the others that are needed
+    wake_others(part);
+}
+
+void engine::report_reachable(pool_entry& entry) {
     if (entry.shared.report_up()) {
         ports_.log(log_severity::info, "PostgreSQL reachable",
                    {{"database", entry.database},
@@ -144,34 +191,18 @@ void engine::server_logged_in(server& s, protocol::server_ready& ready, time_poi
                     {"host", entry.access.load()->where.host},
                     {"port", std::int64_t{entry.access.load()->where.port}}});
     }
-    ports_.log(log_severity::debug, "server connected",
-               {{"server", static_cast<std::int64_t>(s.id.value)},
-                {"database", entry.database},
-                {"user", entry.user},
-                {"process_id", std::int64_t{s.key.process_id}}});
-    auto& part = *s.pool;
-    arm_read(s);
-    place(s, now);
-    grow(part, now); // it works: now for all the others that are needed
-    wake_others(part);
 }
 
-void engine::open_failed(server& s, pool::server_close reason, connect_failure why, time_point now,
-                         bool gone) {
-    auto& part = *s.pool;
+/// Tells all workers, and the log if it is news. When to try again.
+duration engine::report_unreachable(pool_part& part, const connect_failure& why, time_point now) {
     auto& entry = *part.entry;
     const bool full = why.reason == protocol::server_refused::why::too_many_connections;
-    const bool hopeless = is_hopeless(why);
     const auto& bounds = part.shard.bounds();
-    const auto where = entry.access.load()->where;
-    if (why.network) {
-        why.message = "could not connect to " + where.host + ":" + std::to_string(where.port) +
-                      ": " + why.message;
-    }
     const auto report = entry.shared.report_failure(full ? pool::ledger::health::full
                                                          : pool::ledger::health::unreachable,
                                                     now, bounds.retry_min, bounds.retry_max);
     if (report.news) {
+        const auto where = entry.access.load()->where;
         ports_.log(log_severity::warning,
                    full ? "PostgreSQL has too many connections" : "PostgreSQL not reachable",
                    {{"database", entry.database},
@@ -184,20 +215,37 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
                     {"open", std::int64_t{entry.shared.taken()} - 1},
                     {"max_connections", std::int64_t{entry.server_max_connections.load()}}});
     }
-    entry.failure.store(std::make_shared<const connect_failure>(std::move(why)));
+    entry.failure.store(std::make_shared<const connect_failure>(why));
+    return report.retry_in;
+}
+
+void engine::open_failed(server& s, pool::server_close reason, connect_failure why, time_point now,
+                         bool gone) {
+    auto& part = *s.pool;
+    if (why.network) {
+        const auto where = part.entry->access.load()->where;
+        why.message = "could not connect to " + where.host + ":" + std::to_string(where.port) +
+                      ": " + why.message;
+    }
+    if (s.only_for && is_about_the_client(why)) {
+        report_reachable(*part.entry);
+    } else {
+        wake_by(now + report_unreachable(part, why, now));
+    }
     if (s.task == server_task::login && !gone) {
         close_server(s, reason, now); // the backend is there until PostgreSQL has closed
     } else {
         part.shard.begin_close(s, reason, now);
         forget_server(s, now);
     }
-    fail_waiters(part, now);
-    if (hopeless) {
-        if (part.stats().clients.load() == 0) {
-            part.shard.set_warm(false); // nobody uses it: no endless row of failing logins
-        }
+    if (s.only_for) {
+        own_server_failed(s, why, now);
+        return;
     }
-    wake_by(now + report.retry_in);
+    fail_waiters(part, now);
+    if (is_hopeless(why) && part.stats().clients.load() == 0) {
+        part.shard.set_warm(false); // nobody uses it: no endless row of failing logins
+    }
 }
 
 void engine::fail_waiters(pool_part& part, time_point now) {

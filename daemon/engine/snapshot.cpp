@@ -198,6 +198,10 @@ std::vector<std::string> engine::broken_invariants() const {
         check(!serves || s->ready_current || !s->owed.empty() || s->owed.batch_open() ||
                   s->owed.in_doubt(),
               name + "waits for a ReadyForQuery that nobody owes");
+        check(!s->only_for || s->user == nullptr || s->user->id == s->only_for,
+              name + "serves another client than the one it was opened for");
+        check(!s->only_for || s->state != pool::server_state::idle,
+              name + "was opened for one client and is in the pool");
         if (s->state == pool::server_state::idle) {
             check(s->user == nullptr && s->task == server_task::none, name + "idle but busy");
             check(s->owed.empty() && s->out.empty() && s->in.empty() && !s->stream.inside_message(),

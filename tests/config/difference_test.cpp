@@ -159,7 +159,8 @@ TEST_CASE("every setting of the whole is seen when it changes") {
         configuration after;
         const auto owner = is_in_pool(row) ? setting_owner(&after.pool) : setting_owner(&after);
         bool changed = false;
-        for (const auto* value : {"7", "7s", "false", "session", "md5", "debug", "json", "::1"}) {
+        for (const auto* value :
+             {"7", "7s", "false", "session", "md5", "debug", "json", "::1", "never"}) {
             changed = changed || !assign(row, owner, value);
         }
         REQUIRE(changed);

@@ -86,6 +86,12 @@ TEST_CASE("should_grow: whether to open a server, and why") {
          5,
          50,
          growth::open_for_waiter},
+        {"somebody waits longer elsewhere",
+         {1, 0, 9, 9, up, true, true, true},
+         5,
+         50,
+         growth::others_first},
+        {"… but there is no slot", {1, 0, 50, 50, up, true, true, true}, 5, 50, growth::at_bound},
         {"maxconn 0 opens nothing", {1, 0, 0, 0, up, true, true}, 0, 0, growth::at_bound},
     };
     std::set<growth> reached;
@@ -98,7 +104,7 @@ TEST_CASE("should_grow: whether to open a server, and why") {
         CHECK_MESSAGE(decision == row.expected, to_string(decision));
         reached.insert(decision);
     }
-    CHECK(reached.size() == 6);
+    CHECK(reached.size() == 7);
     for (const auto decision : reached) {
         CHECK(to_string(decision) != "?");
     }

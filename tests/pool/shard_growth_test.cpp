@@ -312,3 +312,75 @@ TEST_CASE("lifetimes are spread by the jitter") {
     CHECK(made[0].expires_at == at(60min));
     CHECK(made[1].expires_at == at(57min));
 }
+
+// Without reuse ----------------------------------------------------------------------------------
+
+namespace {
+
+limits without_reuse(std::uint32_t maxconn) {
+    auto bounds = small_pool();
+    bounds.reuse = false;
+    bounds.maxconn = maxconn;
+    return bounds;
+}
+
+} // namespace
+
+TEST_CASE("without reuse each waiter gets a server of its own, in order, and nobody else's") {
+    fixture f(without_reuse(2));
+    auto& first = f.client();
+    auto& second = f.client();
+    auto& third = f.client();
+    for (auto* const who : {&first, &second, &third}) {
+        CHECK(f.here.acquire(*who, at(0s)) == nullptr);
+    }
+    std::deque<server> made(3);
+    REQUIRE(f.here.grow(at(1s)) == growth::open_for_waiter);
+    CHECK(&f.here.next_to_open_for(at(1s)) == &first);
+    CHECK(!first.waiting);
+    f.here.add_connecting(made[0], at(1s), 0);
+    // One is connecting and two wait: it is for neither of them.
+    REQUIRE(f.here.grow(at(1s)) == growth::open_for_waiter);
+    CHECK(&f.here.next_to_open_for(at(1s)) == &second);
+    f.here.add_connecting(made[1], at(1s), 0);
+    CHECK(f.here.grow(at(1s)) == growth::at_bound);
+    CHECK(f.counts.wait_time.count() == 2);
+
+    f.here.lease_own(made[1], second.id, at(2s));
+    CHECK(made[1].state == server_state::leased);
+    CHECK(made[1].holder == second.id);
+    CHECK(f.here.waiting() == 1);
+    f.here.begin_close(made[1], server_close::session_ended, at(3s));
+    CHECK(f.here.grow(at(3s)) == growth::at_bound);
+    f.here.closed(made[1]);
+    CHECK(f.here.grow(at(3s)) == growth::open_for_waiter);
+    CHECK(&f.here.next_to_open_for(at(3s)) == &third);
+    CHECK(f.here.grow(at(3s)) == growth::enough);
+}
+
+TEST_CASE("without reuse a slot goes to the worker where somebody has waited longer") {
+    fixture f(without_reuse(1));
+    std::deque<server> made(1);
+    auto& elder = f.client();
+    auto& younger = f.client();
+    CHECK(f.there.acquire(elder, at(0s)) == nullptr);
+    CHECK(f.here.acquire(younger, at(1s)) == nullptr);
+    CHECK(f.here.grow(at(1s)) == growth::others_first);
+    CHECK(f.book.taken() == 0);
+    SUBCASE("it is taken there") {
+        CHECK(f.there.grow(at(1s)) == growth::open_for_waiter);
+        CHECK(&f.there.next_to_open_for(at(1s)) == &elder);
+        CHECK(f.here.grow(at(1s)) == growth::at_bound);
+    }
+    SUBCASE("the elder gives up") {
+        f.there.leave_queue(elder);
+        CHECK(f.here.grow(at(1s)) == growth::open_for_waiter);
+    }
+}
+
+TEST_CASE("without reuse two that came at the same time do not wait for one another") {
+    fixture f(without_reuse(2));
+    CHECK(f.there.acquire(f.client(), at(0s)) == nullptr);
+    CHECK(f.here.acquire(f.client(), at(f.bounds.migration_margin)) == nullptr);
+    CHECK(f.here.grow(at(1s)) == growth::open_for_waiter);
+}

@@ -3,6 +3,7 @@
 
 #include "protocol/scram.hpp"
 #include "protocol/startup.hpp"
+#include "protocol/startup_options.hpp"
 
 namespace pgweir::simulation {
 
@@ -34,8 +35,6 @@ backend_process::backend_process(fake_postgres& home, network::end_ptr end,
     , home_(home)
     , end_(std::move(end))
     , session_(settings{}) {
-    session_.process_id = process_id;
-    session_.max_connections = home.max_connections;
     end_->set_user(this);
 }
 
@@ -136,6 +135,7 @@ bool backend_process::process_startup() {
 }
 
 void backend_process::start_session(std::string_view parameters) {
+    settings at_start;
     while (!parameters.empty() && parameters[0] != '\0') {
         const auto next = [&] {
             const auto text = parameters.substr(0, parameters.find('\0'));
@@ -148,8 +148,18 @@ void backend_process::start_session(std::string_view parameters) {
             user_ = value;
         } else if (key == "database") {
             database_ = value;
+        } else if (key == "options") {
+            for (const auto& [name_, value_] : protocol::parse_startup_options(value).settings) {
+                at_start[name_] = value_;
+            }
+        } else {
+            at_start[key] = value;
         }
     }
+    refuses_ = at_start.contains("bad_setting");
+    session_ = postgres_session(at_start);
+    session_.process_id = process_id;
+    session_.max_connections = home_.max_connections;
     phase_ = phase::authentication;
     auto& shared = home_.shared_;
     shared.trace(process_id, "startup", [&] { return name() + " for " + user_ + "@" + database_; });
@@ -224,6 +234,11 @@ void backend_process::authenticated() {
         return;
     }
     std::string out = "R" + u32(8) + u32(0);
+    if (refuses_) {
+        write(out);
+        say_fatal("42704", "unrecognized configuration parameter");
+        return;
+    }
     auto parameters = session_.reported();
     parameters["server_version"] = "15.6";
     for (const auto& [name_, value] : parameters) {
@@ -258,6 +273,12 @@ void backend_process::handle(message m) {
     const auto tag = word_of(m.type == 'P' || m.type == 'Q' ? std::string_view(m.body)
                                                             : session_.statement_of(m),
                              "tag");
+    if (home_.one_client_each) {
+        const bool others = !tag.empty() && !last_tag_.empty() && last_tag_ != tag;
+        if (others || std::string_view(m.body).find(set_config_call) != std::string_view::npos) {
+            shared.violation(name() + " was opened for one client alone, and serves another");
+        }
+    }
     if (!tag.empty()) {
         last_tag_ = tag.substr(0, tag.find('\0'));
     }

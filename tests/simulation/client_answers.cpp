@@ -46,7 +46,8 @@ bool fake_client::fatal_excusable(std::string_view sqlstate) const {
     if (sqlstate == "57P01") {
         return rules_.shutting_down || server_trouble();
     }
-    if (sqlstate == "08006" || sqlstate == "57P02") {
+    if (sqlstate == "08006" || sqlstate == "57P02" ||
+        (sqlstate == "57P03" && rules_.own_servers && at_login)) {
         return server_trouble();
     }
     if (sqlstate == "08P01") {
@@ -62,10 +63,12 @@ bool fake_client::fatal_excusable(std::string_view sqlstate) const {
         return false;
     }
     if (sqlstate == "53300") {
-        return plan_.over_limit || waited >= rules_.wait_timeout;
+        return plan_.over_limit || waited >= rules_.wait_timeout ||
+               (rules_.own_servers && server_trouble()); // PostgreSQL's own
     }
     if (sqlstate == "08001") {
-        return server_trouble() || waited >= rules_.wait_timeout;
+        return server_trouble() || waited >= rules_.wait_timeout ||
+               (rules_.own_servers && waited >= rules_.connect_timeout);
     }
     if (sqlstate == "08004") {
         return server_trouble();

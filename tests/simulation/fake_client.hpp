@@ -28,7 +28,9 @@ struct client_rules {
     bool shutting_down = false;
     duration wait_timeout{};
     duration login_timeout{};
-    bool bulk = false;                   // large answers
+    duration connect_timeout{};
+    bool own_servers = false; // pool.reuse: never. What a server says at its login, clients hear.
+    bool bulk = false;        // large answers
     std::uint64_t slow_statement_ms = 0; // some statements take up to so long
     unsigned slow_percent = 15;          // … so many of them
 };

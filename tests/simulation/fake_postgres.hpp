@@ -80,6 +80,7 @@ private:
     phase phase_ = phase::startup;
     std::uint64_t statement_serial_ = 0;
     bool busy_ = false;
+    bool refuses_ = false; // its start-up packet
 };
 
 class fake_postgres {
@@ -115,6 +116,7 @@ public:
     duration max_step = microseconds(50); // what any message takes at most
     duration max_exit = milliseconds(50); // from end of file to process end
     unsigned odd_percent = 0;             // notices and early flushes
+    bool one_client_each = false;         // pool.reuse is never: no backend may see two
     /// May a cancel of this client's statement be? Asked when one strikes.
     std::function<bool(std::string_view tag)> cancel_wanted;
 

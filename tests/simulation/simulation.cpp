@@ -74,6 +74,11 @@ void simulation::plan_configuration() {
     pool.mode = mode == 0   ? config::pool_mode::session
                 : mode == 1 ? config::pool_mode::statement
                             : config::pool_mode::transaction;
+    if (pool.mode == config::pool_mode::session && random.chance(60)) {
+        pool.reuse = config::server_reuse::never;
+        postgres_.one_client_each = true;
+        rules_.own_servers = true;
+    }
     pool.wait_timeout = random.chance(50) ? milliseconds(random.between(50, 500)) : seconds(5);
     pool.idle_timeout = random.chance(50) ? milliseconds(random.between(50, 2'000)) : seconds(20);
     pool.max_lifetime =
@@ -117,6 +122,7 @@ void simulation::plan_configuration() {
     rules_.statement_mode = pool.mode == config::pool_mode::statement;
     rules_.wait_timeout = pool.wait_timeout;
     rules_.login_timeout = c.login_timeout;
+    rules_.connect_timeout = pool.connect_timeout;
     rules_.bulk = random.chance(20);
     rules_.slow_statement_ms = random.chance(50) ? 0 : random.chance(80) ? 40 : 2'500;
     if (cancel_storm_) { // something to strike, at any moment
