@@ -1,0 +1,61 @@
+// See comparison.hpp.
+#include "integration/differential/comparison.hpp"
+
+#include <algorithm>
+#include <set>
+
+namespace pgweir::differential {
+
+namespace {
+
+constexpr std::size_t lines_before = 4, lines_after = 8;
+
+using lines = std::vector<std::string>;
+
+void append(std::string& out, std::string_view mark, const lines& from, std::size_t begin) {
+    const auto end = std::min(begin + lines_after, from.size());
+    for (auto i = begin; i < end; ++i) {
+        out.append(mark).append(from[i]).append("\n");
+    }
+    if (end < from.size()) {
+        out.append(mark).append("… ").append(std::to_string(from.size() - end)).append(" more\n");
+    }
+}
+
+std::string difference_of(char client, const lines& direct, const lines& through) {
+    const auto [d, t] = std::mismatch(direct.begin(), direct.end(), through.begin(), through.end());
+    if (d == direct.end() && t == through.end()) {
+        return {};
+    }
+    const auto at = static_cast<std::size_t>(d - direct.begin());
+    std::string out = client == '-' ? "  seen from outside" : std::string("  client ") + client;
+    out += ", message " + std::to_string(at + 1) + ":\n";
+    for (auto i = at > lines_before ? at - lines_before : 0; i < at; ++i) {
+        out += "      both     " + direct[i] + "\n";
+    }
+    append(out, "    - direct   ", direct, at);
+    append(out, "    + through  ", through, at);
+    return out;
+}
+
+} // namespace
+
+std::string difference(const transcripts& direct, const transcripts& through) {
+    std::set<char> everybody;
+    for (const auto* each : {&direct, &through}) {
+        for (const auto& [client, unused] : each->of) {
+            everybody.insert(client);
+        }
+    }
+    std::string out;
+    for (const char client : everybody) {
+        const auto of = [client](const transcripts& t) {
+            const auto at = t.of.find(client);
+            return at == t.of.end() ? lines() : at->second;
+        };
+        out += difference_of(client, of(direct), of(through));
+    }
+    return out;
+}
+
+} // namespace pgweir::differential
