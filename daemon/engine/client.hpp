@@ -90,6 +90,7 @@ struct client final : pool::waiter, connection_events {
     bool query_running = false;
 
     // Cold.
+    time_point said_no_more_at{}; // Terminate or EOF came while it was still being answered
     pool::client_close closing_for = pool::client_close::internal_error;
     std::unique_ptr<protocol::client_login> login;
     std::unique_ptr<client_info> info;

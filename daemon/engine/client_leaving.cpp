@@ -11,6 +11,8 @@ namespace {
 
 /// How long a client that has been told goodbye may take to read it.
 constexpr auto farewell_patience = std::chrono::seconds(2);
+/// How long a client that says no more is answered what it has asked.
+constexpr auto last_answers_patience = std::chrono::seconds(10);
 
 std::string describe(pool::duration held) {
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(held).count();
@@ -118,8 +120,36 @@ void engine::close_when_sent(client& c, pool::client_close reason, time_point no
     }
 }
 
+/// It says no more (Terminate, or the end of its stream), but what it has asked is still being
+/// answered: PostgreSQL answers all of it before it closes. Every event of its server leads to
+/// pump(), which meets the same end of the stream again.
+bool engine::still_answering(client& c, pool::client_close reason, time_point now) {
+    const bool said_no_more =
+        reason == pool::client_close::terminate || reason == pool::client_close::eof;
+    if (!said_no_more || c.state != client_state::active || c.held == nullptr) {
+        return false;
+    }
+    const auto& owed = c.held->owed;
+    // A COPY whose CopyDone has not been sent, and half a message, will never be answered.
+    const bool unfinished = c.stream.inside_message() || (owed.in_copy_in() && owed.size() == 1);
+    if (unfinished || owed.owed_ready(protocol::fate::forward) == 0) {
+        return false;
+    }
+    if (c.said_no_more_at == time_point{}) {
+        c.said_no_more_at = now;
+        leaving_deadlines_.emplace_back(now + last_answers_patience, c.id);
+        wake_by(now + last_answers_patience);
+    }
+    return now - c.said_no_more_at < last_answers_patience;
+}
+
 void engine::end(client& c, pool::client_close reason, time_point now) {
-    if (c.state == client_state::gone) {
+    if (c.state == client_state::gone || still_answering(c, reason, now)) {
+        return;
+    }
+    if (reason == pool::client_close::terminate && c.pool != nullptr && !c.out.empty() &&
+        c.state != client_state::closing) {
+        close_when_sent(c, reason, now); // the last answers are still on their way
         return;
     }
     if (c.held != nullptr && c.out.has_pieces()) {

@@ -207,6 +207,7 @@ private:
                         protocol::error_words words, time_point now);
     void close_when_sent(client& c, pool::client_close reason, time_point now);
     void end(client& c, pool::client_close reason, time_point now);
+    [[nodiscard]] bool still_answering(client& c, pool::client_close reason, time_point now);
     void leave_pool(client& c, pool::client_close reason, time_point now);
     void wait_timed_out(client& c, time_point now);
     void answer_exhausted(client& c, time_point now);
@@ -313,6 +314,7 @@ private:
     std::size_t intern_limit_ = 64; // when sets that nobody carries any more are looked for
     std::deque<std::pair<time_point, client_id>> login_deadlines_;
     std::deque<std::pair<time_point, client_id>> closing_deadlines_;
+    std::deque<std::pair<time_point, client_id>> leaving_deadlines_;
     struct pending_refusal {
         std::uint32_t answers_missing = 0;
         time_point deadline{};

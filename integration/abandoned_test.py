@@ -1,0 +1,535 @@
+"""Clients that vanish: at every byte of what they send, by RST, FIN and Terminate, in transactions,
+COPYs, pipelines and in the middle of messages. What a client has not committed is not committed, what
+it has is; its server comes back clean or is closed; nobody else notices."""
+
+import collections
+import random
+import select
+import socket
+import struct
+import threading
+import time
+import unittest
+
+from integration.support import wire
+from integration.support.case import PoolerCase, only_pgweir
+from integration.support.peers import (FINGERPRINT, RAW_USER, WAYS_TO_LEAVE, allow_raw_users,
+                                       assert_idle, kinds, memory_bytes, raw_client, reset, rows_of,
+                                       wait_until_given_back)
+from integration.support.pgweir import ADMIN, users
+from integration.support.postgres import DATABASE, OWNER
+from integration.support.waiting import wait_for
+
+
+def insert(what):
+    return "insert into abandoned values ('%s', '%s')" % ("{tag}", what)
+
+
+def extended(sql, name="", portal=""):
+    return wire.parse(sql, name) + wire.bind(portal, name) + wire.execute(portal)
+
+
+def q(sql):
+    return wire.query(sql)
+
+
+# What a client sends before it vanishes: pieces, and after which of them what is committed. {tag}, five
+# letters wide, is the client.
+STREAMS = {
+    "a transaction": [
+        (q("begin"), None), (q(insert("a")), None), (q(insert("b")), None), (q("commit"), "ab"),
+        (q(insert("c")), "abc")],
+    "a transaction rolled back": [
+        (q("begin"), None), (q(insert("a")), None), (q("rollback"), None), (q(insert("b")), "b")],
+    "batches": [
+        (extended(insert("a")), None), (wire.SYNC, "a"), (extended(insert("b")), None),
+        (extended(insert("c")), None), (wire.SYNC, "abc")],
+    "a transaction in batches": [
+        (extended("begin") + wire.SYNC, None), (extended(insert("a")) + wire.SYNC, None),
+        (extended("commit"), "a"), (wire.SYNC, "a")],
+    "a pipeline with an error in it": [
+        (extended(insert("a")), None), (extended("select 1/0") + extended(insert("b")), None),
+        (wire.SYNC, ""), (extended(insert("c")), None), (wire.SYNC, "c")],
+    "named statements and portals": [
+        (wire.parse(insert("a"), "s"), None), (wire.bind("p", "s") + wire.execute("p"), None),
+        (wire.describe("S", "s") + wire.FLUSH, None), (wire.SYNC, "a")],
+    "several statements in one Query": [
+        (q("begin; " + insert("a") + "; commit; " + insert("b")), "ab"),
+        # BEGIN makes what came before it in its Query a part of the transaction.
+        (q(insert("c") + "; begin; " + insert("d")), "ab"), (q("commit"), "abcd")],
+    "COPY": [
+        (q("copy abandoned from stdin"), None), (wire.message("d", b"{tag}\ta\n"), None),
+        (wire.message("d", b"{tag}\tb\n"), None), (wire.message("c"), "ab")],
+    "COPY in a transaction": [
+        (q("begin"), None), (q("copy abandoned from stdin"), None),
+        (wire.message("d", b"{tag}\ta\n"), None), (wire.message("c"), None), (q("commit"), "a")],
+    "COPY in the extended protocol": [
+        (extended("copy abandoned from stdin"), None), (wire.message("d", b"{tag}\ta\n"), None),
+        (wire.message("c"), None), (wire.SYNC, "a")],
+    "COPY given up": [
+        (q("copy abandoned from stdin"), None), (wire.message("d", b"{tag}\ta\n"), None),
+        (wire.message("f", b"no\0"), ""), (q(insert("b")), "b")],
+}
+
+
+def with_tag(packet, number):
+    # As wide as `{tag}`: lengths stay.
+    return packet.replace(b"{tag}", b"%05d" % number)
+
+
+def message_ends(stream):
+    """Where its messages end."""
+    at, ends = 0, {0}
+    while at < len(stream):
+        at += 1 + struct.unpack("!i", stream[at + 1:at + 5])[0]
+        ends.add(at)
+    return ends
+
+
+class AbandonedCase(PoolerCase):
+    settings = {"auth": {"method": "trust"}, "users": users(OWNER, RAW_USER, ADMIN),
+                "log": {"level": "warning"}, "workers": 2,
+                "pool": {"minconn": 1, "maxconn": 3, "wait_timeout": "30s"}}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        allow_raw_users(cls.postgres)
+        raw = raw_client(cls.postgres)
+        raw.ask("create table if not exists abandoned (tag text, what text)")
+        raw.socket.close()
+
+    def setUp(self):
+        self.play_direct("truncate abandoned")
+        raw = raw_client(self.pooler)
+        self.fresh = rows_of(raw.ask("select t::text from (%s) t" % FINGERPRINT))
+        raw.socket.close()
+        wait_until_given_back(self.pooler)
+
+    def play_direct(self, sql):
+        raw = raw_client(self.postgres)
+        rows = rows_of(raw.ask(sql))
+        raw.send(wire.TERMINATE)
+        raw.read_to_end()
+        raw.socket.close()
+        return rows
+
+    def committed(self):
+        """What is there of each client, by its tag."""
+        found = collections.defaultdict(str)
+        for row in self.play_direct("select tag || what from abandoned order by tag, what"):
+            found[row[:5]] += row[5:]
+        return found
+
+    def expect_all_well(self, seconds=15.0):
+        """Every server can be had, all at once, and looks like new."""
+        wait_until_given_back(self.pooler, seconds)
+        bound = self.settings["pool"]["maxconn"]
+        holders = [raw_client(self.pooler) for _ in range(bound)]
+        for holder in holders:
+            self.assertEqual("CZ", kinds(holder.ask("begin")))
+        pids = set()
+        for holder in holders:
+            pids.update(rows_of(holder.ask("select pg_backend_pid()")))
+            self.assertEqual(self.fresh, rows_of(holder.ask("select t::text from (%s) t" % FINGERPRINT)))
+        self.assertEqual(bound, len(pids))
+        for holder in holders:
+            holder.ask("rollback")
+            holder.socket.close()
+        wait_until_given_back(self.pooler, seconds)
+        self.assertLessEqual(self.pooler.metric("pgweir_pool_servers", user=RAW_USER), bound)
+        assert_idle(self, self.pooler)
+
+
+class Attempt:
+    """What one client that vanished may have left: `most` is what it has committed for certain if all
+    it sent has arrived, `stages` what it had committed at some time."""
+
+    def __init__(self, pieces, cut):
+        self.stages, self.most, at = [""], "", 0
+        for packet, committed in pieces:
+            at += len(packet)
+            if committed is not None and at <= cut:
+                self.most = committed
+            # The bytes of a Terminate may be the last of a message that was cut short.
+            if committed is not None and at <= cut + len(wire.TERMINATE):
+                self.stages.append(committed)
+
+
+@only_pgweir
+class AtEveryByteTest(AbandonedCase):
+    """Every stream, cut at every byte, left in every way."""
+
+    def vanish(self, pieces, way, first_tag):
+        attempts = {}
+        stream = b"".join(packet for packet, _ in pieces)
+        ends = message_ends(stream)
+        for cut in range(len(stream) + 1):
+            tag = first_tag + cut
+            raw = raw_client(self.pooler)
+            raw.send(with_tag(stream, tag)[:cut])
+            if cut % 3 == 0:  # the server is in the middle of it, or done
+                select.select([raw.socket], [], [], 0.002)
+            if way == "half-close":
+                raw.socket.shutdown(socket.SHUT_WR)
+                raw.read_to_end()
+                raw.socket.close()
+            elif way == "Terminate":
+                # Inside a message it is a part of that message, which then goes on for ever.
+                raw.send(wire.TERMINATE)
+                if cut in ends:
+                    raw.read_to_end()
+                raw.socket.close()
+            else:
+                WAYS_TO_LEAVE[way](raw.socket)
+            attempts["%05d" % tag] = (Attempt(pieces, cut), cut)
+        return attempts
+
+    def check(self, way, exactly):
+        attempts, names = {}, {}
+        for name, pieces in STREAMS.items():
+            new = self.vanish(pieces, way, len(attempts))
+            names.update({tag: name for tag in new})
+            attempts.update(new)
+        self.expect_all_well()
+        there = self.committed()
+        wrong = []
+        for tag, (attempt, cut) in attempts.items():
+            found = there.get(tag, "")
+            exact = exactly(cut, STREAMS[names[tag]])
+            good = found == attempt.most if exact else found in attempt.stages
+            if not good:
+                wrong.append("%s, cut at byte %d: %r is there, not %r" % (
+                    names[tag], cut, found, attempt.most if exact else attempt.stages))
+        self.assertEqual([], wrong[:10], "%d of %d" % (len(wrong), len(attempts)))
+
+    def test_pgdog_848_terminate_in_a_transaction_at_every_byte(self):
+        # Between two messages it is a Terminate; inside one it is a part of that message.
+        self.check("Terminate", lambda cut, pieces: cut in message_ends(
+            b"".join(packet for packet, _ in pieces)))
+
+    def test_rst_at_every_byte(self):
+        self.check("RST", lambda cut, pieces: False)
+
+    def test_fin_at_every_byte(self):
+        # What was not read when the socket is closed makes the kernel send an RST.
+        self.check("FIN", lambda cut, pieces: False)
+
+    def test_half_closed_at_every_byte(self):
+        # Whoever hangs up while waiting for a server has asked for nothing.
+        self.check("half-close", lambda cut, pieces: False)
+
+
+@only_pgweir
+class VanishedTest(AbandonedCase):
+    def leave_in_each_way(self, *packets, until=None, receive_buffer=None):
+        for _ in range(2):
+            for leave in WAYS_TO_LEAVE.values():
+                raw = raw_client(self.pooler, receive_buffer=receive_buffer)
+                raw.send(*packets)
+                if until is not None:
+                    raw.read_until(until)
+                leave(raw.socket)
+
+    def test_locks_go_with_a_transaction(self):
+        self.leave_in_each_way(q("begin; lock table abandoned; " + insert("x")
+                                 + "; select pg_advisory_xact_lock(77)"), until="Z")
+        self.expect_all_well()
+        self.assertEqual({}, self.committed())
+
+    def test_a_failed_transaction(self):
+        self.leave_in_each_way(q("begin"), q("select 1/0"), until="E")
+        self.expect_all_well()
+
+    def test_in_a_copy_in(self):
+        self.leave_in_each_way(q("copy abandoned from stdin"), until="G")
+        self.leave_in_each_way(q("copy abandoned from stdin"), wire.message("d", b"x\ty\n" * 1000),
+                               until="G")
+        self.leave_in_each_way(q("copy abandoned from stdin"),
+                               wire.message("d", b"x\ty\n" * 1000)[:-1], until="G")
+        self.leave_in_each_way(extended("copy abandoned from stdin"), wire.FLUSH, until="G")
+        self.leave_in_each_way(extended("copy abandoned from stdin"), wire.SYNC, until="G")
+        self.leave_in_each_way(extended("copy abandoned from stdin"), wire.SYNC, wire.SYNC,
+                               wire.message("d", b"x\ty\n"), wire.SYNC, until="G")
+        self.expect_all_well()
+        self.assertEqual({}, self.committed())
+
+    def test_in_a_copy_out_and_a_large_answer(self):
+        out = "select repeat('x', 1000) from generate_series(1, 20000)"
+        self.leave_in_each_way(q("copy (%s) to stdout" % out), until="H", receive_buffer=4096)
+        self.leave_in_each_way(q(out), until="D", receive_buffer=4096)
+        self.leave_in_each_way(q("select repeat('y', 20000000)"), until="T", receive_buffer=4096)
+        self.leave_in_each_way(extended(out), wire.SYNC, until="D", receive_buffer=4096)
+        self.leave_in_each_way(extended(out), wire.FLUSH, until="D", receive_buffer=4096)
+        self.expect_all_well(30)
+
+    def test_in_a_pipeline(self):
+        one = extended("select repeat('p', 500)")
+        self.leave_in_each_way((one + wire.SYNC) * 500)
+        self.leave_in_each_way(one * 500)
+        self.leave_in_each_way(one * 500 + wire.SYNC + q("select 1") * 500)
+        self.leave_in_each_way((one + extended("select 1/0") + wire.SYNC) * 200, until="E")
+        self.leave_in_each_way(extended("select 1/0") + one * 200, until="E")
+        self.leave_in_each_way(wire.parse("select 1") + wire.FLUSH, until="1")
+        self.expect_all_well(30)
+
+    def test_in_a_large_message(self):
+        text = ("insert into abandoned values ('%s', 'x')" % ("t" * 1_000_000)).encode() + b"\0"
+        for packet in (wire.message("Q", text), wire.message("P", b"\0" + text + b"\0\0"),
+                       wire.parse("insert into abandoned values ($1, 'x')")
+                       + wire.bind("", "", [b"b" * 3_000_000]) + wire.execute() + wire.SYNC):
+            for cut in (1, 4, 5, 6, 100, 8191, 8192, 8193, 262_143, 262_144, 262_145, 700_000,
+                        len(packet) - 1):
+                for way in ("RST", "FIN"):
+                    raw = raw_client(self.pooler)
+                    raw.send(packet[:cut])
+                    WAYS_TO_LEAVE[way](raw.socket)
+        self.expect_all_well()
+        self.assertEqual({}, self.committed())
+
+    def test_yugabyte_33914_33166_nothing_of_a_session_is_left(self):
+        states = ["set work_mem = '7MB'", "set weir.custom = 'mine'", "prepare mine as select 1",
+                  "listen mine", "select pg_advisory_lock(1234)", "set role %s" % RAW_USER,
+                  "create temp table mine (a int)", "declare mine cursor with hold for select 1",
+                  "set search_path to pg_catalog", "set session authorization default",
+                  "set default_transaction_read_only = on; commit"]
+        for state in states:
+            for around in ("%s", "begin; %s", "begin; savepoint s; %s", "begin; %s; commit"):
+                for way, leave in WAYS_TO_LEAVE.items():
+                    raw = raw_client(self.pooler)
+                    raw.ask(around % state)
+                    if way == "Terminate":
+                        raw.ask("select 1/0")
+                    leave(raw.socket)
+            raw = raw_client(self.pooler)  # as a batch whose Sync never comes
+            raw.send(wire.parse("begin") + wire.bind() + wire.execute() + wire.SYNC
+                     + wire.parse(state.split(";")[0]) + wire.bind() + wire.execute() + wire.FLUSH)
+            raw.read_until("C")
+            reset(raw.socket)
+        self.expect_all_well()
+        for _ in range(6):
+            raw = raw_client(self.pooler)
+            self.assertEqual("CZ", kinds(raw.ask("begin; commit"))[-2:])
+            self.assertEqual(["off"], rows_of(raw.ask("show default_transaction_read_only")))
+            self.assertEqual("EZ", kinds(raw.ask("execute mine")))
+            raw.socket.close()
+
+    def test_a_long_query_does_not_keep_its_server_for_ever(self):
+        clients = [raw_client(self.pooler) for _ in range(3)]
+        for raw in clients:
+            raw.send(q("select pg_sleep(600)"))
+        wait_for(lambda: self.postgres.query(
+            "select 1 from pg_stat_activity where query = 'select pg_sleep(600)' group by 1"
+            " having count(*) = 3"), "all three sleep")
+        for raw, leave in zip(clients, WAYS_TO_LEAVE.values()):
+            leave(raw.socket)
+        self.expect_all_well(40)
+
+    def test_a_query_that_takes_its_time_is_finished(self):
+        # PostgreSQL finishes what it was sent; so does the daemon, within reason.
+        for i, leave in enumerate(WAYS_TO_LEAVE.values()):
+            raw = raw_client(self.pooler)
+            raw.send(q(insert("s").replace("{tag}", "%05d" % i).replace(
+                "values ('%05d', 's')" % i, "select '%05d', 's' from pg_sleep(0.5)" % i)))
+            wait_for(lambda: self.postgres.query(
+                "select 1 from pg_stat_activity where query like '%%pg_sleep(0.5)%%'"
+                " and state = 'active' and pid <> pg_backend_pid()"), "it runs")
+            leave(raw.socket)
+            wait_until_given_back(self.pooler)
+        self.assertEqual({"00000": "s", "00001": "s", "00002": "s"}, self.committed())
+
+    def test_while_it_waits_for_a_server(self):
+        holders = [raw_client(self.pooler) for _ in range(3)]
+        for holder in holders:
+            holder.ask("begin")
+        for way, leave in WAYS_TO_LEAVE.items():
+            for _ in range(5):
+                raw = raw_client(self.pooler)
+                raw.send(q("select 1"))
+                if way == "Terminate":
+                    raw.send(wire.TERMINATE)
+                    raw.socket.close()
+                else:
+                    leave(raw.socket)
+        for holder in holders:
+            self.assertEqual("TDCZ", kinds(holder.ask("select 1")))
+            holder.ask("commit")
+            holder.socket.close()
+        self.expect_all_well()
+
+    def test_odyssey_1499_everybody_is_served_after_the_faults(self):
+        # Clients that stay go on while others vanish in every way and at random bytes; afterwards
+        # each of them still gets its own answers: no wake-up was lost.
+        chance = random.Random(1499)
+        streams = [b"".join(packet for packet, _ in pieces) for pieces in STREAMS.values()]
+        stayers = [raw_client(self.pooler) for _ in range(12)]
+        for round_number in range(300):
+            raw = raw_client(self.pooler)
+            stream = with_tag(chance.choice(streams), 99_999)
+            raw.send(stream[:chance.randrange(len(stream))])
+            for stayer in chance.sample(stayers, 3):
+                stayer.send(q("select %d" % round_number))
+                stayer.expected = getattr(stayer, "expected", []) + [str(round_number)]
+            chance.choice(list(WAYS_TO_LEAVE.values()))(raw.socket)
+        for stayer in stayers:
+            found = []
+            for _ in getattr(stayer, "expected", []):
+                found += rows_of(stayer.read_until("Z"))
+            self.assertEqual(getattr(stayer, "expected", []), found)
+        for stayer in stayers:
+            self.assertEqual(["alive"], rows_of(stayer.ask("select 'alive'")))
+            stayer.socket.close()
+        self.expect_all_well()
+
+    def test_pg_doorman_3_5_2_no_permit_is_lost_by_handing_over(self):
+        # Two workers, three servers, twenty clients: servers move between workers all the time.
+        def run(number):
+            chance = random.Random(number)
+            try:
+                for i in range(60):
+                    raw = raw_client(self.pooler)
+                    for _ in range(chance.randrange(1, 5)):
+                        nonce = "%d/%d" % (number, i)
+                        if rows_of(raw.ask("select '%s'" % nonce)) != [nonce]:
+                            wrong.append(nonce)
+                    if chance.random() < 0.3:
+                        raw.send(q("begin; select 1"))
+                    chance.choice(list(WAYS_TO_LEAVE.values()))(raw.socket)
+            except Exception as error:  # pylint: disable=broad-except
+                wrong.append((number, repr(error)))
+        wrong = []
+        threads = [threading.Thread(target=run, args=(i,)) for i in range(20)]
+        for thread in threads:
+            thread.start()
+        most = 0
+        while any(thread.is_alive() for thread in threads):
+            most = max(most, len(self.backends_of_raw_user()))
+            time.sleep(0.02)
+        for thread in threads:
+            thread.join()
+        self.assertEqual([], wrong[:5])
+        self.assertLessEqual(most, 3)
+        self.expect_all_well()  # which takes all three servers at once
+
+    def backends_of_raw_user(self):
+        return self.postgres.query(
+            "select pid from pg_stat_activity where usename = %s and client_addr is not null",
+            RAW_USER)
+
+    def test_odyssey_1515_pgcat_70_pgbouncer_1519_churn_leaves_no_memory(self):
+        def churn(count):
+            for i in range(count):
+                probe = socket.create_connection((self.pooler.host, self.pooler.port))
+                packet = wire.startup(user=RAW_USER, database=DATABASE, weir="x" * 3000)
+                probe.send(packet[:i % len(packet)])  # never logged in
+                reset(probe)
+                raw = raw_client(self.pooler)
+                raw.ask("select '%d' /* %s */" % (i, "s" * (i % 5000)))
+                raw.send(q("begin; select %d" % i))
+                list(WAYS_TO_LEAVE.values())[i % 3](raw.socket)
+            wait_until_given_back(self.pooler)
+        churn(400)
+        before = memory_bytes(self.pooler.process)
+        churn(2000)
+        grown = memory_bytes(self.pooler.process) - before
+        self.assertLess(grown, 2_000_000, "%d bytes per client" % (grown / 2000))
+
+
+@only_pgweir
+class AsDirectTest(AbandonedCase):
+    """What a client that leaves behind work has done, and has been answered, is the same with and
+    without the daemon."""
+
+    LAST_WORDS = {
+        "a Query": q(insert("a")),
+        "many Queries": b"".join(q(insert(c)) for c in "abcdefgh"),
+        "a transaction": q("begin") + q(insert("a")) + q("commit") + q(insert("b")),
+        "an open transaction": q("begin") + q(insert("a")),
+        "a batch": extended(insert("a")) + wire.SYNC,
+        "a batch without Sync": extended(insert("a")),
+        "batches": (extended(insert("a")) + wire.SYNC) * 3 + extended(insert("b")),
+        "an error": extended("select 1/0") + extended(insert("a")) + wire.SYNC + q(insert("b")),
+        "COPY": q("copy abandoned from stdin") + wire.message("d", b"00000\ta\n") + wire.message("c"),
+        "several statements": q(insert("a") + "; commit; begin; " + insert("b")),
+        "a large answer": q("select repeat('x', 100000)") + q(insert("a")),
+        "nothing": b"",
+        "Sync": wire.SYNC * 5,
+    }
+    # What PostgreSQL still says to these depends on what it has flushed: no answer was promised.
+    UNFINISHED = {
+        "an unfinished COPY": q("copy abandoned from stdin") + wire.message("d", b"00000\ta\n"),
+        "Flush": extended("select 1") + wire.FLUSH,
+        "an error without Sync": extended("select 1/0") + q(insert("a")),
+    }
+
+    def play_last_words(self, where, packets, how):
+        self.play_direct("truncate abandoned")
+        # Whoever hangs up while it waits for a server has asked for nothing.
+        wait_for(lambda: self.pooler.metric("pgweir_pool_servers", user=RAW_USER, state="idle"),
+                 "a server is idle")
+        raw = raw_client(where)
+        raw.send(with_tag(packets, 0))
+        if how == "Terminate":
+            raw.send(wire.TERMINATE)
+        else:
+            raw.socket.shutdown(socket.SHUT_WR)
+        came = raw.read_to_end()
+        raw.socket.close()
+        wait_until_given_back(self.pooler)
+        return came, dict(self.committed())
+
+    def expect_the_same(self, how):
+        for name, packets in {**self.LAST_WORDS, **self.UNFINISHED}.items():
+            with self.subTest(name=name):
+                direct, pooled = (self.play_last_words(where, packets, how)
+                                  for where in (self.postgres, self.pooler))
+                self.assertEqual(direct[1], pooled[1])
+                if name in self.UNFINISHED:
+                    self.assertTrue(kinds(direct[0]).startswith(kinds(pooled[0])))
+                    continue
+                self.assertEqual(kinds(direct[0]), kinds(pooled[0]))
+                self.assertEqual(direct[0], pooled[0])
+
+    def test_yugabyte_33913_terminate_behind_statements(self):
+        self.expect_the_same("Terminate")
+
+    def test_half_closed_behind_statements(self):
+        self.expect_the_same("half-close")
+
+
+@only_pgweir
+class AfterATimeoutTest(AbandonedCase):
+    settings = dict(AbandonedCase.settings,
+                    pool={"minconn": 1, "maxconn": 1, "wait_timeout": "200ms"})
+
+    def test_pg_doorman_1_8_3_nothing_of_a_request_outlives_its_timeout(self):
+        requests = [q("select 'stale'"), extended("select 'stale'") + wire.SYNC,
+                    extended("select 'stale'") * 3 + wire.SYNC,
+                    wire.parse("select 'stale'", "named") + wire.bind("", "named") + wire.execute()
+                    + wire.SYNC,
+                    wire.query("select 'stale' /* %s */" % ("c" * 50_000)),
+                    wire.parse("select length($1)") + wire.bind("", "", [b"v" * 400_000])
+                    + wire.execute() + wire.SYNC]
+        holder, waiter = raw_client(self.pooler), raw_client(self.pooler)
+        for number, request in enumerate(requests):
+            holder.ask("begin")
+            waiter.send(request)
+            messages = waiter.read_until("Z")
+            self.assertEqual("EZ", kinds(messages), number)
+            self.assertEqual("53300", wire.error_fields(messages[0][1])["C"])
+            holder.ask("commit")
+            waiter.send(q("select 'fresh %d'" % number))
+            self.assertEqual(["fresh %d" % number], rows_of(waiter.read_until("Z")))
+            # The same, with the next request already on its way.
+            holder.ask("begin")
+            waiter.send(request + q("select 'also too late'"))
+            self.assertEqual("EZEZ", kinds(waiter.read_until("Z") + waiter.read_until("Z")))
+            holder.ask("commit")
+            self.assertEqual(["again"], rows_of(waiter.ask("select 'again'")))
+        holder.socket.close()
+        waiter.socket.close()
+        self.expect_all_well()
+
+
+if __name__ == "__main__":
+    unittest.main()
