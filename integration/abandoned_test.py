@@ -3,6 +3,7 @@ COPYs, pipelines and in the middle of messages. What a client has not committed 
 it has is; its server comes back clean or is closed; nobody else notices."""
 
 import collections
+import os
 import random
 import select
 import socket
@@ -381,7 +382,7 @@ class VanishedTest(AbandonedCase):
             stayer.socket.close()
         self.expect_all_well()
 
-    def test_pg_doorman_3_5_2_no_permit_is_lost_by_handing_over(self):
+    def test_pg_doorman_3_5_2_odyssey_1225_proxysql_5767_no_permit_is_lost_and_the_bound_holds(self):
         # Two workers, three servers, twenty clients: servers move between workers all the time.
         def run(number):
             chance = random.Random(number)
@@ -410,6 +411,87 @@ class VanishedTest(AbandonedCase):
         self.assertEqual([], wrong[:5])
         self.assertLessEqual(most, 3)
         self.expect_all_well()  # which takes all three servers at once
+
+    def test_odyssey_769_yugabyte_29591_pgagroal_110_idle_after_every_fault(self):
+        def leave(way, *packets, until=None):
+            raw = raw_client(self.pooler, receive_buffer=4096)
+            raw.send(*packets)
+            if until is not None:
+                raw.read_until(until)
+            way(raw.socket)
+            return raw
+
+        def stay(connection):
+            pass
+
+        def half_close(connection):
+            connection.shutdown(socket.SHUT_WR)
+
+        def both_gone(connection):
+            self.postgres.query("select pg_terminate_backend(pid) from pg_stat_activity"
+                                " where usename = %s", RAW_USER)
+            reset(connection)
+
+        out = q("select repeat('x', 30000000)")
+        faults = {
+            "half-closed while its query runs": lambda: leave(half_close, q("select pg_sleep(1.5)")),
+            "half-closed with an answer it does not read": lambda: leave(half_close, out, until="T"),
+            "half-closed in a transaction": lambda: leave(half_close, q("begin"), until="Z"),
+            "half-closed in a COPY": lambda: leave(half_close, q("copy abandoned from stdin"),
+                                                   until="G"),
+            "half-closed inside a message": lambda: leave(half_close, q("select 1")[:-3]),
+            "an answer that is not read": lambda: leave(stay, out, until="T"),
+            "a pipeline that is not read": lambda: leave(stay, out * 20),
+            "a message that does not go on": lambda: leave(stay, q("s" * 100_000)[:-10]),
+            "reset in a COPY": lambda: leave(reset, q("copy abandoned from stdin"), until="G"),
+            "reset in an answer": lambda: leave(reset, out, until="T"),
+            "Terminate in a pipeline": lambda: leave(stay, out, wire.TERMINATE, out),
+            "both sides gone": lambda: leave(both_gone, q("begin"), until="Z"),
+        }
+        for name, fault in faults.items():
+            with self.subTest(name=name):
+                raw = fault()
+                # Nothing can be waited for here: what goes wrong goes on and on.
+                assert_idle(self, self.pooler)
+                raw.socket.close()
+                wait_until_given_back(self.pooler, 20)
+                assert_idle(self, self.pooler)
+
+    def test_pgagroal_72_nobody_elses_descriptor_is_closed(self):
+        def descriptors():
+            return len(os.listdir("/proc/%d/fd" % self.pooler.process.pid))
+        stayers = [raw_client(self.pooler) for _ in range(8)]
+        pids = []
+        for stayer in stayers[:2]:
+            stayer.ask("begin; set local weir.custom = 'still mine'")
+            pids += rows_of(stayer.ask("select pg_backend_pid()"))
+        for stayer in stayers[2:]:
+            stayer.ask("select 1")
+        before = descriptors()
+        # Descriptors' numbers are used again at once by whoever comes next.
+        for i in range(1500):
+            probe = socket.create_connection((self.pooler.host, self.pooler.port))
+            if i % 3 == 0:
+                probe.send(wire.startup(user=RAW_USER, database=DATABASE)[:i % 60])
+            if i % 2:
+                reset(probe)
+            else:
+                probe.close()
+            if i % 10 == 0:
+                raw = raw_client(self.pooler)
+                raw.send(q("select 1"))
+                list(WAYS_TO_LEAVE.values())[i % 3](raw.socket)
+        for stayer, pid in zip(stayers, pids):
+            self.assertEqual(["still mine"], rows_of(stayer.ask("show weir.custom")))
+            self.assertEqual([pid], rows_of(stayer.ask("select pg_backend_pid()")))
+            stayer.ask("commit")
+        for i, stayer in enumerate(stayers):
+            self.assertEqual([str(i)], rows_of(stayer.ask("select %d" % i)))
+        wait_for(lambda: descriptors() <= before + 3,
+                 lambda: "descriptors are closed: %d, once %d" % (descriptors(), before))
+        for stayer in stayers:
+            stayer.socket.close()
+        self.expect_all_well()
 
     def backends_of_raw_user(self):
         return self.postgres.query(
