@@ -37,6 +37,7 @@ struct pool_settings {
     server_reuse reuse = server_reuse::always; // never: session mode only
     std::uint32_t minconn = 5;
     std::uint32_t maxconn = 50;
+    std::uint32_t prepared_statements = 200; // named ones on each server; 0: they pin
     duration wait_timeout = std::chrono::seconds(5);
     duration idle_timeout = std::chrono::minutes(10);
     duration max_lifetime = std::chrono::hours(1);
@@ -86,6 +87,7 @@ struct configuration {
 
     std::uint32_t workers = 0; // workers: auto is 0
     std::uint32_t max_clients = 20'000;
+    std::uint32_t statement_memory_mib = 256; // statement_memory
     duration shutdown_timeout = std::chrono::seconds(30);
     std::optional<duration> slow_query = std::chrono::milliseconds(500); // `off` is nothing
 

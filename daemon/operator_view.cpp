@@ -52,6 +52,8 @@ process_snapshot operator_view::process() const {
     for (const auto& worker : of_.workers) {
         const auto& counters = worker->counters();
         row.cancel_requests += counters.closes[cancel].load();
+        row.statements += counters.statements.load();
+        row.statement_bytes += counters.statement_bytes.load();
         for (std::size_t i = 0; i < row.login_failures.size(); ++i) {
             row.login_failures[i] += i == cancel ? 0 : counters.login_failures[i].load();
         }

@@ -54,6 +54,8 @@ struct process_snapshot {
     std::uint64_t reload_failures = 0;
     bool last_reload_ok = true;
     std::uint32_t workers = 0;
+    std::uint64_t statements = 0;      // distinct prepared statements that clients refer to
+    std::uint64_t statement_bytes = 0; // what is held of them
     std::uint64_t dropped_log_lines = 0;
 };
 

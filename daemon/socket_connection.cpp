@@ -312,7 +312,7 @@ private:
 socket_state& state_of(connection& what) { return static_cast<socket_connection&>(what).state(); }
 
 connection::send_result socket_connection::send(std::span<const protocol::bytes> pieces) {
-    std::array<iovec, 16> vectors;
+    std::array<iovec, 64> vectors; // as many as an outbox has parts
     const auto count = std::min(pieces.size(), vectors.size());
     for (std::size_t i = 0; i < count; ++i) {
         vectors[i] = {const_cast<std::byte*>(pieces[i].data()), pieces[i].size()};

@@ -20,6 +20,7 @@ struct limits {
     bool reuse = true;
     std::uint32_t minconn = 5;
     std::uint32_t maxconn = 50;
+    std::uint32_t prepared_statements = 200; // named ones on each server; 0: they pin
     duration wait_timeout = std::chrono::seconds(5);
     duration idle_timeout = std::chrono::minutes(10); // above minconn; 0: never
     duration max_lifetime = std::chrono::hours(1);    // 0: for ever

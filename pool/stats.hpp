@@ -76,6 +76,10 @@ struct stats {
     counter server_connects;
     counter pins;                              // leases kept beyond their transaction
     counter clients_pinned;                    // now
+    counter statements_found;    // uses of a prepared statement that the server had
+    counter statements_provided; // … that it had to be given first
+    counter statements_evicted;  // … that it had to give up for another
+    counter statements_retried;  // batches sent once more because a plan had become invalid
     counter wait_ns, transaction_ns, query_ns; // totals, for SHOW STATS
     std::array<counter, client_close_count> client_closes;
     std::array<counter, server_close_count> server_closes;

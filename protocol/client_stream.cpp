@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 namespace pgweir::protocol {
 
@@ -95,8 +94,11 @@ leading_string take_string(bytes& body) {
     return {text.substr(0, zero), true};
 }
 
-// An empty name that is really there, not one that has been cut off.
-bool is_unnamed(leading_string name) { return name.found && name.text.empty(); }
+// Messages that make, use or destroy a prepared statement (a Query destroys the unnamed one).
+bool is_about_statements(frontend type) {
+    return type == frontend::parse || type == frontend::bind || type == frontend::describe ||
+           type == frontend::close || type == frontend::query;
+}
 
 // Built-in functions with an effect on the session, called by number
 // (src/include/catalog/pg_proc.dat; the numbers of built-in functions never change).
@@ -137,10 +139,7 @@ std::size_t client_stream::take_body(std::size_t available) {
     return taken;
 }
 
-void client_stream::abandon_message() {
-    discarding_body_ = body_left_ != 0;
-    unbound_parse_ = false;
-}
+void client_stream::abandon_message() { discarding_body_ = body_left_ != 0; }
 
 client_peek client_stream::peek(bytes in, bool buffer_full) {
     std::size_t dropped = 0;
@@ -177,28 +176,38 @@ client_peek client_stream::peek(bytes in, bool buffer_full) {
             return {client_wants::terminate, frame.there(rest)};
         }
         if (frame.type == frontend::sync) {
-            unbound_parse_ = false;
             return {client_wants::ready, frame.frame_bytes};
         }
         return {client_wants::server};
     }
 }
 
-client_step client_stream::forward(bytes in, bool buffer_full, reply_queue& owed,
-                                   session_state& state) {
+client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, reply_queue& owed,
+                                   session_state& state, const statement_link* statements) {
     client_step step;
     if (discarding_body_) {
         return step; // peek() drops it
     }
-    step.forward_bytes = take_body(in.size());
-    while (step.forward_bytes < in.size()) {
+    std::size_t passed = 0; // of `in`, to the sink
+    step.taken_bytes = take_body(in.size());
+    const auto pass_on = [&] {
+        if (passed != step.taken_bytes) {
+            to.pass(in.subspan(passed, step.taken_bytes - passed));
+            passed = step.taken_bytes;
+        }
+    };
+    while (step.taken_bytes < in.size()) {
         if (owed.full()) {
             step.why = client_step::stop::queue_full;
             break;
         }
-        const auto rest = in.subspan(step.forward_bytes);
+        if (!to.has_room()) {
+            step.why = client_step::stop::sink_full;
+            break;
+        }
+        const auto rest = in.subspan(step.taken_bytes);
         // Once what was taken has left the buffer, there is room for more.
-        const auto frame = front_of(rest, buffer_full && step.forward_bytes == 0);
+        const auto frame = front_of(rest, buffer_full && step.taken_bytes == 0);
         if (frame.is == front_frame::state::incomplete) {
             break;
         }
@@ -211,83 +220,77 @@ client_step client_stream::forward(bytes in, bool buffer_full, reply_queue& owed
             break;
         }
         const auto there = frame.there(rest);
+        const bool about_statements = statements != nullptr && is_about_statements(frame.type);
+        if (about_statements) {
+            pass_on();
+            const auto way = route_statement_message(
+                frame.type, rest.first(there), frame.complete(rest), *statements, owed, state, to);
+            if (way.is == routing::how::wait) {
+                step.why = client_step::stop::awaiting_answer;
+                break;
+            }
+            if (way.is == routing::how::too_long) {
+                step.why = client_step::stop::violation;
+                break;
+            }
+            passed += way.skip_bytes;
+        }
         look_at(frame.type, rest.subspan(header_bytes, there - header_bytes), frame.complete(rest),
-                owed, state);
+                about_statements ? nullptr : &owed, state);
         step.queries += frame.type == frontend::query || frame.type == frontend::execute ||
                                 frame.type == frontend::function_call
                             ? 1U
                             : 0U;
         body_left_ = frame.frame_bytes - there;
-        step.forward_bytes += there;
+        step.taken_bytes += there;
+        if (statements != nullptr && body_left_ == 0 && statements->mine.anything_lent() &&
+            (frame.type == frontend::sync || frame.type == frontend::query)) {
+            pass_on();
+            take_back_lent(frame.type, *statements, owed, to);
+        }
     }
+    pass_on();
     return step;
 }
 
-// A message is going to the server: what it will be answered with, and what it does to the session.
-void client_stream::look_at(frontend type, bytes body, bool complete, reply_queue& owed,
+// A message is going to the server: what it will be answered with (unless that has been noted), and
+// what it does to the session.
+void client_stream::look_at(frontend type, bytes body, bool complete, reply_queue* owed,
                             session_state& state) {
     bool describes_statement = false;
     switch (type) {
     case frontend::query: {
-        unnamed_statement_gone(state);
         const auto sql = take_string(body);
         state.statement(sql.text, complete);
         break;
     }
-    case frontend::parse:
-        look_at_parse(body, complete, state);
-        break;
-    case frontend::bind: {
-        take_string(body); // the portal
-        if (unbound_parse_ && is_unnamed(take_string(body))) {
-            unnamed_statement_gone(state); // as good as: what follows in the batch uses it up
-        }
+    case frontend::parse: {
+        take_string(body); // its name
+        const auto sql = take_string(body);
+        state.statement(sql.text, complete || sql.found);
         break;
     }
     case frontend::describe:
         describes_statement = !body.empty() && body[0] == std::byte{'S'};
         break;
-    case frontend::close:
-        if (body.size() >= 2 && body[0] == std::byte{'S'} && body[1] == std::byte{0}) {
-            unnamed_statement_gone(state);
-        }
-        break;
     case frontend::function_call:
         look_at_function_call(body, state);
         break;
-    case frontend::sync:
-        if (std::exchange(unbound_parse_, false)) {
-            state.pin(pin_reason::unnamed_statement);
-        }
-        break;
+    case frontend::bind:
+    case frontend::close:
     case frontend::copy_data:
     case frontend::copy_done:
     case frontend::copy_fail:
     case frontend::execute:
     case frontend::flush:
     case frontend::password:
+    case frontend::sync:
     case frontend::terminate:
         break;
     }
-    owed.sent(type, fate::forward, {.describes_statement = describes_statement});
-}
-
-void client_stream::look_at_parse(bytes body, bool complete, session_state& state) {
-    const auto name = take_string(body);
-    if (is_unnamed(name)) {
-        // Bound in the same batch it needs no server of its own. Else the client may bind it in a
-        // later batch, and again and again, until it is replaced or destroyed.
-        unbound_parse_ = true;
-    } else {
-        state.pin(pin_reason::named_statement);
+    if (owed != nullptr) {
+        owed->sent(type, fate::forward, {.describes_statement = describes_statement});
     }
-    const auto sql = take_string(body);
-    state.statement(sql.text, complete || sql.found);
-}
-
-void client_stream::unnamed_statement_gone(session_state& state) {
-    unbound_parse_ = false;
-    state.unpin(pin_reason::unnamed_statement);
 }
 
 client_stream::discarded client_stream::discard_request(bytes in) {

@@ -13,6 +13,7 @@
 #include "protocol/message.hpp"
 #include "protocol/reply_queue.hpp"
 #include "protocol/session_state.hpp"
+#include "protocol/statement_router.hpp"
 
 #include <array>
 #include <cstddef>
@@ -47,13 +48,14 @@ struct client_peek {
 /// What `client_stream::forward` did with the bytes it was given.
 struct client_step {
     enum class stop : std::uint8_t {
-        exhausted,  // everything usable was taken; what is left is less than can be judged
-        terminate,  // Terminate came; it is not forwarded
-        violation,  // FATAL 08P01, then close; nothing of the offending message was taken
-        queue_full, // reply_queue::full(): stop reading until answers have come
-        refused,    // a message the mode or a policy forbids (see `refusal`)
+        exhausted,       // everything usable was taken; what is left is less than can be judged
+        terminate,       // Terminate came; it is not forwarded
+        violation,       // FATAL 08P01, then close; nothing of the offending message was taken
+        queue_full,      // reply_queue::full(): stop reading until answers have come
+        sink_full,       // relay_sink::has_room() says no: send, then go on
+        awaiting_answer, // the next message depends on an answer that has not come yet
     };
-    std::size_t forward_bytes = 0; // from the front of the input, all of it to the server
+    std::size_t taken_bytes = 0; // from the front of the input
     stop why = stop::exhausted;
     std::uint32_t queries = 0; // Query, Execute and FunctionCall messages among them
 };
@@ -65,10 +67,12 @@ public:
     [[nodiscard]] client_peek peek(bytes in, bool buffer_full);
 
     /// A server is held (peek() said `server`, or forward() has been called since). Takes as many
-    /// messages, and parts of messages, as may be sent on. Records what they will be answered with
-    /// in `owed` and what they do to the session in `state`.
-    [[nodiscard]] client_step forward(bytes in, bool buffer_full, reply_queue& owed,
-                                      session_state& state);
+    /// messages, and parts of messages, as may be sent on, and passes them `to` the server. Records
+    /// what they will be answered with in `owed` and what they do to the session in `state`.
+    /// `statements`: nothing where a client keeps its server for as long as it lives, so that its
+    /// statements are PostgreSQL's own business.
+    [[nodiscard]] client_step forward(bytes in, bool buffer_full, relay_sink& to, reply_queue& owed,
+                                      session_state& state, const statement_link* statements);
 
     /// The client's current request is answered with an error of ours, without a server (a cancel,
     /// a time-out while waiting). Takes the messages it consists of: one Query or FunctionCall, or
@@ -88,15 +92,12 @@ public:
 
 private:
     [[nodiscard]] std::size_t take_body(std::size_t available);
-    void look_at(frontend type, bytes body, bool complete, reply_queue& owed, session_state& state);
-    void look_at_parse(bytes body, bool complete, session_state& state);
-    void unnamed_statement_gone(session_state& state);
+    void look_at(frontend type, bytes body, bool complete, reply_queue* owed, session_state& state);
 
     std::size_t body_left_ = 0;       // bytes of the current message that are still to come
     bool discarding_body_ = false;    // …and they are dropped, not forwarded
     bool discarding_request_ = false; // up to the next Sync
     bool discarding_last_ = false;    // the current message is the last of that request
-    bool unbound_parse_ = false;      // an unnamed Parse in this batch, no Bind of it yet
 };
 
 /// One stretch of the server's bytes and what is to be done with it.

@@ -56,9 +56,11 @@ struct client_info {
 };
 
 struct client final : pool::waiter, connection_events {
-    client(engine& home_, client_id id_, std::unique_ptr<connection> socket_)
+    client(engine& home_, client_id id_, std::unique_ptr<connection> socket_,
+           protocol::statement_table& table)
         : home(home_)
-        , socket(std::move(socket_)) {
+        , socket(std::move(socket_))
+        , statements(table) {
         id = id_;
     }
 
@@ -83,6 +85,7 @@ struct client final : pool::waiter, connection_events {
     outbox out;
     protocol::client_stream stream;
     protocol::session_state session;
+    protocol::client_statements statements;
     std::shared_ptr<const protocol::setting_map> settings;
     time_point state_since{};
     time_point transaction_started{};

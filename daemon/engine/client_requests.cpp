@@ -29,23 +29,18 @@ bool reads_sequences(std::string_view sql) {
                        [&](auto name) { return sql.find(name) != sql.npos; });
 }
 
-/// May the request at the front of `in` use an unnamed prepared statement that it does not make
-/// itself? (A Query destroys it, an unnamed Parse replaces it.)
-bool may_use_unnamed_statement(protocol::bytes in) {
-    if (in.size() <= protocol::header_bytes) {
-        return true;
-    }
-    const auto type = static_cast<protocol::frontend>(in[0]);
-    return type != protocol::frontend::query &&
-           (type != protocol::frontend::parse || in[protocol::header_bytes] != std::byte{0});
-}
-
 /// The unnamed statement on a server is ours or another client's: nobody is to run it by a Bind.
 void append_forget_unnamed_statement(std::string& out, protocol::reply_queue& owed) {
     protocol::message_writer(out).begin(protocol::frontend::close).u8('S').c_string("").end();
     protocol::message_writer(out).begin(protocol::frontend::sync).end();
     owed.sent(protocol::frontend::close, protocol::fate::swallow);
     owed.sent(protocol::frontend::sync, protocol::fate::swallow);
+}
+
+/// The first message uses a prepared statement (its name is not empty if the server had it).
+bool uses_statement(protocol::bytes in) {
+    const auto type = in.empty() ? protocol::frontend{} : static_cast<protocol::frontend>(in[0]);
+    return type == protocol::frontend::bind || type == protocol::frontend::describe;
 }
 
 /// No more bytes will come behind those that are there.
@@ -209,6 +204,7 @@ void engine::grant(client& c, server& s, time_point now) {
     s.user = &c;
     s.replay_failed = false;
     s.said_fatal = false;
+    s.statements.taken_over(c.statements.unnamed_last() + 1);
     c.transaction_started = now;
     if (s.carried != c.settings && options_.bug != options::planted::settings_not_replayed) {
         protocol::append_setting_replay(s.out.own(), s.owed, *s.carried, *c.settings);
@@ -225,11 +221,6 @@ void engine::grant(client& c, server& s, time_point now) {
             s.replaying = true;
             s.ready_current = false;
         }
-        if (may_use_unnamed_statement(c.in.unused())) {
-            append_forget_unnamed_statement(s.out.own(), s.owed);
-            s.replaying = true;
-            s.ready_current = false;
-        }
         set_state(c, client_state::active, now);
     } else if (!s.replaying) {
         finish_welcome(c, s, now);
@@ -241,13 +232,68 @@ void engine::grant(client& c, server& s, time_point now) {
     }
 }
 
+/// Passes on what can be passed on of `in`, with what it needs of prepared statements.
+protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) {
+    const auto& bounds = s.pool->shard.bounds();
+    if (bounds.mode == pool::pool_mode::session || s.only_for) {
+        return c.stream.forward(in, is_full(c), s.out, s.owed, c.session, nullptr);
+    }
+    // Nothing has been asked in this transaction and nothing is open: should it turn out that the
+    // server's plan is not fit to be used, all of this can be sent once more.
+    const bool nothing_before = s.owed.empty() && s.ready_current && !c.reading &&
+                                s.status == protocol::transaction_status::idle;
+    protocol::statement_link::counts counted;
+    const protocol::statement_link link{.mine = c.statements,
+                                        .there = s.statements,
+                                        .table = statements_,
+                                        .settings = *c.settings,
+                                        .per_server = bounds.prepared_statements,
+                                        .counted = counted};
+    const auto step = c.stream.forward(in, is_full(c), s.out, s.owed, c.session, &link);
+    settle_statements(s);
+    auto& stats = s.pool->stats();
+    if (counted.found != 0) {
+        stats.statements_found.add(counted.found);
+    }
+    if (counted.provided != 0) {
+        stats.statements_provided.add(counted.provided);
+    }
+    if (counted.evicted != 0) {
+        stats.statements_evicted.add(counted.evicted);
+    }
+    s.keep_batch = nothing_before && counted.found != 0 && counted.provided == 0 &&
+                   uses_statement(in) && step.taken_bytes == in.size() &&
+                   !c.stream.inside_message() && !s.owed.batch_open() &&
+                   s.owed.owed_ready(protocol::fate::forward) == 1;
+    return step;
+}
+
+/// What has become of Parse and Close messages, as far as it is known by now.
+void engine::settle_statements(server& s) {
+    if (s.owed.outcomes().empty()) {
+        return;
+    }
+    auto* const c = s.user;
+    s.statements.apply(s.owed.outcomes(), c != nullptr ? &c->statements : nullptr);
+    s.owed.clear_outcomes();
+    if (c == nullptr || c->statements.unnamed_in_flight()) {
+        return;
+    }
+    if (c->statements.unnamed_known()) {
+        c->session.unpin(protocol::pin_reason::unnamed_statement);
+    } else {
+        c->session.pin(protocol::pin_reason::unnamed_statement); // only this server has it
+    }
+}
+
 void engine::pump_active(client& c, time_point now) {
     while (c.state == client_state::active && c.held != nullptr && !c.held->blocked &&
            c.in.held() && !c.in.empty()) {
         auto& s = *c.held;
         const auto in = c.in.unused();
-        const auto step = c.stream.forward(in, is_full(c), s.owed, c.session);
-        if (step.forward_bytes != 0) {
+        const bool settled = s.ready_current && s.status == protocol::transaction_status::idle;
+        const auto step = forward(c, s, in);
+        if (step.taken_bytes != 0) {
             // Else it is the rest of a COPY that has failed and been answered: nothing comes of it.
             const bool asks = !s.owed.empty() || s.owed.batch_open();
             if (asks && !c.query_running) {
@@ -255,12 +301,11 @@ void engine::pump_active(client& c, time_point now) {
                 c.query_started = now;
                 s.running.set(statement_at(in));
             }
-            if (asks && s.ready_current && s.status == protocol::transaction_status::idle) {
+            if (asks && settled) {
                 c.transaction_started = now;
             }
             s.ready_current = s.ready_current && !asks;
-            s.out.piece(in.first(step.forward_bytes));
-            c.pinned_bytes = step.forward_bytes;
+            c.pinned_bytes = step.taken_bytes;
             c.pool->stats().queries.add(step.queries);
             if (!flush(s, now) && (c.state == client_state::gone || c.held != &s)) {
                 return;
@@ -274,17 +319,19 @@ void engine::pump_active(client& c, time_point now) {
         }
         switch (step.why) {
         case protocol::client_step::stop::exhausted:
-            if (step.forward_bytes == 0) {
+            if (step.taken_bytes == 0) {
                 return;
             }
             break;
+        case protocol::client_step::stop::sink_full:
+            break; // it has been sent, or the socket is full
         case protocol::client_step::stop::queue_full:
-            return;
+        case protocol::client_step::stop::awaiting_answer:
+            return; // maybe_give_back() comes back to it
         case protocol::client_step::stop::terminate:
             end(c, pool::client_close::terminate, now);
             return;
         case protocol::client_step::stop::violation:
-        case protocol::client_step::stop::refused:
             tell_and_close(c, pool::client_close::protocol_violation,
                            protocol::error::protocol_violation, {}, now);
             return;

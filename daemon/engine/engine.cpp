@@ -12,6 +12,10 @@ namespace {
 constexpr auto drain_cancel_patience = std::chrono::seconds(5);
 constexpr auto holders_patience = std::chrono::milliseconds(200);
 
+std::size_t statement_bytes(const config::configuration& config) {
+    return std::size_t{config.statement_memory_mib} * 1024 * 1024;
+}
+
 } // namespace
 
 engine::engine(options opts, engine_ports& ports,
@@ -19,6 +23,7 @@ engine::engine(options opts, engine_ports& ports,
     : options_(std::move(opts))
     , ports_(ports)
     , config_(std::move(config))
+    , statements_(options_.mock_secret, statement_bytes(*config_))
     , no_settings_(std::make_shared<const protocol::setting_map>()) {
     interned_.emplace(*no_settings_, no_settings_);
 }
@@ -27,7 +32,7 @@ engine::~engine() = default;
 
 void engine::accept(time_point now, std::unique_ptr<connection> socket, bool over_limit) {
     const client_id id{next_id()};
-    auto owned = std::make_unique<client>(*this, id, std::move(socket));
+    auto owned = std::make_unique<client>(*this, id, std::move(socket), statements_);
     auto& c = *owned;
     c.over_limit = over_limit;
     c.state_since = now;
@@ -72,6 +77,7 @@ void engine::on(time_point now, server_in_transit& message) {
     s.key = std::move(message.key);
     s.parameters = std::move(message.parameters);
     s.carried = intern(std::move(message.carried));
+    s.statements.restore(message.statements);
     s.where = s.socket->names();
     servers_.emplace(s.id, std::move(owned));
     part.shard.adopt(s, now);
@@ -140,6 +146,7 @@ void engine::on_console(time_point now, client_id who, std::string reply) {
 
 void engine::reconfigure(time_point now, std::shared_ptr<const config::configuration> config) {
     config_ = std::move(config);
+    statements_.set_max_bytes(statement_bytes(*config_));
     for (auto& [entry, part] : pools_) {
         part->shard.set_limits(limits_for(*entry));
         grow(*part, now);
@@ -353,6 +360,10 @@ void engine::reap() {
     }
     ended_clients_.clear();
     ended_servers_.clear();
+    if (statements_.held_bytes() != counters_.statement_bytes.load()) {
+        counters_.statement_bytes.set(statements_.held_bytes());
+        counters_.statements.set(statements_.size());
+    }
 }
 
 // Small things -----------------------------------------------------------------------------------
@@ -393,6 +404,7 @@ pool::limits pool_limits(const config::configuration& config, std::string_view n
     bounds.reuse = from.reuse == config::server_reuse::always;
     bounds.minconn = bounds.reuse ? from.minconn : 0;
     bounds.maxconn = from.maxconn;
+    bounds.prepared_statements = from.prepared_statements;
     bounds.wait_timeout = from.wait_timeout;
     bounds.idle_timeout = from.idle_timeout;
     bounds.max_lifetime = from.max_lifetime;

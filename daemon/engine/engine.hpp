@@ -41,6 +41,7 @@ struct server_in_transit {
     protocol::cancel_key key;
     std::map<std::string, std::string> parameters;
     protocol::setting_map carried;
+    std::vector<protocol::statement_id> statements;
 };
 /// Somebody waits here: have you an idle server?
 struct ask_idle {
@@ -107,6 +108,8 @@ struct pool_part {
 struct engine_counters {
     pool::counter accepted;
     pool::counter clients;
+    pool::counter statements;      // distinct prepared statements that clients refer to
+    pool::counter statement_bytes; // … and what is held of their texts
     std::array<pool::counter, pool::client_close_count> closes;
     std::array<pool::counter, pool::client_close_count> login_failures; // ended before the welcome
 };
@@ -160,6 +163,7 @@ public:
     // -----------------------------------------------------------------------------
 
     [[nodiscard]] const engine_counters& counters() const { return counters_; }
+    [[nodiscard]] const protocol::statement_table& statements() const { return statements_; }
     [[nodiscard]] std::vector<client_row> client_rows(time_point now) const;
     [[nodiscard]] std::vector<server_row> server_rows(time_point now) const;
     [[nodiscard]] std::vector<lease_row> lease_rows(time_point now, const pool_entry* only,
@@ -192,6 +196,8 @@ private:
     void pump(client& c, time_point now);
     [[nodiscard]] bool pump_idle(client& c, time_point now);
     void pump_active(client& c, time_point now);
+    protocol::client_step forward(client& c, server& s, protocol::bytes in);
+    void settle_statements(server& s);
     void pump_console(client& c, time_point now);
     [[nodiscard]] bool pump_discarding(client& c, time_point now);
     void ask_for_server(client& c, time_point now);
@@ -239,6 +245,9 @@ private:
     [[nodiscard]] bool relay_step(server& s, const protocol::server_step& step,
                                   protocol::bytes taken, time_point now);
     [[nodiscard]] bool done_with(const server& s) const;
+    [[nodiscard]] bool send_once_more(client& c, server& s, const protocol::server_step& step,
+                                      protocol::bytes taken);
+    void statements_deallocated(server& s, std::string_view tag);
     void server_ready_for_query(server& s, time_point now);
     bool flush(server& s, time_point now);
     void arm_read(server& s);
@@ -305,6 +314,7 @@ private:
     time_point deadline_ = time_point::max();
     bool shutting_down_ = false;
 
+    protocol::statement_table statements_; // outlives those who refer to what is in it
     std::unordered_map<client_id, std::unique_ptr<client>> clients_;
     std::unordered_map<server_id, std::unique_ptr<server>> servers_;
     std::unordered_map<const pool_entry*, std::unique_ptr<pool_part>> pools_;

@@ -1,83 +1,114 @@
 #include "daemon/engine/outbox.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace pgweir::daemon {
 
-outbox::flushed outbox::flush(connection& to) {
-    if (empty_) {
-        return {};
-    }
-    std::array<protocol::bytes, max_pieces + 2> all;
-    std::size_t count = 0;
-    std::size_t total = 0;
-    const auto add = [&](protocol::bytes what) {
-        if (!what.empty()) {
-            all[count++] = what;
-            total += what.size();
+// What has been appended to own_ since the last time becomes a part.
+void outbox::seal() {
+    if (const auto fresh = own_.size() - sealed_; fresh != 0) {
+        if (!parts_.empty() && parts_.back().data == nullptr) {
+            parts_.back().size += fresh;
+        } else {
+            parts_.push_back({nullptr, fresh});
         }
-    };
-    add(protocol::as_bytes(before_).subspan(before_sent_));
-    for (std::size_t i = 0; i < piece_count_; ++i) {
-        add(pieces_[i]);
+        sealed_ = own_.size();
     }
-    add(protocol::as_bytes(after_).subspan(after_sent_));
-    if (total == 0) {
-        drop(0);
+}
+
+void outbox::pass(protocol::bytes what) {
+    seal();
+    if (!parts_.empty() && parts_.back().data != nullptr &&
+        parts_.back().data + parts_.back().size == what.data()) {
+        parts_.back().size += what.size();
+    } else {
+        parts_.push_back({what.data(), what.size()});
+        ++pieces_;
+    }
+}
+
+outbox::flushed outbox::flush(connection& to) {
+    seal();
+    if (parts_.empty()) {
         return {};
+    }
+    std::array<protocol::bytes, max_parts> all;
+    const auto count = std::min(parts_.size(), max_parts);
+    auto own = protocol::as_bytes(own_).subspan(own_head_);
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto& next = parts_[i];
+        if (next.data != nullptr) {
+            all[i] = {next.data, next.size};
+        } else {
+            all[i] = own.first(next.size);
+            own = own.subspan(next.size);
+        }
     }
     const auto result = to.send(std::span(all).first(count));
     if (result.error) {
         return {false, 0, result.error};
     }
     drop(result.sent);
-    return {empty_, result.sent, {}};
+    return {empty(), result.sent, {}};
 }
 
 void outbox::copy_pieces() {
-    before_.erase(0, before_sent_);
-    before_sent_ = 0;
-    for (std::size_t i = 0; i < piece_count_; ++i) {
-        before_ += protocol::as_text(pieces_[i]);
+    if (pieces_ == 0) {
+        return;
     }
-    piece_count_ = 0;
+    seal();
+    std::string all;
+    for (const auto& next : parts_) {
+        if (next.data != nullptr) {
+            all += protocol::as_text({next.data, next.size});
+        } else {
+            all.append(own_, own_head_, next.size);
+            own_head_ += next.size;
+        }
+    }
+    own_ = std::move(all);
+    own_head_ = sealed_ = pieces_ = 0;
+    parts_.clear();
 }
 
 void outbox::drop(std::size_t count) {
-    const auto from_own = [&](const std::string& text, std::size_t& sent) {
-        const auto part = std::min(count, text.size() - sent);
-        sent += part;
-        count -= part;
-        return sent == text.size();
-    };
-    bool done = from_own(before_, before_sent_);
     std::size_t gone = 0;
-    while (done && gone < piece_count_) {
-        auto& first = pieces_[gone];
-        const auto part = std::min(count, first.size());
-        first = first.subspan(part);
-        count -= part;
-        if (!first.empty()) {
-            done = false;
+    while (gone < parts_.size() && count >= parts_[gone].size) {
+        count -= parts_[gone].size;
+        if (parts_[gone].data != nullptr) {
+            --pieces_;
         } else {
-            ++gone;
+            own_head_ += parts_[gone].size;
         }
+        ++gone;
     }
-    std::copy(pieces_.begin() + static_cast<std::ptrdiff_t>(gone),
-              pieces_.begin() + static_cast<std::ptrdiff_t>(piece_count_), pieces_.begin());
-    piece_count_ -= gone;
-    if (done && from_own(after_, after_sent_)) {
-        // A rare large message of ours must not keep its memory for ever.
-        constexpr std::size_t worth_keeping_bytes = 1024;
-        for (auto* text : {&before_, &after_}) {
-            text->clear();
-            if (text->capacity() > worth_keeping_bytes) {
-                text->shrink_to_fit();
-            }
-        }
-        before_sent_ = after_sent_ = 0;
-        empty_ = true;
+    if (gone == parts_.size()) {
+        emptied();
+        return;
     }
+    auto& first = parts_[gone];
+    if (first.data != nullptr) {
+        first.data += count;
+    } else {
+        own_head_ += count;
+    }
+    first.size -= count;
+    parts_.erase(parts_.begin(), parts_.begin() + static_cast<std::ptrdiff_t>(gone));
+}
+
+// A rare large message of ours must not keep its memory for ever.
+void outbox::emptied() {
+    constexpr std::size_t worth_keeping_bytes = 1024;
+    parts_.clear();
+    if (parts_.capacity() > kept_parts) {
+        parts_.shrink_to_fit();
+    }
+    own_.clear();
+    if (own_.capacity() > worth_keeping_bytes) {
+        own_.shrink_to_fit();
+    }
+    own_head_ = sealed_ = 0;
 }
 
 } // namespace pgweir::daemon

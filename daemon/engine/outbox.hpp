@@ -1,5 +1,6 @@
-// What is on its way to one peer and has not been taken by its socket yet: bytes of our own before
-// and after, and between them pieces of the other side's read buffer, which are never copied.
+// What is on its way to one peer and has not been taken by its socket yet: pieces of the other
+// side's read buffer, which are never copied, and bytes of our own between them, in the order in
+// which they were put in. All of it leaves in one gathered send.
 //
 // Nothing new is relayed while it is not empty: that is the back-pressure. So memory is bounded by
 // one read buffer per direction, and no peer is ever closed for being slow.
@@ -9,38 +10,25 @@
 
 #include "daemon/engine/buffer.hpp"
 #include "daemon/engine/ports.hpp"
+#include "protocol/statement_router.hpp"
 
-#include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace pgweir::daemon {
 
-class outbox {
+class outbox final : public protocol::relay_sink {
 public:
-    static constexpr std::size_t max_pieces = 14;
-
-    [[nodiscard]] bool empty() const { return empty_; }
+    [[nodiscard]] bool empty() const { return parts_.empty() && sealed_ == own_.size(); }
     /// Bytes that still lie in the other side's buffer.
-    [[nodiscard]] bool has_pieces() const { return piece_count_ != 0; }
-    [[nodiscard]] bool room_for_piece() const { return piece_count_ < max_pieces; }
+    [[nodiscard]] bool has_pieces() const { return pieces_ != 0; }
+    [[nodiscard]] bool has_room() const override { return parts_.size() + spare_parts < max_parts; }
 
     /// Bytes of our own, behind everything that is here already.
-    std::string& own() {
-        empty_ = false;
-        return piece_count_ == 0 && after_.empty() ? before_ : after_;
-    }
+    std::string& own() override { return own_; }
     /// Bytes of the other side's buffer. They must stay until the outbox is empty (or adopt()).
-    void piece(protocol::bytes what) {
-        if (piece_count_ != 0 &&
-            pieces_[piece_count_ - 1].data() + pieces_[piece_count_ - 1].size() == what.data()) {
-            auto& last = pieces_[piece_count_ - 1];
-            last = {last.data(), last.size() + what.size()};
-        } else {
-            pieces_[piece_count_++] = what;
-        }
-        empty_ = false;
-    }
+    void pass(protocol::bytes what) override;
     /// Copies the pieces, so that the buffer they lie in may be used for something else.
     void copy_pieces();
     /// The buffer that the pieces lie in now belongs here, so that its server can go on.
@@ -55,15 +43,30 @@ public:
     };
     [[nodiscard]] flushed flush(connection& to);
 
-private:
-    void drop(std::size_t count);
+    /// More would not fit into one system call's list.
+    static constexpr std::size_t max_parts = 64;
 
-    std::string before_, after_;
-    std::size_t before_sent_ = 0, after_sent_ = 0;
-    std::array<protocol::bytes, max_pieces> pieces_;
-    std::size_t piece_count_ = 0;
+private:
+    // One message may need so many: something of our own, itself, its rest, something behind it.
+    static constexpr std::size_t spare_parts = 4;
+    // More than these are seldom needed and not kept.
+    static constexpr std::size_t kept_parts = 16;
+
+    // A piece, or (no data) the next `size` bytes of own_.
+    struct part {
+        const std::byte* data;
+        std::size_t size;
+    };
+    void seal();
+    void drop(std::size_t count);
+    void emptied();
+
+    std::vector<part> parts_;
+    std::string own_;
+    std::size_t own_head_ = 0; // of own_, so many have been sent
+    std::size_t sealed_ = 0;   // of own_, so many are in parts_ or sent
+    std::size_t pieces_ = 0;   // parts that are pieces
     buffer adopted_;
-    bool empty_ = true;
 };
 
 } // namespace pgweir::daemon

@@ -76,6 +76,8 @@ struct server final : pool::server, connection_events {
     bool bulk = false;               // its last read filled the buffer: the next one is larger
     bool blocked = false;            // its socket is full, wait_writable() is outstanding
     bool ready_current = false;      // the last thing sent was answered by ReadyForQuery
+    bool keep_batch = false;         // … is to be kept (below) once it has been sent
+    bool asks_again = false;         // a batch that was kept is going to be sent once more
     bool replaying = false;          // a client's settings are being applied
     bool replay_failed = false;      // … and PostgreSQL refused one
     bool dirty = false;              // carries something of a client's that must be cleaned
@@ -94,6 +96,7 @@ struct server final : pool::server, connection_events {
     outbox out;
     protocol::server_stream stream;
     protocol::reply_queue owed;
+    protocol::server_statements statements;
     std::shared_ptr<const protocol::setting_map> carried;
     statement_note running;
     time_point deadline{}; // of the task

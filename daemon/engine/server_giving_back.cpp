@@ -155,6 +155,8 @@ void engine::detach(client& c, server& s) {
     s.spoiled = s.spoiled || c.session.has(protocol::pin_reason::loaded_library) ||
                 c.session.has(protocol::pin_reason::sequence_value);
     c.session.clear();
+    buffers_.give_back(s.kept);
+    s.keep_batch = s.asks_again = false;
     c.query_running = false;
     c.held = nullptr;
     s.user = nullptr;
@@ -233,6 +235,7 @@ void engine::send_to_other(server& s, worker_index to) {
     message.key = std::move(s.key);
     message.parameters = std::move(s.parameters);
     message.carried = *s.carried;
+    message.statements = s.statements.contents();
     s.socket->set_events(nullptr);
     message.socket = s.socket->detach();
     ended_servers_.push_back(s.id);

@@ -5,6 +5,7 @@
 #include "protocol/statement_redact.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace pgweir::daemon {
 
@@ -77,11 +78,12 @@ void engine::relay(server& s, time_point now) {
     bool more = !in.empty();
     while (more) {
         const auto step = s.stream.next(in.subspan(used), used == 0 && s.in.full(), s.owed);
+        settle_statements(s);
         const auto taken = in.subspan(used, step.taken_bytes);
         used += step.taken_bytes;
         more =
             relay_step(s, step, taken, now) && step.why != protocol::server_step::stop::exhausted;
-        if (more && c != nullptr && !c->out.room_for_piece()) {
+        if (more && c != nullptr && !c->out.has_room()) {
             break; // many small swallowed answers between forwarded ones: send what there is
         }
     }
@@ -130,12 +132,22 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     const bool leaves_alone = step.why == stop::error && step.fatal && c != nullptr && !ours &&
                               s.ready_current && done_with(s);
     if (!ours && !leaves_alone && c != nullptr && !taken.empty()) {
-        c->out.piece(taken);
+        if (s.kept.held()) {
+            if (step.why == stop::error && send_once_more(*c, s, step, taken)) {
+                return true;
+            }
+            buffers_.give_back(s.kept); // what has been answered is not sent again
+        }
+        c->out.pass(taken);
     }
     switch (step.why) {
     case stop::exhausted:
     case stop::fate_changed:
+        return true;
     case stop::command:
+        if (step.tag.starts_with("DE") || step.tag.starts_with("DI")) {
+            statements_deallocated(s, step.tag);
+        }
         return true;
     case stop::parameter:
         s.parameters[std::string(step.name)] = step.value;
@@ -162,6 +174,9 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         s.status = step.status;
         if (s.owed.empty() && !s.owed.batch_open()) {
             s.ready_current = true;
+            if (c != nullptr && c->statements.anything_deallocating()) {
+                c->statements.nothing_deallocating();
+            }
         }
         if (ours && s.replaying && !s.owed.next_is_swallowed()) {
             // Our own messages are answered; what comes now is the client's.
@@ -187,9 +202,43 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     return true;
 }
 
+/// PostgreSQL will not use a statement that the client has done nothing to: it is gone, or has
+/// become another one because tables have changed. Nothing of the batch has been carried out, so
+/// that all of it can be asked again, on a server that is given the statement anew. False: it
+/// cannot.
+bool engine::send_once_more(client& c, server& s, const protocol::server_step& step,
+                            protocol::bytes taken) {
+    const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
+    const bool curable = sqlstate == "0A000" || sqlstate == "26000";
+    const bool first_answer = taken.size() == protocol::read_header(taken).frame_bytes();
+    if (!curable || !first_answer || c.state != client_state::active || c.in.held() ||
+        !s.out.empty() || !s.owed.swallow_ready()) {
+        return false;
+    }
+    s.statements.doubt(protocol::statement_used(s.kept.unused(), c.statements));
+    c.in = std::move(s.kept);
+    s.kept = buffer();
+    s.asks_again = true;
+    s.pool->stats().statements_retried.add();
+    return true;
+}
+
+/// SQL has deallocated prepared statements: by these tags PostgreSQL says that it was done.
+void engine::statements_deallocated(server& s, std::string_view tag) {
+    auto* const c = s.user;
+    if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") {
+        s.statements.all_deallocated();
+        if (c != nullptr) {
+            c->statements.all_deallocated();
+        }
+    } else if (tag == "DEALLOCATE" && c != nullptr) {
+        c->statements.said_deallocated();
+    }
+}
+
 void engine::server_ready_for_query(server& s, time_point now) {
     auto* const c = s.user;
-    if (c == nullptr || !s.ready_current) {
+    if (c == nullptr || !s.ready_current || std::exchange(s.asks_again, false)) {
         return;
     }
     auto& stats = s.pool->stats();
@@ -231,7 +280,11 @@ bool engine::flush(server& s, time_point now) {
         return false;
     }
     if (auto* const c = s.user; c != nullptr && c->pinned_bytes != 0) {
-        if (c->reading) {
+        if (std::exchange(s.keep_batch, false)) {
+            buffers_.give_back(s.kept);
+            s.kept = std::move(c->in);
+            c->in = buffer();
+        } else if (c->reading) {
             c->in.use_in_place(c->pinned_bytes);
         } else {
             c->in.use(c->pinned_bytes);

@@ -153,8 +153,8 @@ TEST_CASE("a secret is never told") {
 TEST_CASE("keys under a prefix") {
     using keys = std::vector<std::string_view>;
     CHECK(keys_under("") == keys{"listen", "databases", "users", "pool", "auth", "console",
-                                 "workers", "max_clients", "shutdown_timeout", "slow_query",
-                                 "metrics", "log"});
+                                 "workers", "max_clients", "statement_memory", "shutdown_timeout",
+                                 "slow_query", "metrics", "log"});
     CHECK(keys_under("metrics.") == keys{"address", "port"});
     CHECK(keys_under("users.<name>.") == keys{"password"});
     CHECK(keys_under("nothing.").empty());

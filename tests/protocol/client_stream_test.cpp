@@ -2,6 +2,8 @@
 // answered by an error of ours (discard_request). The conversations are in relay_test.cpp.
 #include "protocol/relay.hpp"
 
+#include "tests/support/text_sink.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -29,7 +31,7 @@ std::string execute() { return message('E', std::string(5, '\0')); }
 std::string close_statement(std::string_view name) {
     return message('C', 'S' + std::string(name) + '\0');
 }
-const std::string sync = message('S');
+const std::string sync_message = message('S');
 const std::string terminate = message('X');
 
 /// A header that claims this length field.
@@ -43,8 +45,9 @@ struct held {
     client_stream client;
     reply_queue owed;
     session_state state;
+    pgweir::test::text_sink sent;
     client_step forward(std::string_view in, bool full = false) {
-        return client.forward(as_bytes(in), full, owed, state);
+        return client.forward(as_bytes(in), full, sent, owed, state, nullptr);
     }
 };
 
@@ -100,7 +103,7 @@ TEST_CASE("client_stream: what no client may send") {
         const auto got = h.forward(before + bytes);
         CHECK((got.why == client_step::stop::violation) == !allowed);
         if (!allowed) {
-            CHECK(got.forward_bytes == before.size()); // nothing of the offending message
+            CHECK(got.taken_bytes == before.size()); // nothing of the offending message
             CHECK(h.owed.size() == 1);
         }
         const auto seen = client_stream().peek(as_bytes(bytes), false);
@@ -116,7 +119,7 @@ TEST_CASE("client_stream: a malformed body is PostgreSQL's to refuse") {
             const auto bytes = message(type, body);
             const auto got = h.forward(bytes);
             CHECK(got.why == client_step::stop::exhausted);
-            CHECK(got.forward_bytes == bytes.size());
+            CHECK(got.taken_bytes == bytes.size());
             CHECK(h.owed.size() == 1);
         }
     }
@@ -127,47 +130,47 @@ TEST_CASE("client_stream: Terminate is not forwarded") {
     const auto before = query("SELECT 1");
     const auto got = h.forward(before + terminate + query("never"));
     CHECK(got.why == client_step::stop::terminate);
-    CHECK(got.forward_bytes == before.size());
+    CHECK(got.taken_bytes == before.size());
     CHECK(got.queries == 1);
 }
 
 TEST_CASE("client_stream: Terminate at every byte") {
     // PgDog #848, Yugabyte #33913: whatever is in front of it, and however it is cut.
-    const auto before = parse("") + bind() + execute() + message('d', "data") + sync;
+    const auto before = parse("") + bind() + execute() + message('d', "data") + sync_message;
     const auto all = before + terminate;
     for (std::size_t cut = 0; cut <= all.size(); ++cut) {
         CAPTURE(cut);
         held h;
         auto buffer = all.substr(0, cut);
         auto got = h.forward(buffer);
-        buffer = buffer.substr(got.forward_bytes) + all.substr(cut);
-        const auto first = got.forward_bytes;
+        buffer = buffer.substr(got.taken_bytes) + all.substr(cut);
+        const auto first = got.taken_bytes;
         got = h.forward(buffer);
         CHECK(got.why == client_step::stop::terminate);
-        CHECK(first + got.forward_bytes == before.size());
+        CHECK(first + got.taken_bytes == before.size());
     }
 }
 
 TEST_CASE("client_stream: queries are counted") {
     held h;
     const auto got = h.forward(query("SELECT 1") + parse("") + bind() + execute() + execute() +
-                               sync + message('F', std::string(10, '\0')));
+                               sync_message + message('F', std::string(10, '\0')));
     CHECK(got.queries == 4);
 }
 
 TEST_CASE("client_stream: a full queue stops the client, and it goes on later") {
     held h;
     std::string many;
-    while (many.size() / sync.size() < reply_queue::high_water + 10) {
-        many += sync;
+    while (many.size() / sync_message.size() < reply_queue::high_water + 10) {
+        many += sync_message;
     }
     auto got = h.forward(many);
     CHECK(got.why == client_step::stop::queue_full);
-    CHECK(got.forward_bytes == reply_queue::high_water * sync.size());
+    CHECK(got.taken_bytes == reply_queue::high_water * sync_message.size());
     CHECK(h.owed.received(backend::ready_for_query).what == reply::kind::ready);
-    got = h.forward(std::string_view(many).substr(got.forward_bytes));
+    got = h.forward(std::string_view(many).substr(got.taken_bytes));
     CHECK(got.why == client_step::stop::queue_full);
-    CHECK(got.forward_bytes == sync.size());
+    CHECK(got.taken_bytes == sync_message.size());
 }
 
 TEST_CASE("client_stream: what is looked at waits until it is whole, what streams does not") {
@@ -196,15 +199,15 @@ TEST_CASE("client_stream: what is looked at waits until it is whole, what stream
             held h;
             const auto first = h.forward(std::string_view(bytes).substr(0, cut));
             const bool some = streams && cut >= header_bytes;
-            CHECK(first.forward_bytes == (some ? cut : 0));
+            CHECK(first.taken_bytes == (some ? cut : 0));
             CHECK(h.client.inside_message() == some);
-            CHECK(h.forward(std::string_view(bytes).substr(first.forward_bytes)).forward_bytes ==
-                  bytes.size() - first.forward_bytes);
+            CHECK(h.forward(std::string_view(bytes).substr(first.taken_bytes)).taken_bytes ==
+                  bytes.size() - first.taken_bytes);
             CHECK_FALSE(h.client.inside_message());
             // With the buffer full, half of it has to do.
             held full;
             const auto part = std::string_view(bytes).substr(0, cut);
-            CHECK(full.forward(part, true).forward_bytes == (cut < header_bytes ? 0 : cut));
+            CHECK(full.forward(part, true).taken_bytes == (cut < header_bytes ? 0 : cut));
             CHECK(full.client.inside_message() == (cut >= header_bytes));
         }
     }
@@ -214,50 +217,49 @@ TEST_CASE("client_stream: a statement larger than is seen whole pins, and stream
     const auto large = query("INSERT INTO t VALUES ('" + std::string(500'000, 'x') + "')");
     SUBCASE("in a buffer that holds it, it is seen") {
         held h;
-        CHECK(h.forward(large).forward_bytes == large.size());
+        CHECK(h.forward(large).taken_bytes == large.size());
         CHECK(pins_of(h.state).empty());
     }
     SUBCASE("in pieces it is not") {
         held h;
-        CHECK(h.forward(large.substr(0, statement_seen_bytes - 1)).forward_bytes == 0);
+        CHECK(h.forward(large.substr(0, statement_seen_bytes - 1)).taken_bytes == 0);
         CHECK(h.owed.empty());
-        CHECK(h.forward(large.substr(0, statement_seen_bytes), true).forward_bytes ==
+        CHECK(h.forward(large.substr(0, statement_seen_bytes), true).taken_bytes ==
               statement_seen_bytes);
         CHECK(pins_of(h.state) == "large_statement");
         CHECK(h.owed.size() == 1);
         CHECK(h.client.inside_message());
-        CHECK(h.forward(large.substr(statement_seen_bytes) + sync).forward_bytes ==
-              large.size() - statement_seen_bytes + sync.size());
+        CHECK(h.forward(large.substr(statement_seen_bytes) + sync_message).taken_bytes ==
+              large.size() - statement_seen_bytes + sync_message.size());
         CHECK(h.owed.size() == 2);
     }
     SUBCASE("nothing is gained by waiting when as much is there as is ever seen") {
         held h;
-        CHECK(h.forward(large.substr(0, statement_seen_bytes)).forward_bytes ==
-              statement_seen_bytes);
+        CHECK(h.forward(large.substr(0, statement_seen_bytes)).taken_bytes == statement_seen_bytes);
         CHECK(pins_of(h.state) == "large_statement");
     }
     SUBCASE("nor of a Parse is the rest seen") {
         held h;
         CHECK(h.forward(parse("", std::string(500'000, ' ')).substr(0, statement_seen_bytes))
-                  .forward_bytes == statement_seen_bytes);
+                  .taken_bytes == statement_seen_bytes);
         CHECK(pins_of(h.state) == "large_statement");
         held named;
         CHECK(named.forward(parse(std::string(500'000, 'n')).substr(0, statement_seen_bytes))
-                  .forward_bytes == statement_seen_bytes);
-        CHECK(pins_of(named.state) == "named_statement large_statement");
+                  .taken_bytes == statement_seen_bytes);
+        CHECK(pins_of(named.state) == "large_statement");
     }
     SUBCASE("a message that ends in a full buffer's next filling is waited for") {
         held h;
         const auto small = query("SELECT 1");
         const auto in = small + query("SELECT 22222").substr(0, 10);
-        CHECK(h.forward(in, true).forward_bytes == small.size());
+        CHECK(h.forward(in, true).taken_bytes == small.size());
         CHECK(pins_of(h.state).empty());
     }
     SUBCASE("a Parse whose text is there, but not all of its parameter types") {
         held h;
         const auto types =
             message('P', std::string("\0SELECT 1\0", 10) + std::string(40'000, '\0'));
-        CHECK(h.forward(types.substr(0, 8'192), true).forward_bytes == 8'192);
+        CHECK(h.forward(types.substr(0, 8'192), true).taken_bytes == 8'192);
         CHECK(pins_of(h.state).empty());
     }
 }
@@ -271,32 +273,7 @@ TEST_CASE("client_stream: what pins") {
     const row rows[] = {
         {"a plain query", {query("SELECT 1")}, ""},
         {"a setting", {query("SET a = 1")}, "setting"},
-        {"a setting, parsed", {parse("", "SET a = 1"), bind(), execute(), sync}, "setting"},
-        {"a named statement", {parse("s1"), bind("s1"), execute(), sync}, "named_statement"},
-        {"the usual batch does not", {parse(""), bind(), execute(), sync}, ""},
-        {"nor two in one", {parse(""), bind(), execute(), parse(""), bind(), execute(), sync}, ""},
-        {"parsed now, bound later", {parse(""), describe_statement(), sync}, "unnamed_statement"},
-        {"and still when it has been bound",
-         {parse(""), describe_statement(), sync, bind(), execute(), sync},
-         "unnamed_statement"},
-        {"and bound again",
-         {parse(""), sync, bind(), execute(), sync, bind(), execute(), sync},
-         "unnamed_statement"},
-        {"until a Query destroys it", {parse(""), sync, query("SELECT 1")}, ""},
-        {"or a Close", {parse(""), sync, close_statement(""), sync}, ""},
-        {"a Close of another does nothing",
-         {parse(""), sync, close_statement("x"), sync},
-         "unnamed_statement"},
-        {"or a batch that parses and binds",
-         {parse(""), sync, parse(""), bind(), execute(), sync},
-         ""},
-        {"a Parse alone keeps it", {parse(""), sync, parse(""), sync}, "unnamed_statement"},
-        {"a Bind of a named one does not use it",
-         {parse("s1"), sync, parse(""), bind("s1"), sync},
-         "named_statement unnamed_statement"},
-        {"two Parses, one Bind", {parse(""), bind(), parse(""), sync}, "unnamed_statement"},
-        {"before the Sync nothing is known", {parse("")}, ""},
-        {"a Query in the batch destroys it", {parse(""), query("SELECT 1"), sync}, ""},
+        {"a setting, parsed", {parse("", "SET a = 1"), bind(), execute(), sync_message}, "setting"},
         {"set_config by number",
          {message('F', std::string("\0\0\x08\x1e\0\0\0\0\0\0", 10))},
          "setting"},
@@ -318,9 +295,8 @@ TEST_CASE("client_stream: what pins") {
         for (std::size_t cut = 0; cut < all.size(); ++cut) {
             CAPTURE(cut);
             held h;
-            const auto first = h.forward(std::string_view(all).substr(0, cut)).forward_bytes;
-            CHECK(first + h.forward(std::string_view(all).substr(first)).forward_bytes ==
-                  all.size());
+            const auto first = h.forward(std::string_view(all).substr(0, cut)).taken_bytes;
+            CHECK(first + h.forward(std::string_view(all).substr(first)).taken_bytes == all.size());
             CHECK(pins_of(h.state) == pins);
         }
     }
@@ -339,8 +315,8 @@ TEST_CASE("client_stream: without a server") {
         {"part of a header", "Q\0\0", client_wants::more, 0},
         {"a query", query("SELECT 1"), client_wants::server, 0},
         {"part of a query", query("SELECT 1").substr(0, 9), client_wants::more, 0},
-        {"a batch", parse("") + sync, client_wants::server, 0},
-        {"a Sync", sync + query("SELECT 1"), client_wants::ready, 5},
+        {"a batch", parse("") + sync_message, client_wants::server, 0},
+        {"a Sync", sync_message + query("SELECT 1"), client_wants::ready, 5},
         {"Terminate", terminate, client_wants::terminate, 5},
         {"CopyData", data, client_wants::nothing, data.size()},
         {"CopyDone", message('c'), client_wants::nothing, 5},
@@ -364,16 +340,16 @@ TEST_CASE("client_stream: without a server") {
         CHECK(client.peek(as_bytes(part), true).wants == client_wants::server);
     }
     SUBCASE("what peek gives to a server, forward takes") {
-        const auto all = query("SELECT 1, 2") + parse("") + sync;
+        const auto all = query("SELECT 1, 2") + parse("") + sync_message;
         for (std::size_t cut = 0; cut <= all.size(); ++cut) {
             for (const bool full : {false, true}) {
                 CAPTURE(cut);
                 held h;
                 const auto part = std::string_view(all).substr(0, cut);
                 if (h.client.peek(as_bytes(part), full).wants == client_wants::server) {
-                    CHECK(h.forward(part, full).forward_bytes != 0);
+                    CHECK(h.forward(part, full).taken_bytes != 0);
                 } else {
-                    CHECK(h.forward(part, full).forward_bytes == 0);
+                    CHECK(h.forward(part, full).taken_bytes == 0);
                 }
             }
         }
@@ -395,39 +371,39 @@ TEST_CASE("client_stream: the rest of what was dropped or abandoned is dropped")
     }
     SUBCASE("a CopyData that was partly forwarded when its server died") {
         held h;
-        CHECK(h.forward(all.substr(0, 100)).forward_bytes == 100);
+        CHECK(h.forward(all.substr(0, 100)).taken_bytes == 100);
         CHECK(h.client.inside_message());
         h.client.abandon_message();
         CHECK_FALSE(h.client.inside_message());
-        CHECK(h.forward(all.substr(100)).forward_bytes == 0); // it is peek() that drops it
+        CHECK(h.forward(all.substr(100)).taken_bytes == 0); // it is peek() that drops it
         CHECK(h.client.peek(as_bytes(all).subspan(100), false).consumed == copy.size() - 100);
         CHECK(h.client.peek(as_bytes(all).subspan(copy.size()), false).wants ==
               client_wants::server);
     }
     SUBCASE("the same when nobody said abandon_message()") {
         held h;
-        CHECK(h.forward(all.substr(0, 100)).forward_bytes == 100);
+        CHECK(h.forward(all.substr(0, 100)).taken_bytes == 100);
         CHECK(h.client.peek(as_bytes(all).subspan(100), false).consumed == copy.size() - 100);
     }
     SUBCASE("a batch whose server died leaves no statement to keep") {
         held h;
-        CHECK(h.forward(parse("")).forward_bytes != 0);
+        CHECK(h.forward(parse("")).taken_bytes != 0);
         h.client.abandon_message();
-        CHECK(h.forward(sync).forward_bytes != 0);
+        CHECK(h.forward(sync_message).taken_bytes != 0);
         CHECK(pins_of(h.state).empty());
     }
     SUBCASE("nor does one whose Sync found no server") {
         held h;
-        CHECK(h.forward(parse("")).forward_bytes != 0);
-        CHECK(h.client.peek(as_bytes(sync), false).wants == client_wants::ready);
-        CHECK(h.forward(sync).forward_bytes != 0);
+        CHECK(h.forward(parse("")).taken_bytes != 0);
+        CHECK(h.client.peek(as_bytes(sync_message), false).wants == client_wants::ready);
+        CHECK(h.forward(sync_message).taken_bytes != 0);
         CHECK(pins_of(h.state).empty());
     }
     SUBCASE("a message that was whole is not abandoned") {
         held h;
-        CHECK(h.forward(copy).forward_bytes == copy.size());
+        CHECK(h.forward(copy).taken_bytes == copy.size());
         h.client.abandon_message();
-        CHECK(h.forward(query("SELECT 1")).forward_bytes != 0);
+        CHECK(h.forward(query("SELECT 1")).taken_bytes != 0);
     }
 }
 
@@ -441,14 +417,15 @@ TEST_CASE("client_stream: taking back a request that gets an error of ours") {
     const row rows[] = {
         {"a query", query("SELECT 1"), next},
         {"a function call", message('F', std::string(10, '\0')), next},
-        {"a batch", parse("") + bind() + execute() + sync, next},
-        {"a batch with a Flush", parse("") + message('H') + bind() + execute() + sync, next},
-        {"a batch with a query in it, which is skipped", parse("") + query("SELECT 1") + sync,
+        {"a batch", parse("") + bind() + execute() + sync_message, next},
+        {"a batch with a Flush", parse("") + message('H') + bind() + execute() + sync_message,
          next},
-        {"only the first of two batches", parse("") + sync, bind() + sync},
+        {"a batch with a query in it, which is skipped",
+         parse("") + query("SELECT 1") + sync_message, next},
+        {"only the first of two batches", parse("") + sync_message, bind() + sync_message},
         {"stray CopyData before it", message('d', "x") + query("SELECT 1"), next},
         {"a COPY in a batch",
-         parse("") + bind() + execute() + message('d', "x") + message('c') + sync, next},
+         parse("") + bind() + execute() + message('d', "x") + message('c') + sync_message, next},
         {"up to Terminate", parse("") + bind(), terminate},
         {"up to what is no message", parse("") + bind(), message('z')},
         {"a large query", query(std::string(20'000, ' ')), next},
@@ -479,7 +456,7 @@ TEST_CASE("client_stream: taking back a request that gets an error of ours") {
                 held h;
                 h.client = client;
                 CHECK(h.client.peek(as_bytes(rest), false).wants == client_wants::server);
-                CHECK(h.forward(rest).forward_bytes == rest.size());
+                CHECK(h.forward(rest).taken_bytes == rest.size());
             }
         }
     }
@@ -487,12 +464,17 @@ TEST_CASE("client_stream: taking back a request that gets an error of ours") {
 
 TEST_CASE("client_stream: taking back one request after another") {
     client_stream client;
-    const std::string requests[] = {
-        parse("") + bind() + sync, query("SELECT 1"),        parse("") + query("SELECT 1") + sync,
-        query("SELECT 1"),         query("SELECT 1"),        sync,
-        parse("") + sync,          message('F', "function"), sync};
+    const std::string requests[] = {parse("") + bind() + sync_message,
+                                    query("SELECT 1"),
+                                    parse("") + query("SELECT 1") + sync_message,
+                                    query("SELECT 1"),
+                                    query("SELECT 1"),
+                                    sync_message,
+                                    parse("") + sync_message,
+                                    message('F', "function"),
+                                    sync_message};
     for (const auto& request : requests) {
-        const auto all = request + query("SELECT 'next'") + sync;
+        const auto all = request + query("SELECT 'next'") + sync_message;
         const auto got = client.discard_request(as_bytes(all));
         CHECK(got.complete);
         CHECK(got.consumed == request.size());

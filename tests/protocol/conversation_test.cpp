@@ -6,6 +6,9 @@
 // One seed, one conversation: a failure names its seed.
 #include "protocol/relay.hpp"
 #include "tests/support/postgres_model.hpp"
+#include "tests/support/text_sink.hpp"
+
+#include "tests/support/text_sink.hpp"
 
 #include <doctest/doctest.h>
 
@@ -260,11 +263,13 @@ private:
         count = std::min(count, saying_.size());
         client_buffer_.append(saying_, 0, count);
         saying_.erase(0, count);
-        const auto step = client_.forward(as_bytes(client_buffer_), false, owed_, state_);
+        const auto step =
+            client_.forward(as_bytes(client_buffer_), false, sink_, owed_, state_, nullptr);
         REQUIRE(step.why == client_step::stop::exhausted);
-        to_server_.append(client_buffer_, 0, step.forward_bytes);
-        forwarded_.append(client_buffer_, 0, step.forward_bytes);
-        client_buffer_.erase(0, step.forward_bytes);
+        to_server_ += sink_.text;
+        forwarded_ += sink_.text;
+        sink_.text.clear();
+        client_buffer_.erase(0, step.taken_bytes);
     }
 
     // The server's next `count` bytes arrive.
@@ -415,6 +420,7 @@ private:
     outcome outcome_;
     std::string saying_;        // the client's bytes, not yet arrived
     std::string client_buffer_; // arrived, not yet forwarded
+    pgweir::test::text_sink sink_;
     std::string to_server_;     // forwarded, on their way
     std::string from_server_;   // the server's bytes, on their way
     std::string server_buffer_; // arrived, not yet relayed

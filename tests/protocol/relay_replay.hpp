@@ -4,9 +4,11 @@
 
 #include "protocol/relay.hpp"
 #include "tests/protocol/conversation_script.hpp"
+#include "tests/support/text_sink.hpp"
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pgweir::test {
@@ -96,10 +98,11 @@ private:
 
     void use_client_bytes() {
         const bool full = buffer_.size() == how_.buffer_bytes;
-        const auto step = client.forward(protocol::as_bytes(buffer_), full, owed, state);
+        const auto step =
+            client.forward(protocol::as_bytes(buffer_), full, to_server_, owed, state, nullptr);
         REQUIRE(step.why == protocol::client_step::stop::exhausted);
-        sent_.append(buffer_, 0, step.forward_bytes);
-        buffer_.erase(0, step.forward_bytes);
+        sent_ += std::exchange(to_server_.text, {});
+        buffer_.erase(0, step.taken_bytes);
     }
 
     void use_server_bytes() {
@@ -151,6 +154,7 @@ private:
     std::size_t delivered_ = 0;
     std::string arriving_; // on the way
     std::string buffer_;   // read, not yet used
+    text_sink to_server_;
     std::string sent_, expected_sent_;
     std::string forwarded_, expected_forwarded_;
     std::string swallowed_, expected_swallowed_;

@@ -270,9 +270,12 @@ void backend_process::handle(message m) {
         exit(shared.random.between(duration(0), home_.max_exit));
         return;
     }
-    const auto tag = word_of(m.type == 'P' || m.type == 'Q' ? std::string_view(m.body)
-                                                            : session_.statement_of(m),
-                             "tag");
+    auto tag = word_of(m.type == 'P' || m.type == 'Q' ? std::string_view(m.body)
+                                                      : session_.statement_of(m),
+                       "tag");
+    if (tag.starts_with("everybody")) {
+        tag = {}; // a statement that several clients prepare
+    }
     if (home_.one_client_each) {
         const bool others = !tag.empty() && !last_tag_.empty() && last_tag_ != tag;
         if (others || std::string_view(m.body).find(set_config_call) != std::string_view::npos) {

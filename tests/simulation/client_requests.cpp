@@ -104,6 +104,37 @@ void fake_client::sync() {
     pump_out();
 }
 
+/// Named statements: made, used in this batch and in later ones, closed, made again under a name
+/// that is taken, with errors in between.
+void fake_client::send_named_statements() {
+    auto& random = shared_.random;
+    for (auto left = random.between(1, 6); left != 0; --left) {
+        const std::string name = random.chance(60) ? "s" : random.chance(50) ? "t" : "pgw_t";
+        switch (random.below(6)) {
+        case 0:
+            parse(name, random.chance(20) ? "syntax error" + ids() : select());
+            break;
+        case 1: // the same text as others have
+            parse(name, "SELECT row tag=everybody n=1 rows=2");
+            break;
+        case 2:
+            add('C', "S" + name + '\0');
+            break;
+        case 3:
+            add('D', "S" + name + '\0');
+            break;
+        default:
+            bind("", name);
+            execute();
+            break;
+        }
+        if (random.chance(30)) {
+            sync();
+        }
+    }
+    sync();
+}
+
 /// What leaves something behind in the session.
 void fake_client::send_session_state() {
     auto& random = shared_.random;
@@ -124,14 +155,8 @@ void fake_client::send_session_state() {
     case 4:
         query("SELECT pg_advisory_lock(7)" + ids() + " rows=1");
         break;
-    case 5: // a named statement, used in later batches too
-        if (!named_) {
-            parse("s", select());
-            named_ = true;
-        }
-        bind("", "s");
-        execute();
-        sync();
+    case 5:
+        send_named_statements();
         break;
     case 6: // an unnamed statement, bound in another batch
         if (!unnamed_) {
@@ -149,7 +174,7 @@ void fake_client::send_session_state() {
         break;
     default:
         query("DISCARD ALL");
-        named_ = unnamed_ = false;
+        unnamed_ = false;
         break;
     }
 }

@@ -109,6 +109,7 @@ private:
     // client_requests.cpp
     void send_request();
     void send_session_state();
+    void send_named_statements();
     void send_extended();
     void send_extended_variant(std::uint64_t which);
     void send_copy_in();
@@ -176,8 +177,7 @@ private:
     bool garbage_sent_ = false;
     bool began_ = false;     // a transaction in statement mode
     bool must_sync_ = false; // a batch is open
-    bool named_ = false;     // has the statement "s"
-    bool unnamed_ = false;   // … an unnamed one
+    bool unnamed_ = false;   // has an unnamed statement
     bool copy_to_end_ = false;
     std::vector<std::shared_ptr<void>> carriers_; // its cancel requests
 };

@@ -1,0 +1,175 @@
+#include "protocol/client_statements.hpp"
+
+#include <utility>
+
+namespace pgweir::protocol {
+
+namespace {
+
+// Texts of this size and less cost what a client costs anyhow; larger ones count against the
+// table's bound.
+constexpr std::size_t free_bytes = 1'024;
+// What a name costs beside what it stands for.
+constexpr std::size_t name_overhead_bytes = 128;
+
+} // namespace
+
+client_statements::~client_statements() { table_->release(reserved_bytes_); }
+
+const client_statements::named* client_statements::find(std::string_view name) const {
+    const auto at = names_.find(significant(name));
+    return at == names_.end() ? nullptr : &at->second;
+}
+
+void client_statements::sent(std::string_view name, statement_ref what, std::uint64_t batch) {
+    auto at = names_.find(significant(name));
+    if (at == names_.end()) {
+        at = names_.emplace(significant(name), named{}).first;
+    }
+    assign(at->second, std::move(what));
+    at->second.batch = batch;
+    ++at->second.in_flight;
+}
+
+void client_statements::assign(named& to, statement_ref what) {
+    const auto cost = [](const statement_ref& of) {
+        return of ? of->definition.size() + name_overhead_bytes : 0;
+    };
+    named_bytes_ -= cost(to.what);
+    to.what = std::move(what);
+    named_bytes_ += cost(to.what);
+}
+
+// One change less is in flight. A name that stands for nothing is forgotten.
+void client_statements::settle(name_map::iterator at) {
+    if (at->second.in_flight == 0 && at->second.what == nullptr) {
+        names_.erase(at);
+    }
+}
+
+void client_statements::done(std::string_view name, const statement_ref& what) {
+    const auto at = names_.find(significant(name));
+    if (at == names_.end()) {
+        return;
+    }
+    --at->second.in_flight;
+    if (at->second.in_flight == 0) {
+        assign(at->second, what); // DEALLOCATE ALL may have been seen in between
+    }
+    settle(at);
+}
+
+void client_statements::undone(std::string_view name, statement_ref before) {
+    const auto at = names_.find(significant(name));
+    if (at == names_.end()) {
+        return;
+    }
+    --at->second.in_flight;
+    assign(at->second, std::move(before));
+    settle(at);
+}
+
+void client_statements::said_deallocated() {
+    if (deallocating_.empty()) {
+        return; // of one that SQL has prepared
+    }
+    const auto at = names_.find(significant(deallocating_.front()));
+    if (at != names_.end() && at->second.in_flight == 0) {
+        assign(at->second, nullptr);
+        names_.erase(at);
+    }
+    deallocating_.erase(deallocating_.begin());
+}
+
+void client_statements::all_deallocated() {
+    for (auto at = names_.begin(); at != names_.end();) {
+        if (at->second.in_flight == 0) {
+            assign(at->second, nullptr);
+            at = names_.erase(at);
+        } else {
+            ++at;
+        }
+    }
+}
+
+// The unnamed statement --------------------------------------------------------------------------
+
+client_statements::serial client_statements::next_unnamed(std::uint64_t batch) {
+    ++unnamed_in_flight_;
+    unnamed_batch_ = batch;
+    return ++last_;
+}
+
+void client_statements::keep(bytes definition) {
+    table_->release(std::exchange(reserved_bytes_, 0));
+    const auto larger = definition.size() > free_bytes ? definition.size() : 0;
+    definition_kept_ = !definition.empty() && (larger == 0 || table_->reserve(larger));
+    reserved_bytes_ = definition_kept_ ? larger : 0;
+    if (definition_kept_) {
+        definition_.assign(as_text(definition));
+    }
+    if (!definition_kept_ || (larger == 0 && definition_.capacity() > 2 * free_bytes)) {
+        definition_ = std::string(definition_kept_ ? as_text(definition) : std::string_view{});
+    }
+}
+
+client_statements::serial client_statements::unnamed_sent(bytes definition, std::uint64_t batch) {
+    if (unnamed_in_flight_ == 0) {
+        // What there was comes back if this message turns out to be skipped.
+        previous_.swap(definition_);
+        previous_kept_ = definition_kept_ && previous_.size() <= free_bytes;
+        if (!previous_kept_) {
+            previous_ = std::string();
+        }
+        previous_from_ = definition_from_;
+        previous_to_ = last_;
+    }
+    const auto which = next_unnamed(batch);
+    keep(definition);
+    definition_from_ = which;
+    unnamed_exists_ = true;
+    known_ = definition_kept_;
+    return which;
+}
+
+client_statements::serial client_statements::unnamed_sent_again(std::uint64_t batch) {
+    return next_unnamed(batch);
+}
+
+client_statements::serial client_statements::unnamed_destroyed(std::uint64_t batch) {
+    unnamed_exists_ = false;
+    return next_unnamed(batch);
+}
+
+void client_statements::unnamed_settled(serial which, bool exists) {
+    truth_ = which;
+    truth_exists_ = exists;
+    --unnamed_in_flight_;
+    unnamed_decided();
+}
+
+void client_statements::unnamed_skipped(serial) {
+    --unnamed_in_flight_;
+    unnamed_decided();
+}
+
+// When nothing is in flight, the last message that was carried out is what counts.
+void client_statements::unnamed_decided() {
+    if (unnamed_in_flight_ != 0) {
+        return;
+    }
+    unnamed_exists_ = truth_exists_;
+    if (truth_ >= definition_from_) {
+        known_ = definition_kept_;
+    } else if (truth_ >= previous_from_ && truth_ <= previous_to_) {
+        table_->release(std::exchange(reserved_bytes_, 0));
+        definition_.swap(previous_);
+        definition_kept_ = previous_kept_;
+        definition_from_ = previous_from_;
+        known_ = definition_kept_;
+    } else {
+        known_ = false;
+    }
+}
+
+} // namespace pgweir::protocol

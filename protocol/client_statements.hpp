@@ -1,0 +1,139 @@
+// The prepared statements a client believes to have: names it has given to statements, and its
+// unnamed one. What has been sent and not been answered yet counts as done until an answer says
+// otherwise; then it is undone.
+//
+// Nothing may be built on what is not settled when it was sent in an earlier batch: that batch may
+// have failed, this one would not. Within one batch it may: they fail together.
+//
+// Owner: a client. Thread: its worker's. Sans-io. Tests: tests/protocol/statement_router_test.cpp.
+// Source: PostgreSQL documentation, "Extended Query"; src/backend/commands/prepare.c and
+// exec_parse_message() in src/backend/tcop/postgres.c.
+#pragma once
+
+#include "protocol/prepared_statement.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace pgweir::protocol {
+
+class client_statements {
+public:
+    explicit client_statements(statement_table& table)
+        : table_(&table) {}
+    ~client_statements();
+    client_statements(const client_statements&) = delete;
+    client_statements& operator=(const client_statements&) = delete;
+
+    struct named {
+        statement_ref what;          // nothing: it has just been closed
+        std::uint32_t in_flight = 0; // changes that are not settled yet …
+        std::uint64_t batch = 0;     // … all sent in this batch
+
+        [[nodiscard]] bool settled_for(std::uint64_t now) const {
+            return in_flight == 0 || batch == now;
+        }
+    };
+
+    [[nodiscard]] bool has_names() const { return !names_.empty(); }
+    [[nodiscard]] std::size_t size() const { return names_.size(); }
+    /// What the statements that it has names for say, in bytes: shared ones count in full.
+    [[nodiscard]] std::size_t named_bytes() const { return named_bytes_; }
+    /// Nothing where there is no such name. `name` may be longer than what is significant of it.
+    [[nodiscard]] const named* find(std::string_view name) const;
+
+    /// Parse or Close (`what` is nothing) of this name has been sent.
+    void sent(std::string_view name, statement_ref what, std::uint64_t batch);
+    /// … and has been carried out.
+    void done(std::string_view name, const statement_ref& what);
+    /// … and has not: it is what it was before.
+    void undone(std::string_view name, statement_ref before);
+    /// SQL has deallocated all of them.
+    void all_deallocated();
+
+    // SQL knows statements by the client's names; a server is lent them for as long as it takes.
+
+    /// The server knows the statement under this name now.
+    void lent(std::string_view name) { lent_.emplace_back(name); }
+    [[nodiscard]] bool anything_lent() const { return !lent_.empty(); }
+    [[nodiscard]] std::vector<std::string> take_lent() { return std::exchange(lent_, {}); }
+    /// A DEALLOCATE of it has been sent. PostgreSQL says that it was carried out with the tag of
+    /// the first that has not been spoken of yet.
+    void deallocating(std::string_view name) { deallocating_.emplace_back(name); }
+    void said_deallocated();
+    /// Nothing is under way any more: those not spoken of have failed.
+    void nothing_deallocating() { deallocating_.clear(); }
+    [[nodiscard]] bool anything_deallocating() const { return !deallocating_.empty(); }
+
+    // The unnamed statement
+    // ------------------------------------------------------------------------ A server keeps it
+    // until the next unnamed Parse or Query. It is copied here, so that another server can be given
+    // it.
+
+    /// Each message that changes it has a number, counted up from 1.
+    using serial = std::uint64_t;
+    /// An unnamed Parse, which says this, is being sent. Empty: it could not be seen whole.
+    serial unnamed_sent(bytes definition, std::uint64_t batch);
+    /// A Parse of the same definition, for a server that lacks it; or a message that destroys it.
+    serial unnamed_sent_again(std::uint64_t batch);
+    serial unnamed_destroyed(std::uint64_t batch);
+    /// What became of the message with that number. `exists`: there is one now.
+    void unnamed_settled(serial which, bool exists);
+    void unnamed_skipped(serial which);
+
+    [[nodiscard]] bool unnamed_settled_for(std::uint64_t now) const {
+        return unnamed_in_flight_ == 0 || unnamed_batch_ == now;
+    }
+    /// There is one, as far as has been sent.
+    [[nodiscard]] bool has_unnamed() const { return unnamed_exists_; }
+    /// … and this is what it says. False: only the server knows, so the client must stay there.
+    [[nodiscard]] bool unnamed_known() const { return !unnamed_exists_ || known_; }
+    [[nodiscard]] std::string_view unnamed_definition() const { return definition_; }
+    /// The last message that was carried out.
+    [[nodiscard]] serial unnamed_truth() const { return truth_; }
+    [[nodiscard]] serial unnamed_last() const { return last_; }
+    [[nodiscard]] bool unnamed_in_flight() const { return unnamed_in_flight_ != 0; }
+
+private:
+    struct text_hash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const {
+            return std::hash<std::string_view>{}(text);
+        }
+    };
+    using name_map = std::unordered_map<std::string, named, text_hash, std::equal_to<>>;
+
+    [[nodiscard]] static std::string_view significant(std::string_view name) {
+        return name.substr(0, significant_name_bytes);
+    }
+    void assign(named& to, statement_ref what);
+    void settle(name_map::iterator at);
+    serial next_unnamed(std::uint64_t batch);
+    void unnamed_decided();
+    void keep(bytes definition);
+
+    statement_table* table_;
+    name_map names_;
+    std::size_t named_bytes_ = 0;
+    std::vector<std::string> lent_;
+    std::vector<std::string> deallocating_;
+
+    // definition_ is what messages from definition_from_ on have said, previous_ what those before
+    // it had said, back to previous_from_. Of anything in between nothing is kept.
+    std::string definition_, previous_;
+    serial definition_from_ = 1, previous_from_ = 0, previous_to_ = 0;
+    bool definition_kept_ = false, previous_kept_ = false;
+    serial last_ = 0, truth_ = 0;
+    bool truth_exists_ = false;
+    bool unnamed_exists_ = false;
+    bool known_ = false;
+    std::uint32_t unnamed_in_flight_ = 0;
+    std::uint64_t unnamed_batch_ = 0;
+    std::size_t reserved_bytes_ = 0;
+};
+
+} // namespace pgweir::protocol

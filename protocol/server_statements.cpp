@@ -1,0 +1,225 @@
+#include "protocol/server_statements.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace pgweir::protocol {
+
+namespace {
+
+// Below this many changes that are done with, moving the rest down is not worth it.
+constexpr std::size_t compact_at = 256;
+
+} // namespace
+
+server_statements::presence server_statements::of(const statement_id& id,
+                                                  std::uint64_t batch) const {
+    const auto found = by_id_.find(id);
+    if (found == by_id_.end()) {
+        return presence::absent;
+    }
+    const auto& it = *found->second;
+    if (it.in_flight != 0 && it.batch != batch) {
+        return presence::unsettled;
+    }
+    return it.present ? presence::present : presence::absent;
+}
+
+void server_statements::touch(const statement_id& id) {
+    const auto found = by_id_.find(id);
+    if (found != by_id_.end() && std::next(found->second) != items_.end()) {
+        items_.splice(items_.end(), items_, found->second);
+    }
+}
+
+server_statements::position server_statements::get(const statement_id& id) {
+    if (const auto found = by_id_.find(id); found != by_id_.end()) {
+        return found->second;
+    }
+    const auto at = items_.insert(items_.end(), item{.id = id});
+    by_id_.emplace(id, at);
+    return at;
+}
+
+void server_statements::set(position at, bool present) {
+    present_ += present ? 1U : 0U;
+    present_ -= at->present ? 1U : 0U;
+    at->present = present;
+    if (!present && at->in_flight == 0) {
+        by_id_.erase(at->id);
+        items_.erase(at);
+    }
+}
+
+// One change of this statement less is in flight.
+void server_statements::settle(const statement_id& id, bool present) {
+    const auto at = get(id);
+    --at->in_flight;
+    set(at, present);
+}
+
+void server_statements::sent(change what, std::uint64_t batch) {
+    using enum change::kind;
+    if (what.is == parse || what.is == provide || what.is == evict) {
+        const auto at = get(what.id);
+        what.was_present = at->present;
+        ++at->in_flight;
+        at->batch = batch;
+        set(at, what.is != evict);
+        if (what.is != evict) {
+            touch(what.id);
+        }
+    }
+    journal_.push_back(std::move(what));
+}
+
+void server_statements::carry_out(const change& what, client_statements* mine) {
+    const auto assert_presence = [&](bool present) {
+        const auto at = get(what.id);
+        // A later change of the same batch has already been counted as done.
+        settle(what.id, at->in_flight == 1 ? present : at->present);
+    };
+    switch (what.is) {
+    case change::kind::parse:
+        assert_presence(true);
+        if (mine != nullptr) {
+            mine->done(what.name, what.what);
+        }
+        break;
+    case change::kind::provide:
+        assert_presence(true);
+        break;
+    case change::kind::evict:
+        assert_presence(false);
+        break;
+    case change::kind::close:
+        if (mine != nullptr) {
+            mine->done(what.name, nullptr);
+        }
+        break;
+    case change::kind::unnamed_parse:
+    case change::kind::unnamed_provide:
+        if (mine != nullptr) {
+            mine->unnamed_settled(what.serial, true);
+        }
+        break;
+    case change::kind::unnamed_destroyed:
+        if (mine != nullptr) {
+            mine->unnamed_settled(what.serial, false);
+        }
+        break;
+    }
+}
+
+void server_statements::undo(const change& what, client_statements* mine, bool failed) {
+    switch (what.is) {
+    case change::kind::parse:
+        // Where the server had it, our Close went before the Parse: if that failed, it is gone.
+        settle(what.id, what.was_present && !failed);
+        if (mine != nullptr) {
+            mine->undone(what.name, nullptr);
+        }
+        break;
+    case change::kind::provide:
+    case change::kind::evict:
+        settle(what.id, what.was_present && !failed);
+        break;
+    case change::kind::close:
+        if (mine != nullptr) {
+            mine->undone(what.name, what.what);
+        }
+        break;
+    case change::kind::unnamed_parse:
+        if (mine != nullptr && failed) {
+            mine->unnamed_settled(what.serial, false); // Parse destroys the old one first
+        } else if (mine != nullptr) {
+            mine->unnamed_skipped(what.serial);
+        }
+        break;
+    case change::kind::unnamed_provide:
+    case change::kind::unnamed_destroyed:
+        if (mine != nullptr) {
+            mine->unnamed_skipped(what.serial);
+        }
+        break;
+    }
+}
+
+void server_statements::apply(std::span<const outcome> outcomes, client_statements* mine) {
+    while (!outcomes.empty() && head_ != journal_.size()) {
+        const auto good = std::find_if(outcomes.begin(), outcomes.end(),
+                                       [](outcome how) { return how != outcome::done; }) -
+                          outcomes.begin();
+        for (std::ptrdiff_t i = 0; i < good && head_ != journal_.size(); ++i) {
+            carry_out(journal_[head_++], mine);
+        }
+        outcomes = outcomes.subspan(static_cast<std::size_t>(good));
+        // What did not happen is undone in the opposite order.
+        const auto bad = static_cast<std::size_t>(
+            std::find(outcomes.begin(), outcomes.end(), outcome::done) - outcomes.begin());
+        const auto count = std::min(bad, journal_.size() - head_);
+        for (std::size_t i = count; i-- > 0;) {
+            undo(journal_[head_ + i], mine, outcomes[i] == outcome::failed);
+        }
+        head_ += count;
+        outcomes = outcomes.subspan(bad);
+    }
+    drop_applied();
+}
+
+void server_statements::drop_applied() {
+    if (head_ == journal_.size()) {
+        journal_.clear();
+        head_ = 0;
+    } else if (head_ >= compact_at && head_ * 2 >= journal_.size()) {
+        journal_.erase(journal_.begin(), journal_.begin() + static_cast<std::ptrdiff_t>(head_));
+        head_ = 0;
+    }
+}
+
+const statement_id* server_statements::victim(std::size_t limit, std::uint64_t batch) const {
+    if (present_ < limit) {
+        return nullptr;
+    }
+    const auto spare = std::find_if(items_.begin(), items_.end(), [&](const item& it) {
+        return it.present && (it.in_flight == 0 || it.batch == batch);
+    });
+    return spare == items_.end() ? nullptr : &spare->id;
+}
+
+void server_statements::all_deallocated() {
+    for (auto at = items_.begin(); at != items_.end();) {
+        const auto next = std::next(at);
+        if (at->in_flight == 0) {
+            set(at, false);
+        }
+        at = next;
+    }
+    for (auto i = head_; i < journal_.size(); ++i) {
+        journal_[i].was_present = false;
+    }
+}
+
+void server_statements::doubt(const statement_id& id) {
+    if (const auto found = by_id_.find(id); found != by_id_.end()) {
+        found->second->in_flight == 0 ? set(found->second, false) : void();
+    }
+}
+
+std::vector<statement_id> server_statements::contents() const {
+    std::vector<statement_id> all;
+    for (const auto& it : items_) {
+        if (it.present) {
+            all.push_back(it.id);
+        }
+    }
+    return all;
+}
+
+void server_statements::restore(std::span<const statement_id> contents) {
+    for (const auto& id : contents) {
+        set(get(id), true);
+    }
+}
+
+} // namespace pgweir::protocol

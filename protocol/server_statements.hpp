@@ -1,0 +1,110 @@
+// The prepared statements a server has, the least recently used first, and the journal of those
+// changes to them (and to what its client believes) that are on their way and not answered yet.
+//
+// Owner: a server connection; goes with it from client to client. Thread: its worker's. Sans-io.
+// Tests: tests/protocol/statement_router_test.cpp.
+#pragma once
+
+#include "protocol/client_statements.hpp"
+#include "protocol/prepared_statement.hpp"
+#include "protocol/reply_queue.hpp"
+
+#include <cstdint>
+#include <list>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace pgweir::protocol {
+
+class server_statements {
+public:
+    enum class presence : std::uint8_t {
+        absent,
+        present,
+        unsettled, // only an answer to an earlier batch will tell
+    };
+    [[nodiscard]] presence of(const statement_id& id, std::uint64_t batch) const;
+    [[nodiscard]] std::size_t size() const { return present_; }
+    /// It is being used.
+    void touch(const statement_id& id);
+
+    /// What is on its way, in the order in which it is sent; each has a noted entry in the server's
+    /// reply queue.
+    struct change {
+        enum class kind : std::uint8_t {
+            parse,             // the client's Parse of `what` under `name`
+            provide,           // ours, because the server lacks `what`
+            evict,             // our Close of the statement `id`
+            close,             // the client's Close of `name`, which stood for `what`
+            unnamed_parse,     // the client's; `serial` is its number
+            unnamed_provide,   // ours of the same
+            unnamed_destroyed, // by the client's Close or Query, or by our Close
+        };
+        kind is;
+        bool was_present = false;
+        statement_id id{};
+        std::string name = {};
+        statement_ref what = {};
+        client_statements::serial serial = 0;
+    };
+    void sent(change what, std::uint64_t batch);
+    /// The outcomes that the reply queue has noted. `mine`: of the client that holds the server,
+    /// if it is still there.
+    void apply(std::span<const outcome> outcomes, client_statements* mine);
+    [[nodiscard]] bool anything_in_flight() const { return head_ != journal_.size(); }
+
+    /// Which to give up so that one more fits into `limit`. Nothing: it fits, or none can be
+    /// spared.
+    [[nodiscard]] const statement_id* victim(std::size_t limit, std::uint64_t batch) const;
+
+    /// SQL has deallocated all of them, or nobody knows what is left.
+    void all_deallocated();
+    /// This one is not, or no longer, what it should be.
+    void doubt(const statement_id& id);
+
+    // The server's unnamed statement: whose is it?
+    // -------------------------------------------------
+
+    /// A client takes the server over; its next message about its unnamed statement is number
+    /// `next`.
+    void taken_over(client_statements::serial next) { unnamed_from_ = next; }
+    /// The server's unnamed statement is what the client's messages, as far as sent in this lease,
+    /// have made of it. False: it is somebody else's, or there is none.
+    [[nodiscard]] bool unnamed_is_of(const client_statements& mine) const {
+        return mine.unnamed_in_flight() ? mine.unnamed_last() >= unnamed_from_
+                                        : mine.unnamed_truth() >= unnamed_from_;
+    }
+
+    /// For a server on its way to another worker.
+    [[nodiscard]] std::vector<statement_id> contents() const;
+    void restore(std::span<const statement_id> contents);
+
+private:
+    struct item {
+        statement_id id;
+        bool present = false;
+        std::uint32_t in_flight = 0;
+        std::uint64_t batch = 0;
+    };
+    using item_list = std::list<item>; // the least recently used first
+    using position = item_list::iterator;
+
+    position get(const statement_id& id);
+    void set(position at, bool present);
+    void settle(const statement_id& id, bool present);
+    void undo(const change& what, client_statements* mine, bool failed);
+    void carry_out(const change& what, client_statements* mine);
+    void drop_applied();
+
+    item_list items_;
+    std::unordered_map<statement_id, position, statement_id_hash> by_id_;
+    std::size_t present_ = 0;
+    std::vector<change> journal_; // those before head_ are done with
+    std::size_t head_ = 0;
+    client_statements::serial unnamed_from_ = 1;
+};
+
+} // namespace pgweir::protocol

@@ -1,0 +1,67 @@
+#include "protocol/statement_names.hpp"
+
+#include "protocol/prepared_statement.hpp"
+#include "protocol/sql_lexer.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace pgweir::protocol {
+
+namespace {
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+
+// Nearly every text is seen here not to be of interest.
+bool may_name_one(std::string_view sql) {
+    constexpr std::array<std::string_view, 3> words = {"prepare", "execute", "deallocate"};
+    return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
+        return std::search(sql.begin(), sql.end(), word.begin(), word.end(),
+                           [](char a, char b) { return lower(a) == b; }) != sql.end();
+    });
+}
+
+std::string identifier(const sql_token& token) {
+    std::string name;
+    if (token.is == sql_token::kind::quoted_identifier) {
+        for (std::size_t i = 0; i < token.text.size(); ++i) {
+            name += token.text[i];
+            i += token.text.substr(i, 2) == "\"\"" ? 1 : 0;
+        }
+    } else {
+        std::transform(token.text.begin(), token.text.end(), std::back_inserter(name), lower);
+    }
+    return name.substr(0, significant_name_bytes);
+}
+
+} // namespace
+
+std::vector<sql_statement_name> statement_names(std::string_view sql) {
+    std::vector<sql_statement_name> names;
+    if (!may_name_one(sql)) {
+        return names;
+    }
+    sql_lexer lexer(sql);
+    for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
+        if (token.is != sql_token::kind::word) {
+            continue;
+        }
+        const bool deallocates = same_word(token.text, "deallocate");
+        if (!deallocates && !same_word(token.text, "prepare") &&
+            !same_word(token.text, "execute")) {
+            continue;
+        }
+        auto name = lexer.next();
+        if (deallocates && name.is == sql_token::kind::word && same_word(name.text, "prepare")) {
+            name = lexer.next();
+        }
+        const bool all = name.is == sql_token::kind::word && same_word(name.text, "all");
+        if ((name.is == sql_token::kind::word && !all) ||
+            name.is == sql_token::kind::quoted_identifier) {
+            names.push_back({identifier(name), deallocates});
+        }
+    }
+    return names;
+}
+
+} // namespace pgweir::protocol

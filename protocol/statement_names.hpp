@@ -1,0 +1,22 @@
+// Which prepared statements an SQL text names: PREPARE, EXECUTE and DEALLOCATE.
+//
+// Pure. Tests: tests/protocol/statement_names_test.cpp.
+// Source: PostgreSQL documentation, "PREPARE", "EXECUTE", "DEALLOCATE", "Lexical Structure".
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pgweir::protocol {
+
+struct sql_statement_name {
+    std::string name; // as PostgreSQL knows it: unquoted ones in lower case
+    bool deallocates = false;
+};
+
+/// In the order in which they stand. May name more than there are (EXECUTE FUNCTION in a trigger's
+/// definition), never fewer. DEALLOCATE ALL names none.
+[[nodiscard]] std::vector<sql_statement_name> statement_names(std::string_view sql);
+
+} // namespace pgweir::protocol

@@ -1,0 +1,445 @@
+#include "protocol/statement_router.hpp"
+
+#include "protocol/statement_names.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace pgweir::protocol {
+
+namespace {
+
+using change = server_statements::change;
+using presence = server_statements::presence;
+
+// Longer names are PostgreSQL's to know: the client stays where it has used them.
+constexpr std::size_t longest_shared_name = 1'024;
+// One client's statements may take this part of the table: a quarter.
+constexpr std::size_t largest_share = 4;
+
+// The settings that PostgreSQL reads the same text under. What a client calls itself is not one.
+std::string reading_context(const setting_map& settings) {
+    std::string context;
+    for (const auto& [name, value] : settings) {
+        if (name != "application_name") {
+            context.append(name).append(1, '\0').append(value).append(1, '\0');
+        }
+    }
+    return context;
+}
+
+// Another client's statement may be known to servers by a name like that. So this one is not.
+std::string harmless_name(std::string_view name) {
+    return (name.starts_with(server_name_prefix) ? "?" : "") + std::string(name);
+}
+
+class router {
+public:
+    router(bytes frame, bool complete, const statement_link& link, reply_queue& owed,
+           session_state& state, relay_sink& to)
+        : frame_(frame)
+        , complete_(complete)
+        , link_(link)
+        , owed_(owed)
+        , state_(state)
+        , to_(to)
+        , batch_(owed.batch()) {}
+
+    routing parse();
+    routing bind();
+    routing describe();
+    routing close();
+    routing query();
+
+private:
+    [[nodiscard]] routing named_parse(std::string_view name, bytes definition);
+    [[nodiscard]] routing pinning_parse(std::string_view name);
+    [[nodiscard]] routing pass_under(frontend type, std::size_t name_at, std::string_view name,
+                                     ask how);
+    [[nodiscard]] routing repeated_parse(std::string_view name, const statement_ref& what);
+    [[nodiscard]] routing unnamed_parse(bytes definition);
+    [[nodiscard]] routing use(frontend type, std::size_t name_at, std::string_view name, ask how);
+    [[nodiscard]] routing use_unnamed(frontend type, ask how);
+    [[nodiscard]] routing pass(frontend type, ask how = {});
+    [[nodiscard]] routing rename(std::size_t name_at, std::string_view name, std::string_view to);
+    [[nodiscard]] bool renamed_fits(std::string_view name, std::string_view to) const;
+    void make_room();
+    void provide(const statement_ref& what);
+    void lend(std::string_view sql, bool in_batch);
+    [[nodiscard]] bool settled(std::string_view sql) const;
+
+    bytes frame_;
+    bool complete_;
+    const statement_link& link_;
+    reply_queue& owed_;
+    session_state& state_;
+    relay_sink& to_;
+    std::uint64_t batch_;
+};
+
+// A string inside the frame. `found`: its end is there.
+struct string_in {
+    std::string_view text;
+    bool found = false;
+};
+
+string_in string_at(bytes frame, std::size_t at) {
+    const auto text = as_text(frame).substr(std::min(at, frame.size()));
+    const auto zero = text.find('\0');
+    return zero == std::string_view::npos ? string_in{text, false}
+                                          : string_in{text.substr(0, zero), true};
+}
+
+routing router::pass(frontend type, ask how) {
+    owed_.sent(type, fate::forward, how);
+    return {};
+}
+
+bool router::renamed_fits(std::string_view name, std::string_view to) const {
+    const auto length = std::uint64_t{read_header(frame_).length_field} - name.size() + to.size();
+    return length <= max_length_field;
+}
+
+// The frame with another name at that place, up to and with the name. What follows stays.
+routing router::rename(std::size_t name_at, std::string_view name, std::string_view to) {
+    const auto head = read_header(frame_);
+    auto& out = to_.own();
+    const auto before = as_text(frame_).substr(header_bytes, name_at - header_bytes);
+    message_writer(out)
+        .u8(static_cast<std::uint8_t>(head.type))
+        .u32(static_cast<std::uint32_t>(head.length_field - name.size() + to.size()))
+        .raw(before)
+        .c_string(to);
+    return {routing::how::rewritten, name_at + name.size() + 1};
+}
+
+// One more is going to be on the server: the least recently used goes, if there are too many.
+void router::make_room() {
+    while (const auto* const victim = link_.there.victim(link_.per_server, batch_)) {
+        const auto id = *victim;
+        append_close_statement(to_.own(), server_name(id));
+        link_.there.sent({.is = change::kind::evict, .id = id}, batch_);
+        owed_.sent(frontend::close, fate::swallow, {.noted = true});
+        ++link_.counted.evicted;
+    }
+}
+
+// The server is given a statement that it lacks. Should it have it after all, that is closed first.
+void router::provide(const statement_ref& what) {
+    make_room();
+    append_close_statement(to_.own(), what->name);
+    owed_.sent(frontend::close, fate::swallow);
+    append_parse(to_.own(), what->name, what->definition);
+    link_.there.sent({.is = change::kind::provide, .id = what->id, .what = what}, batch_);
+    owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = true, .noted = true});
+    ++link_.counted.provided;
+}
+
+// Parse ------------------------------------------------------------------------------------------
+
+routing router::parse() {
+    const auto name = string_at(frame_, header_bytes);
+    if (!name.found) {
+        state_.pin(pin_reason::named_statement);
+        return pass(frontend::parse);
+    }
+    const auto definition = frame_.subspan(header_bytes + name.text.size() + 1);
+    const bool whole = complete_ && is_definition(definition);
+    if (whole && link_.mine.has_names() && !settled(string_at(definition, 0).text)) {
+        return {routing::how::wait};
+    }
+    if (name.text.empty()) {
+        return unnamed_parse(whole ? definition : bytes{});
+    }
+    // What has been prepared by SQL is known to the server alone; so it will be with this one.
+    const bool shared = whole && link_.per_server != 0 && name.text.size() <= longest_shared_name &&
+                        !state_.has(pin_reason::sql_statement);
+    if (!shared) {
+        return pinning_parse(name.text);
+    }
+    return named_parse(name.text, definition);
+}
+
+// Only this server knows it, under the client's own name.
+routing router::pinning_parse(std::string_view name) {
+    state_.pin(pin_reason::named_statement);
+    return pass_under(frontend::parse, header_bytes, name, {});
+}
+
+// As it came, with the client's own name for a statement in it.
+routing router::pass_under(frontend type, std::size_t name_at, std::string_view name, ask how) {
+    if (!name.starts_with(server_name_prefix)) {
+        return pass(type, how);
+    }
+    const auto instead = harmless_name(name);
+    if (!renamed_fits(name, instead)) {
+        return {routing::how::too_long};
+    }
+    (void)pass(type, how);
+    return rename(name_at, name, instead);
+}
+
+routing router::named_parse(std::string_view name, bytes definition) {
+    if (const auto* const known = link_.mine.find(name); known != nullptr) {
+        if (!known->settled_for(batch_)) {
+            return {routing::how::wait};
+        }
+        if (known->what != nullptr) {
+            return repeated_parse(name, known->what);
+        }
+    }
+    // No client may use up what there is for all.
+    const bool modest =
+        link_.mine.named_bytes() + definition.size() <= link_.table.max_bytes() / largest_share;
+    const auto what =
+        modest ? link_.table.intern(reading_context(link_.settings), definition) : nullptr;
+    if (what == nullptr) {
+        return pinning_parse(name);
+    }
+    const auto there = link_.there.of(what->id, batch_);
+    if (there == presence::unsettled) {
+        return {routing::how::wait};
+    }
+    if (!renamed_fits(name, what->name)) {
+        return {routing::how::too_long};
+    }
+    lend(string_at(definition, 0).text, true);
+    if (there == presence::absent) {
+        make_room();
+    }
+    append_close_statement(to_.own(), what->name);
+    owed_.sent(frontend::close, fate::swallow);
+    link_.there.sent(
+        {.is = change::kind::parse, .id = what->id, .name = std::string(name), .what = what},
+        batch_);
+    link_.mine.sent(name, what, batch_);
+    owed_.sent(frontend::parse, fate::forward, {.noted = true});
+    return rename(header_bytes, name, what->name);
+}
+
+// PostgreSQL is to refuse it, with the words and in the order it has for that: so it is told, under
+// the client's own name, that there is one.
+routing router::repeated_parse(std::string_view name, const statement_ref& what) {
+    append_close_statement(to_.own(), name);
+    owed_.sent(frontend::close, fate::swallow);
+    append_parse(to_.own(), name, what->definition);
+    owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = true});
+    link_.mine.lent(name);
+    return pass(frontend::parse);
+}
+
+routing router::unnamed_parse(bytes definition) {
+    lend(string_at(definition, 0).text, true);
+    const auto serial = link_.mine.unnamed_sent(definition, batch_);
+    link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
+    return pass(frontend::parse, {.noted = true});
+}
+
+// Uses -------------------------------------------------------------------------------------------
+
+routing router::bind() {
+    const auto portal = string_at(frame_, header_bytes);
+    const auto name_at = header_bytes + portal.text.size() + 1;
+    const auto name = string_at(frame_, name_at);
+    if (!portal.found || !name.found) {
+        return pass(frontend::bind); // too long to be a name we know, or no Bind at all
+    }
+    return use(frontend::bind, name_at, name.text, {});
+}
+
+routing router::describe() {
+    const bool statement = frame_.size() > header_bytes && frame_[header_bytes] == std::byte{'S'};
+    const auto name = string_at(frame_, header_bytes + 1);
+    const ask how{.describes_statement = statement};
+    if (!statement || !name.found) {
+        return pass(frontend::describe, how);
+    }
+    return use(frontend::describe, header_bytes + 1, name.text, how);
+}
+
+routing router::use(frontend type, std::size_t name_at, std::string_view name, ask how) {
+    if (name.empty()) {
+        return use_unnamed(type, how);
+    }
+    const auto* const known = link_.mine.find(name);
+    if (known != nullptr && !known->settled_for(batch_)) {
+        return {routing::how::wait};
+    }
+    if (known == nullptr || known->what == nullptr) {
+        return pass_under(type, name_at, name, how);
+    }
+    const auto& what = known->what;
+    if (!renamed_fits(name, what->name)) {
+        return {routing::how::too_long};
+    }
+    switch (link_.there.of(what->id, batch_)) {
+    case presence::unsettled:
+        return {routing::how::wait};
+    case presence::absent:
+        provide(what);
+        break;
+    case presence::present:
+        link_.there.touch(what->id);
+        ++link_.counted.found;
+        break;
+    }
+    (void)pass(type, how);
+    return rename(name_at, name, what->name);
+}
+
+routing router::use_unnamed(frontend type, ask how) {
+    auto& mine = link_.mine;
+    if (!mine.unnamed_settled_for(batch_)) {
+        return {routing::how::wait};
+    }
+    if (link_.there.unnamed_is_of(mine)) {
+        return pass(type, how);
+    }
+    if (mine.has_unnamed() && mine.unnamed_known()) {
+        append_parse(to_.own(), "", mine.unnamed_definition());
+        link_.there.sent(
+            {.is = change::kind::unnamed_provide, .serial = mine.unnamed_sent_again(batch_)},
+            batch_);
+        owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = true, .noted = true});
+        ++link_.counted.provided;
+    } else {
+        // It has none; what the server has is another client's.
+        append_close_statement(to_.own(), "");
+        link_.there.sent(
+            {.is = change::kind::unnamed_destroyed, .serial = mine.unnamed_destroyed(batch_)},
+            batch_);
+        owed_.sent(frontend::close, fate::swallow, {.noted = true});
+    }
+    return pass(type, how);
+}
+
+// Close ------------------------------------------------------------------------------------------
+
+routing router::close() {
+    const bool statement = frame_.size() > header_bytes && frame_[header_bytes] == std::byte{'S'};
+    const auto name = string_at(frame_, header_bytes + 1);
+    if (!statement || !name.found) {
+        return pass(frontend::close);
+    }
+    if (name.text.empty()) {
+        if (!link_.mine.has_unnamed() && !link_.mine.unnamed_in_flight()) {
+            return pass(frontend::close);
+        }
+        link_.there.sent(
+            {.is = change::kind::unnamed_destroyed, .serial = link_.mine.unnamed_destroyed(batch_)},
+            batch_);
+        return pass(frontend::close, {.noted = true});
+    }
+    const auto* const known = link_.mine.find(name.text);
+    if (known != nullptr && !known->settled_for(batch_)) {
+        return {routing::how::wait};
+    }
+    ask how;
+    if (known != nullptr && known->what != nullptr) {
+        link_.there.sent(
+            {.is = change::kind::close, .name = std::string(name.text), .what = known->what},
+            batch_);
+        link_.mine.sent(name.text, nullptr, batch_);
+        how.noted = true;
+    }
+    return pass_under(frontend::close, header_bytes + 1, name.text, how);
+}
+
+// SQL that names statements ----------------------------------------------------------------------
+
+// False: what became of a name that the text uses is not known yet.
+bool router::settled(std::string_view sql) const {
+    const auto names = statement_names(sql);
+    return std::all_of(names.begin(), names.end(), [&](const sql_statement_name& use) {
+        const auto* const known = link_.mine.find(use.name);
+        return known == nullptr || known->settled_for(batch_);
+    });
+}
+
+// PREPARE, EXECUTE and DEALLOCATE know statements by the client's names, and so does the server
+// while such a text runs.
+void router::lend(std::string_view sql, bool in_batch) {
+    if (!link_.mine.has_names()) {
+        return;
+    }
+    for (const auto& use : statement_names(sql)) {
+        const auto* const known = link_.mine.find(use.name);
+        if (known == nullptr || known->what == nullptr) {
+            continue;
+        }
+        append_close_statement(to_.own(), use.name);
+        append_parse(to_.own(), use.name, known->what->definition);
+        owed_.sent(frontend::close, fate::swallow);
+        owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = in_batch});
+        link_.mine.lent(use.name);
+        if (use.deallocates) {
+            link_.mine.deallocating(use.name);
+        }
+    }
+}
+
+routing router::query() {
+    auto& mine = link_.mine;
+    if (mine.has_names() && complete_ && !owed_.batch_open()) {
+        const auto sql = string_at(frame_, header_bytes).text;
+        if (!settled(sql)) {
+            return {routing::how::wait};
+        }
+        lend(sql, false);
+        if (mine.anything_lent()) {
+            // In a batch of its own, so that its failure is not the Query's.
+            message_writer(to_.own()).begin(frontend::sync).end();
+            owed_.sent(frontend::sync, fate::swallow);
+            batch_ = owed_.batch();
+        }
+    }
+    if (!mine.has_unnamed() && !mine.unnamed_in_flight()) {
+        return pass(frontend::query);
+    }
+    link_.there.sent(
+        {.is = change::kind::unnamed_destroyed, .serial = mine.unnamed_destroyed(batch_)}, batch_);
+    return pass(frontend::query, {.noted = true});
+}
+
+} // namespace
+
+routing route_statement_message(frontend type, bytes frame, bool complete,
+                                const statement_link& link, reply_queue& owed, session_state& state,
+                                relay_sink& to) {
+    router way(frame, complete, link, owed, state, to);
+    switch (type) {
+    case frontend::parse:
+        return way.parse();
+    case frontend::bind:
+        return way.bind();
+    case frontend::describe:
+        return way.describe();
+    case frontend::close:
+        return way.close();
+    default:
+        return way.query();
+    }
+}
+
+statement_id statement_used(bytes frame, const client_statements& mine) {
+    const bool is_bind = !frame.empty() && frame[0] == static_cast<std::byte>(frontend::bind);
+    const auto name_at =
+        is_bind ? header_bytes + string_at(frame, header_bytes).text.size() + 1 : header_bytes + 1;
+    const auto* const known = mine.find(string_at(frame, name_at).text);
+    return known != nullptr && known->what != nullptr ? known->what->id : statement_id{};
+}
+
+void take_back_lent(frontend type, const statement_link& link, reply_queue& owed, relay_sink& to) {
+    if (!link.mine.anything_lent() || (type == frontend::query && owed.batch_open())) {
+        return;
+    }
+    auto& out = to.own();
+    for (const auto& name : link.mine.take_lent()) {
+        append_close_statement(out, name);
+        owed.sent(frontend::close, fate::swallow);
+    }
+    message_writer(out).begin(frontend::sync).end();
+    owed.sent(frontend::sync, fate::swallow);
+}
+
+} // namespace pgweir::protocol

@@ -1,0 +1,89 @@
+// Between a client's messages about prepared statements and a server that is not always the same
+// one: names become those that servers know, what the server lacks is given to it in front of the
+// message that needs it, what it has of somebody else is kept out of reach.
+//
+// | the client sends                | the server gets                                           |
+// |---------------------------------|-----------------------------------------------------------|
+// | Parse with a new name           | Close and Parse of the name made from what it says        |
+// | Parse with a name it has        | the same Parse, behind one that makes PostgreSQL refuse it|
+// | Bind, Describe of a name it has | Parse if it lacks it; then the same with the server's name|
+// | … of a name it does not have    | the same: PostgreSQL says that there is none              |
+// | Close of a name                 | the same: no server knows that name, and Close never fails|
+// | Bind, Describe without a name   | Parse if the server has another's; then the same          |
+// | SQL that names a statement      | that statement under that name, for so long               |
+//
+// Parse is always carried out, never answered from memory: its errors are PostgreSQL's to find, and
+// what it finds may have changed since. Where a message depends on what an earlier batch, not
+// answered yet, will have done, it waits.
+//
+// Owner: nobody, it is part of client_stream::forward(). Sans-io.
+// Tests: tests/protocol/statement_router_test.cpp (scripts, and against a model).
+#pragma once
+
+#include "protocol/client_statements.hpp"
+#include "protocol/message.hpp"
+#include "protocol/prepared_statement.hpp"
+#include "protocol/reply_queue.hpp"
+#include "protocol/server_statements.hpp"
+#include "protocol/session_state.hpp"
+#include "protocol/setting_replay.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace pgweir::protocol {
+
+/// Where relayed bytes go, in this order: pieces of the read buffer, and bytes of our own.
+class relay_sink {
+public:
+    /// These stay where they are until they have been sent.
+    virtual void pass(bytes piece) = 0;
+    /// To append to. Valid until the next call.
+    virtual std::string& own() = 0;
+    /// Another message may be passed on. False: send first.
+    [[nodiscard]] virtual bool has_room() const = 0;
+
+protected:
+    ~relay_sink() = default;
+};
+
+/// What a client's statements and a server's have to do with each other during a lease.
+struct statement_link {
+    client_statements& mine;
+    server_statements& there;
+    statement_table& table;
+    const setting_map& settings; // the client's: the meaning of a text depends on them
+    std::size_t per_server = 0;  // so many at most; 0: names are not shared, they pin
+    struct counts {
+        std::uint64_t provided = 0; // Parse put in front because the server lacked it
+        std::uint64_t found = 0;    // uses of a statement that the server had
+        std::uint64_t evicted = 0;
+    };
+    counts& counted;
+};
+
+/// What is to become of a message.
+struct routing {
+    enum class how : std::uint8_t {
+        as_is,     // it is sent as it came (something may have been put in front)
+        rewritten, // … but for its first `skip_bytes`, which have been replaced
+        wait,      // not yet: try again when an answer has come
+        too_long,  // rewritten it would be longer than a message can be
+    };
+    how is = how::as_is;
+    std::size_t skip_bytes = 0;
+};
+
+/// A message at the front of `frame`, of which `frame` holds all (`complete`) or the beginning.
+/// What it needs is appended to `to`, what will be answered to `owed`.
+[[nodiscard]] routing route_statement_message(frontend type, bytes frame, bool complete,
+                                              const statement_link& link, reply_queue& owed,
+                                              session_state& state, relay_sink& to);
+
+/// The statement that the Bind or Describe at the front of `frame` is about, by the client's name.
+[[nodiscard]] statement_id statement_used(bytes frame, const client_statements& mine);
+
+/// A Query or Sync has been passed on whole: what was lent for it is taken back.
+void take_back_lent(frontend type, const statement_link& link, reply_queue& owed, relay_sink& to);
+
+} // namespace pgweir::protocol

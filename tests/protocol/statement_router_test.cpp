@@ -1,0 +1,340 @@
+// Prepared statements of clients that share servers: what each message becomes, what is believed
+// when batches fail, and what waits.
+//
+// A step is a line: who does what, and what reaches the server.
+//     "a: P s X | B s | S"        client a sends Parse of text X under s, Bind of s, Sync
+//     "= C#1 P#1 X B#1 S"         … and the server gets that; #1 is the first shared name, and so
+//     on
+//     "< 3 1 2 Z"                 the server answers (types of messages; E is an error)
+// A client that begins takes the server over from the one before, as at a transaction's end.
+#include "protocol/relay.hpp"
+
+#include "tests/support/text_sink.hpp"
+
+#include <doctest/doctest.h>
+
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+using namespace pgweir::protocol;
+using namespace pgweir::test;
+
+namespace {
+
+std::string message(char type, std::string_view body) {
+    std::string out;
+    message_writer(out).begin(type).raw(body).end();
+    return out;
+}
+
+std::string z(std::string_view text) { return std::string(text) + '\0'; }
+
+/// One message of a step: type, then a name, then a text, as far as there are any.
+std::string client_message(std::istringstream& words) {
+    std::string type, first, second;
+    words >> type >> first >> second;
+    const auto name = first == "-" ? std::string() : first;
+    switch (type[0]) {
+    case 'P':
+        return message('P', z(name) + z(second) + std::string(2, '\0'));
+    case 'B':
+        return message('B', z("") + z(name) + std::string(6, '\0'));
+    case 'D':
+    case 'C':
+        return message(type[0], "S" + z(name));
+    case 'E':
+        return message('E', z("") + std::string(4, '\0'));
+    case 'Q': {
+        std::string sql = first + (second.empty() ? "" : " " + second);
+        for (std::string more; words >> more;) {
+            sql += " " + more;
+        }
+        return message('Q', z(sql));
+    }
+    default:
+        return message(type[0], "");
+    }
+}
+
+class shared_server {
+public:
+    std::size_t per_server = 10;
+
+    void play(const std::vector<std::string>& steps) {
+        for (const auto& step : steps) {
+            CAPTURE(step);
+            if (step[0] == '=') {
+                CHECK(shown() == step.substr(2));
+            } else if (step[0] == '<') {
+                answer(step.substr(2));
+            } else {
+                send(step[0], step.substr(3));
+            }
+        }
+    }
+
+    [[nodiscard]] client_statements& statements_of(char who) { return *client(who).statements; }
+    [[nodiscard]] session_state& state_of(char who) { return client(who).state; }
+    [[nodiscard]] bool waits() const { return last_.why == client_step::stop::awaiting_answer; }
+    server_statements there;
+    reply_queue owed;
+    statement_table table{"key", 1'000'000};
+
+private:
+    struct one_client {
+        client_stream stream;
+        std::unique_ptr<client_statements> statements;
+        session_state state;
+        std::string unsent;
+    };
+    one_client& client(char who) {
+        auto& c = clients_[who];
+        if (!c.statements) {
+            c.statements = std::make_unique<client_statements>(table);
+        }
+        return c;
+    }
+
+    void send(char who, const std::string& what) {
+        auto& c = client(who);
+        if (who != now_) {
+            REQUIRE(owed.empty());
+            there.taken_over(c.statements->unnamed_last() + 1);
+            now_ = who;
+        }
+        std::size_t from = 0;
+        while (from < what.size()) { // messages are set apart by " | "
+            const auto to = std::min(what.find(" | ", from), what.size());
+            std::istringstream words(what.substr(from, to - from));
+            c.unsent += client_message(words);
+            from = to + 3;
+        }
+        forward();
+    }
+
+    void forward() {
+        auto& c = client(now_);
+        const statement_link link{.mine = *c.statements,
+                                  .there = there,
+                                  .table = table,
+                                  .settings = settings_,
+                                  .per_server = per_server,
+                                  .counted = counted_};
+        last_ = c.stream.forward(as_bytes(c.unsent), false, sent_, owed, c.state, &link);
+        c.unsent.erase(0, last_.taken_bytes);
+        settle();
+    }
+
+    void settle() {
+        there.apply(owed.outcomes(), client(now_).statements.get());
+        owed.clear_outcomes();
+    }
+
+    void answer(const std::string& types) {
+        std::istringstream words(types);
+        for (std::string type; words >> type;) {
+            CAPTURE(type);
+            CHECK(owed.received(static_cast<backend>(type[0]), "42601").what !=
+                  reply::kind::unexpected);
+            settle();
+        }
+        forward(); // what has waited
+    }
+
+    /// What has reached the server since the last time.
+    std::string shown() {
+        std::string out;
+        auto rest = as_bytes(sent_.text);
+        while (!rest.empty()) {
+            const auto head = read_header(rest);
+            REQUIRE(rest.size() >= head.frame_bytes());
+            body_reader body(rest.subspan(header_bytes, head.body_bytes()));
+            out += (out.empty() ? "" : " ") + std::string(1, head.type);
+            if (head.type == 'P') {
+                out += name(body.c_string());
+                out += " " + std::string(body.c_string());
+            } else if (head.type == 'B') {
+                body.c_string();
+                out += name(body.c_string());
+            } else if (head.type == 'C' || head.type == 'D') {
+                body.character();
+                out += name(body.c_string());
+            } else if (head.type == 'Q') {
+                out += " " + std::string(body.c_string());
+            }
+            rest = rest.subspan(head.frame_bytes());
+        }
+        sent_.text.clear();
+        return out;
+    }
+
+    std::string name(std::string_view real) {
+        if (!real.starts_with(server_name_prefix)) {
+            return real.empty() ? "" : " " + std::string(real);
+        }
+        const auto number = numbers_.try_emplace(std::string(real), numbers_.size() + 1);
+        return "#" + std::to_string(number.first->second);
+    }
+
+    std::map<char, one_client> clients_;
+    char now_ = 0;
+    text_sink sent_;
+    client_step last_;
+    setting_map settings_;
+    statement_link::counts counted_;
+    std::map<std::string, std::size_t> numbers_;
+};
+
+} // namespace
+
+TEST_CASE("statement_router: what becomes of a client's messages") {
+    struct row {
+        const char* what;
+        std::vector<std::string> steps;
+    };
+    const row rows[] = {
+        {"one name on the server for one text",
+         {"a: P s X | B s | E | S", "= C#1 P#1 X B#1 E S", "< 3 1 2 C Z", "b: P t X | B t | S",
+          "= C#1 P#1 X B#1 S", "< 3 1 2 Z", "a: B s | E | S", "= B#1 E S"}},
+        {"another text has another name",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "b: P s Y | S", "= C#2 P#2 Y S", "< 3 1 Z",
+          "a: B s | S", "= B#1 S", "< 2 Z", "b: D s | S", "= D#2 S"}},
+        {"Close is the client's alone",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: C s | S", "= C s S", "< 3 Z",
+          "a: B s | S", "= B s S", "< E Z", "b: P s X | B s | S", "= C#1 P#1 X B#1 S"}},
+        {"a failed Parse leaves no trace",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 E Z", "a: B s | S", "= B s S", "< E Z",
+          "a: P s X | B s | S", "= C#1 P#1 X B#1 S"}},
+        {"nor does a skipped one",
+         {"a: B none | P s X | S", "= B none C#1 P#1 X S", "< E Z", "a: B s | S", "= B s S"}},
+        {"a skipped Close has closed nothing",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: B none | C s | S", "= B none C s S",
+          "< E Z", "a: B s | S", "= B#1 S"}},
+        {"what an earlier batch may have failed to make is waited for",
+         {"a: P s X | S | B s | S", "= C#1 P#1 X S", "< 3 1 Z", "= B#1 S", "< 2 Z",
+          "a: P t Y | S | B t | S", "= C#2 P#2 Y S", "< 3 E Z", "= B t S"}},
+        {"in one batch nothing is waited for", {"a: P s X | H | B s | E", "= C#1 P#1 X H B#1 E"}},
+        {"a name that is taken is refused by PostgreSQL under that name",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: P s Y | S", "= C s P s X P s Y S C s S",
+          "< 3 1 E Z 3 Z", "a: B s | S", "= B#1 S"}},
+        {"a long name is known by its beginning",
+         {"a: P " + std::string(70, 'n') + " X | S", "= C#1 P#1 X S", "< 3 1 Z",
+          "a: B " + std::string(63, 'n') + " | S", "= B#1 S"}},
+        {"nobody gets at another's statement by its name on the server",
+         {"a: B pgw_x | D pgw_x | C pgw_x | S", "= B ?pgw_x D ?pgw_x C ?pgw_x S"}},
+        {"an unnamed statement is used where it was made",
+         {"a: P - X | S", "= P X S", "< 1 Z", "a: B - | E | S", "= B E S"}},
+        {"and made again where it was not",
+         {"a: P - X | S", "= P X S", "< 1 Z", "b: P - Y | S", "= P Y S", "< 1 Z", "a: B - | S",
+          "= P X B S", "< 1 2 Z", "a: B - | S", "= B S"}},
+        {"a client without one does not get another's",
+         {"a: P - X | S", "= P X S", "< 1 Z", "b: B - | S", "= C B S", "< 3 E Z", "b: D - | S",
+          "= D S"}},
+        {"a Query destroys it",
+         {"a: P - X | S", "= P X S", "< 1 Z", "a: Q Y", "= Q Y", "< C Z", "b: Q Z", "= Q Z",
+          "< C Z", "a: B - | S", "= C B S"}},
+        {"a failed Parse destroys it, a skipped one does not",
+         {"a: P - X | S",   "= P X S",    "< 1 Z",    "a: P - Y | S",
+          "= P Y S",        "< E Z",      "b: Q Z",   "= Q Z",
+          "< C Z",          "a: B - | S", "= C B S",  "< 3 E Z",
+          "a: P - V | S",   "= P V S",    "< 1 Z",    "a: B none | P - W | S",
+          "= B none P W S", "< E Z",      "b: Q Z",   "= Q Z",
+          "< C Z",          "a: B - | S", "= P V B S"}},
+        {"what SQL calls by name is lent",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q EXECUTE s",
+          "= C s P s X S Q EXECUTE s C s S", "< 3 1 Z C Z 3 Z", "a: B s | S", "= B#1 S"}},
+        {"DEALLOCATE by SQL",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE other",
+          "= Q DEALLOCATE other", "< E Z", "a: B s | S", "= B#1 S"}},
+    };
+    for (const auto& [what, steps] : rows) {
+        const std::string shown(what);
+        CAPTURE(shown);
+        shared_server server;
+        server.play(steps);
+    }
+}
+
+TEST_CASE("statement_router: the least recently used statement goes, and comes back") {
+    shared_server server;
+    server.per_server = 2;
+    server.play({"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z"});
+    server.play({"a: P t Y | S", "= C#2 P#2 Y S", "< 3 1 Z"});
+    server.play({"a: B s | S", "= B#1 S", "< 2 Z"});
+    server.play({"a: P u V | S", "= C#2 C#3 P#3 V S", "< 3 3 1 Z"});
+    CHECK(server.there.size() == 2);
+    server.play({"a: B t | S", "= C#1 C#2 P#2 Y B#2 S", "< 3 3 1 2 Z"});
+    CHECK(server.there.size() == 2);
+    // Skipped, so that nothing of it has happened.
+    server.play({"a: B none | B s | S", "= B none C#3 C#1 P#1 X B#1 S", "< E Z"});
+    server.play({"a: B u | B t | S", "= B#3 B#2 S", "< 2 2 Z"});
+    server.per_server = 1;
+    server.play({"a: B s | S", "= C#3 C#2 C#1 P#1 X B#1 S", "< 3 3 3 1 2 Z"});
+    CHECK(server.there.size() == 1);
+}
+
+TEST_CASE("statement_router: what the server was given may fail like the message itself") {
+    shared_server server;
+    server.play({"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z"});
+    server.there.all_deallocated();
+    server.play({"a: B s | E | S", "= C#1 P#1 X B#1 E S", "< 3"});
+    CHECK(server.owed.where(backend::error_response) == fate::forward);
+    CHECK(server.owed.where(backend::parse_complete) == fate::swallow);
+    server.play({"< E Z", "a: B s | S", "= C#1 P#1 X B#1 S"});
+}
+
+TEST_CASE("statement_router: nothing is held for those who are gone") {
+    shared_server server;
+    server.play({"a: P s X | S", "< 3 1 Z", "a: P t X | S", "< 3 1 Z"});
+    CHECK(server.table.size() == 1);
+    CHECK(server.statements_of('a').size() == 2);
+    server.play({"a: C s | S", "< 3 Z"});
+    CHECK(server.table.size() == 1);
+    server.play({"a: C t | S", "< 3 Z"});
+    CHECK(server.table.size() == 0);
+    CHECK(server.table.held_bytes() == 0);
+    CHECK(server.there.size() == 1);
+    CHECK(!server.there.anything_in_flight());
+}
+
+TEST_CASE("statement_router: without room, or without sharing, a named statement pins") {
+    shared_server server;
+    SUBCASE("no room") { server.table.set_max_bytes(10); }
+    SUBCASE("no sharing") { server.per_server = 0; }
+    server.play({"a: P s X | B s | S", "= P s X B s S"});
+    CHECK(server.state_of('a').has(pin_reason::named_statement));
+}
+
+TEST_CASE("statement_router: DEALLOCATE of a shared statement") {
+    shared_server server;
+    server.play({"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE s",
+                 "= C s P s X S Q DEALLOCATE s C s S", "< 3 1 Z C"});
+    server.statements_of('a').said_deallocated();
+    server.play({"< Z 3 Z", "a: B s | S", "= B s S"});
+}
+
+TEST_CASE("statement_router: a renamed message must not become longer than a message can be") {
+    // The length field is at its most; the server's name is longer than the client's.
+    statement_table table("key", 1'000'000);
+    client_statements mine(table);
+    server_statements there;
+    reply_queue owed;
+    session_state state;
+    text_sink sink;
+    setting_map settings;
+    statement_link::counts counted;
+    const statement_link link{mine, there, table, settings, 10, counted};
+    const auto parse = message('P', z("s") + z("X") + std::string(2, '\0'));
+    (void)route_statement_message(frontend::parse, as_bytes(parse), true, link, owed, state, sink);
+    std::string bind = "B";
+    message_writer(bind).u32(max_length_field - 10).raw(z("") + z("s"));
+    CHECK(route_statement_message(frontend::bind, as_bytes(bind), false, link, owed, state, sink)
+              .is == routing::how::too_long);
+    bind = "B";
+    message_writer(bind).u32(max_length_field - 29).raw(z("") + z("s"));
+    CHECK(route_statement_message(frontend::bind, as_bytes(bind), false, link, owed, state, sink)
+              .is == routing::how::rewritten);
+}
