@@ -106,11 +106,23 @@ std::string server_state_text(const seen_server& s) {
     return s.row.state == "resetting" ? "tested" : s.row.state;
 }
 
+std::string_view replication_text(protocol::replication_kind kind) {
+    switch (kind) {
+    case protocol::replication_kind::none:
+        break;
+    case protocol::replication_kind::physical:
+        return "physical";
+    case protocol::replication_kind::logical:
+        return "logical";
+    }
+    return "none";
+}
+
 constexpr column<seen_client> client_columns[] = {
     {"type", [](const seen_client&) { return std::string_view("C"); }},
     {"user", [](const seen_client& c) { return c.row.user; }},
     {"database", [](const seen_client& c) { return c.row.database; }},
-    {"replication", [](const seen_client&) { return std::string_view("none"); }},
+    {"replication", [](const seen_client& c) { return replication_text(c.row.replication); }},
     {"state", client_state_text},
     {"addr", [](const seen_client& c) { return c.row.address; }},
     {"port", [](const seen_client& c) { return int4{c.row.port}; }},
@@ -135,7 +147,7 @@ constexpr column<seen_server> server_columns[] = {
     {"type", [](const seen_server&) { return std::string_view("S"); }},
     {"user", [](const seen_server& s) { return s.row.user; }},
     {"database", [](const seen_server& s) { return s.row.database; }},
-    {"replication", [](const seen_server&) { return std::string_view("none"); }},
+    {"replication", [](const seen_server& s) { return replication_text(s.row.replication); }},
     {"state", server_state_text},
     {"addr", [](const seen_server& s) { return s.row.address; }},
     {"port", [](const seen_server& s) { return int4{s.row.port}; }},

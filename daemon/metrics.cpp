@@ -102,6 +102,11 @@ constexpr gauge_row gauges[] = {
      [](const pool_snapshot& pool) { return static_cast<double>(pool.limits.minconn); }},
     {"pgweir_pool_utilisation_ratio", "Servers in use divided by maxconn.",
      [](const pool_snapshot& pool) { return pool.utilisation(); }},
+    {"pgweir_replication_connections",
+     "Server connections for replication, which count beside maxconn.",
+     [](const pool_snapshot& pool) { return static_cast<double>(pool.replication); }},
+    {"pgweir_max_replication_connections", "Most of them that this pool may have.",
+     [](const pool_snapshot& pool) { return static_cast<double>(pool.max_replication); }},
     {"pgweir_pool_pinned_clients", "Clients that keep their server between transactions now.",
      [](const pool_snapshot& pool) {
          return static_cast<double>(pool.sum_now(&stats::clients_pinned));

@@ -34,6 +34,10 @@ std::vector<pool_snapshot> operator_view::pools() const {
         row.user = entry->user;
         row.limits = pool_limits(*config, entry->database);
         row.taken = entry->shared.taken();
+        if (const auto beside = entry->for_replication.load()) {
+            row.replication = beside->shared.taken();
+        }
+        row.max_replication = replication_limits(*config, entry->database).maxconn;
         row.health = entry->shared.state();
         for (const auto& counters : entry->counters) {
             row.per_worker.push_back(counters.get());

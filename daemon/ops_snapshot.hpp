@@ -26,6 +26,9 @@ struct pool_snapshot {
     std::string user;
     pool::limits limits;
     std::uint32_t taken = 0; // ledger: servers connecting + open, what maxconn bounds
+    /// Replication connections, which have a bound of their own beside maxconn.
+    std::uint32_t replication = 0;
+    std::uint32_t max_replication = 0;
     pool::ledger::health health = pool::ledger::health::unknown;
     /// One per worker. They outlive the snapshot: a pool's stats are never freed while the daemon
     /// runs.

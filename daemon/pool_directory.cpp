@@ -41,10 +41,10 @@ pool_directory::access_for(const config::database& where, std::string_view user,
     return access;
 }
 
-std::shared_ptr<pool_entry> pool_directory::find_or_make(const config::database& where,
-                                                         std::string_view user,
-                                                         const protocol::secret& password) {
-    const std::lock_guard lock(mutex_);
+/// With the mutex held.
+const std::shared_ptr<pool_entry>& pool_directory::entry_for(const config::database& where,
+                                                             std::string_view user,
+                                                             const protocol::secret& password) {
     auto& entry = pools_[{where.name, std::string(user)}];
     if (!entry) {
         entry = std::make_shared<pool_entry>(where.name, std::string(user), workers_);
@@ -53,6 +53,20 @@ std::shared_ptr<pool_entry> pool_directory::find_or_make(const config::database&
         entry->set_access(access_for(where, user, password));
     }
     return entry;
+}
+
+std::shared_ptr<pool_entry> pool_directory::find_or_make(const config::database& where,
+                                                         std::string_view user,
+                                                         const protocol::secret& password) {
+    const std::lock_guard lock(mutex_);
+    return entry_for(where, user, password);
+}
+
+std::shared_ptr<pool_entry>
+pool_directory::find_or_make_replication(const config::database& where, std::string_view user,
+                                         const protocol::secret& password) {
+    const std::lock_guard lock(mutex_);
+    return entry_for(where, user, password)->replication_entry();
 }
 
 std::vector<std::shared_ptr<pool_entry>> pool_directory::make_configured() {
@@ -101,7 +115,7 @@ void pool_directory::reconfigure(std::shared_ptr<const config::configuration> co
             const auto running = entry->access.load();
             auto wanted = access_for(*where, entry->user, running->password);
             if (!same(*running, *wanted)) {
-                entry->set_access(std::move(wanted));
+                entry->set_access(wanted);
             }
         }
     }

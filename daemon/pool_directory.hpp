@@ -26,6 +26,11 @@ public:
     [[nodiscard]] std::shared_ptr<pool_entry> find_or_make(const config::database& where,
                                                            std::string_view user,
                                                            const protocol::secret& password);
+    /// The pool for replication connections beside that one. It is in no list: who wants it asks
+    /// pool_entry::for_replication.
+    [[nodiscard]] std::shared_ptr<pool_entry>
+    find_or_make_replication(const config::database& where, std::string_view user,
+                             const protocol::secret& password);
     /// Pools that are kept warm from the start: every configured database with each user of the
     /// YAML file who has a password to log in with (or its own `user`).
     [[nodiscard]] std::vector<std::shared_ptr<pool_entry>> make_configured();
@@ -34,6 +39,9 @@ public:
     void reconfigure(std::shared_ptr<const config::configuration> config);
 
 private:
+    [[nodiscard]] const std::shared_ptr<pool_entry>& entry_for(const config::database& where,
+                                                               std::string_view user,
+                                                               const protocol::secret& password);
     [[nodiscard]] std::shared_ptr<const server_access>
     access_for(const config::database& where, std::string_view user,
                const protocol::secret& password) const;

@@ -171,8 +171,9 @@ std::unique_ptr<connection> worker::attach(std::unique_ptr<detached_connection> 
 }
 
 std::shared_ptr<pool_entry> worker::pool_for(const config::database& where, std::string_view user,
-                                             const protocol::secret& password) {
-    return around_.pools.find_or_make(where, user, password);
+                                             const protocol::secret& password, bool replication) {
+    return replication ? around_.pools.find_or_make_replication(where, user, password)
+                       : around_.pools.find_or_make(where, user, password);
 }
 
 void worker::client_gone() { around_.clients.fetch_sub(1, std::memory_order_relaxed); }

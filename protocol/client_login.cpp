@@ -121,9 +121,6 @@ login_action client_login::state::answer_encryption_request(bool& answered, byte
 
 login_action client_login::state::begin(startup_message message) {
     startup = std::move(message);
-    if (startup.replication) {
-        return refuse(error::replication_unsupported, {}, "replication connection");
-    }
     if (startup.minor_version > opts.newest_minor_version ||
         !startup.unknown_protocol_options.empty()) {
         append_negotiate_protocol_version(negotiation, opts.newest_minor_version,

@@ -16,22 +16,22 @@ namespace pgweir::protocol {
 
 /// What pgweir tells a client on its own account. The table's key.
 enum class error : std::uint8_t {
-    protocol_violation,      // 08P01 FATAL
-    unsupported_protocol,    // 0A000 FATAL unsupported frontend protocol %s
-    invalid_startup_packet,  // 08P01 FATAL
-    no_user_name,            // 28000 FATAL no PostgreSQL user name specified in startup packet
-    authentication_failed,   // 28P01 FATAL password authentication failed for user "…"
-    login_timeout,           // 08006… FATAL canceling authentication due to timeout (57014)
-    unknown_database,        // 3D000 FATAL database "…" does not exist
-    replication_unsupported, // 0A000 FATAL
-    too_many_clients,        // 53300 FATAL sorry, too many clients already
-    pool_exhausted,          // 53300 ERROR (FATAL at login)
-    server_unreachable,      // 08001 ERROR (FATAL at login)
-    server_login_failed,     // 08004 ERROR (FATAL at login)
-    server_lost,             // 08006 FATAL: the server connection was lost in mid-transaction
-    server_desync,           // 08P01 FATAL
-    query_canceled,          // 57014 ERROR canceling statement due to user request
-    admin_shutdown,          // 57P01 FATAL terminating connection due to administrator command
+    protocol_violation,     // 08P01 FATAL
+    unsupported_protocol,   // 0A000 FATAL unsupported frontend protocol %s
+    invalid_startup_packet, // 08P01 FATAL
+    no_user_name,           // 28000 FATAL no PostgreSQL user name specified in startup packet
+    authentication_failed,  // 28P01 FATAL password authentication failed for user "…"
+    login_timeout,          // 08006… FATAL canceling authentication due to timeout (57014)
+    unknown_database,       // 3D000 FATAL database "…" does not exist
+    too_many_replication,   // 53300 FATAL max_replication
+    too_many_clients,       // 53300 FATAL sorry, too many clients already
+    pool_exhausted,         // 53300 ERROR (FATAL at login)
+    server_unreachable,     // 08001 ERROR (FATAL at login)
+    server_login_failed,    // 08004 ERROR (FATAL at login)
+    server_lost,            // 08006 FATAL: the server connection was lost in mid-transaction
+    server_desync,          // 08P01 FATAL
+    query_canceled,         // 57014 ERROR canceling statement due to user request
+    admin_shutdown,         // 57P01 FATAL terminating connection due to administrator command
     transaction_in_statement_mode, // 0A000 FATAL
     setting_refused,       // 22023 FATAL a start-up setting could not be restored on a server
     console_syntax,        // 42601 ERROR

@@ -497,6 +497,16 @@ server_login_action server_login::start() {
     writer.begin_untyped().u32(protocol_3_0);
     writer.c_string("user").c_string(s.opts.user);
     writer.c_string("database").c_string(s.opts.database);
+    switch (s.opts.replication) {
+    case replication_kind::none:
+        break;
+    case replication_kind::physical:
+        writer.c_string("replication").c_string("true");
+        break;
+    case replication_kind::logical:
+        writer.c_string("replication").c_string("database");
+        break;
+    }
     for (const auto& [name, value] : s.opts.settings) {
         if (!name.empty()) { // an empty name would be the terminator
             writer.c_string(name).c_string(value);

@@ -64,6 +64,7 @@ public:
         std::string database;
         /// Plaintext, md5… or empty. A SCRAM verifier cannot log in and is refused as such.
         secret password;
+        replication_kind replication = replication_kind::none;
         std::vector<std::pair<std::string, std::string>> settings; // further startup parameters
         std::array<std::byte, 18> nonce{};                         // random
         /// Run once when ready, before `server_ready` is given (empty: nothing is run).

@@ -89,7 +89,7 @@ public:
 private:
     bool set_replication(std::string_view value) {
         if (value == "database") {
-            message.replication = true;
+            message.replication = replication_kind::logical;
             return true;
         }
         const auto parsed = parse_bool(value);
@@ -100,7 +100,7 @@ private:
             refusal.words.hint = "Valid values are: \"false\", 0, \"true\", 1, \"database\".";
             return false;
         }
-        message.replication = *parsed;
+        message.replication = *parsed ? replication_kind::physical : replication_kind::none;
         return true;
     }
 

@@ -34,11 +34,18 @@ struct cancel_request {
     cancel_key target;
 };
 
+/// What kind of connection the `replication` parameter makes it.
+enum class replication_kind : std::uint8_t {
+    none,
+    physical, // of the whole cluster; belongs to no database
+    logical,  // `database`: SQL as well, in one database
+};
+
 struct startup_message {
     std::uint16_t minor_version = 0; // what the client asked for
     std::string user;
     std::string database; // the user's name where none was given
-    bool replication = false;
+    replication_kind replication = replication_kind::none;
     /// Settings the client wants in its session (all parameters but the above and _pq_.…), in the
     /// order given; of a name given twice the last counts. `options` stays as it was sent.
     std::vector<std::pair<std::string, std::string>> settings;

@@ -52,6 +52,7 @@ struct client_info {
     std::uint16_t minor_version = 0; // of the protocol
     /// What it said at start-up, until the server that is opened for it alone has been told.
     std::unique_ptr<protocol::startup_message> startup;
+    protocol::replication_kind replication = protocol::replication_kind::none;
     server_id opening; // that server, until it has logged in
 };
 

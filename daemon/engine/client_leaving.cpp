@@ -223,6 +223,7 @@ void engine::answer_exhausted(client& c, time_point now) {
 
     const auto& entry = *c.pool->entry;
     const auto& bounds = c.pool->shard.bounds();
+    const std::string most = entry.replication ? "max_replication" : "maxconn";
     const bool at_login = c.state == client_state::awaiting_welcome;
     const auto failure = entry.failure.load();
     auto code = protocol::error::pool_exhausted;
@@ -236,7 +237,7 @@ void engine::answer_exhausted(client& c, time_point now) {
                         waited + ": " + failure->message;
         if (failure->reason == protocol::server_refused::why::too_many_connections) {
             code = protocol::error::pool_exhausted;
-            words.hint = "PostgreSQL has no connection left for pgweir: lower maxconn (" +
+            words.hint = "PostgreSQL has no connection left for pgweir: lower " + most + " (" +
                          std::to_string(bounds.maxconn) +
                          ") or raise PostgreSQL's max_connections.";
         }
@@ -260,8 +261,9 @@ void engine::answer_exhausted(client& c, time_point now) {
             words.detail += "; and " + std::to_string(leases.size() - named) + " more";
         }
         words.detail += leases.empty() ? "nobody for long: they change hands quickly." : ".";
-        words.hint = "Raise maxconn (" + std::to_string(bounds.maxconn) + ") or wait_timeout (" +
-                     waited + "), or find out why the holders keep their transactions open.";
+        words.hint = "Raise " + most + " (" + std::to_string(bounds.maxconn) +
+                     ") or wait_timeout (" + waited +
+                     "), or find out why the holders keep their transactions open.";
     }
     log_wait_timeout(*c.pool, words, now);
     if (at_login) {

@@ -22,6 +22,17 @@ bool may_use_console(const config::configuration& config, std::string_view user)
     return listed(config.admin_users) || listed(config.stats_users);
 }
 
+protocol::error_words no_such_database(const protocol::startup_message& startup) {
+    const auto name = "\"" + protocol::printable(startup.database) + "\"";
+    if (startup.replication != protocol::replication_kind::physical) {
+        return {.message = "database " + name + " does not exist", .detail = {}, .hint = {}};
+    }
+    return {.message = "no database for physical replication: " + name + " is not configured",
+            .detail = "A cluster is named by one of its databases; several are configured.",
+            .hint = "Connect with dbname= and one of them, or configure a database called "
+                    "replication."};
+}
+
 std::string lower(std::string_view text) {
     std::string result(text);
     for (auto& c : result) {
@@ -122,19 +133,10 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
         send_console_welcome(c, now);
         return;
     }
-    if (startup.replication) {
-        tell_and_close(c, pool::client_close::login_refused,
-                       protocol::error::replication_unsupported, {}, now);
-        return;
-    }
-    const auto database = config_->find_database(startup.database);
-    if (!database || is_console(startup.database)) {
-        tell_and_close(
-            c, pool::client_close::unknown_database, protocol::error::unknown_database,
-            {.message = "database \"" + protocol::printable(startup.database) + "\" does not exist",
-             .detail = {},
-             .hint = {}},
-            now);
+    const auto database = database_for(startup);
+    if (!database) {
+        tell_and_close(c, pool::client_close::unknown_database, protocol::error::unknown_database,
+                       no_such_database(startup), now);
         return;
     }
     for (const auto& [name, value] : startup.settings) {
@@ -142,12 +144,15 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
             c.info->application_name = protocol::printable(value, 63);
         }
     }
-    const bool own_server = database->pool.reuse == config::server_reuse::never;
+    const bool replication = startup.replication != protocol::replication_kind::none;
+    const bool own_server = replication || database->pool.reuse == config::server_reuse::never;
+    c.info->replication = startup.replication;
     if (!own_server && !take_settings(c, startup, now)) {
         return;
     }
-    const auto entry = ports_.pool_for(
-        *database, database->user.empty() ? startup.user : database->user, done.password);
+    const auto entry =
+        ports_.pool_for(*database, database->user.empty() ? startup.user : database->user,
+                        done.password, replication);
     c.pool = &part_of(entry);
     if (own_server) {
         c.info->startup = std::make_unique<protocol::startup_message>(std::move(startup));
@@ -156,6 +161,21 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
     c.pool->stats().logins.add();
     c.pool->stats().clients.add();
     welcome(c, now);
+}
+
+/// Where it is to go; nothing: nowhere. Physical replication is of a whole cluster, so the database
+/// it names, or not, does not matter where there is only one.
+std::optional<config::database>
+engine::database_for(const protocol::startup_message& startup) const {
+    if (is_console(startup.database)) {
+        return std::nullopt;
+    }
+    auto found = config_->find_database(startup.database);
+    if (!found && startup.replication == protocol::replication_kind::physical &&
+        config_->databases.size() == 1) {
+        found = config_->databases.front();
+    }
+    return found;
 }
 
 /// The settings that its servers are to carry. False: they make no sense, and it has been told so.
@@ -205,6 +225,9 @@ void engine::welcome(client& c, time_point now) {
     }
     arm_read(c);
     ask_for_server(c, now);
+    if (part.entry->replication) {
+        refuse_beyond_bound(c, now);
+    }
 }
 
 /// What the server that logged in last says of itself. When that is news (PostgreSQL was restarted

@@ -314,7 +314,7 @@ void engine::begin_shutdown(time_point now) {
     shutting_down_ = true;
     for (auto& [id, owned] : clients_) {
         auto& c = *owned;
-        const bool at_rest = c.held == nullptr ||
+        const bool at_rest = c.held == nullptr || c.pool->entry->replication ||
                              verdict(*c.held) == protocol::return_verdict::yes ||
                              verdict(*c.held) == protocol::return_verdict::pinned;
         if (at_rest && c.state != client_state::closing && c.state != client_state::gone &&
@@ -391,7 +391,8 @@ pool_part& engine::part_of(const std::shared_ptr<pool_entry>& entry) {
 }
 
 pool::limits engine::limits_for(const pool_entry& entry) const {
-    auto bounds = pool_limits(*config_, entry.database);
+    auto bounds = entry.replication ? replication_limits(*config_, entry.database)
+                                    : pool_limits(*config_, entry.database);
     bounds.rotate = options_.rotate_servers;
     return bounds;
 }
@@ -409,6 +410,16 @@ pool::limits pool_limits(const config::configuration& config, std::string_view n
     bounds.idle_timeout = from.idle_timeout;
     bounds.max_lifetime = from.max_lifetime;
     bounds.connect_timeout = from.connect_timeout;
+    return bounds;
+}
+
+pool::limits replication_limits(const config::configuration& config, std::string_view name) {
+    auto bounds = pool_limits(config, name);
+    const auto database = config.find_database(name);
+    bounds.mode = pool::pool_mode::session;
+    bounds.reuse = false;
+    bounds.minconn = 0;
+    bounds.maxconn = (database ? database->pool : config.pool).max_replication;
     return bounds;
 }
 

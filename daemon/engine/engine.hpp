@@ -117,6 +117,9 @@ struct engine_counters {
 /// The numbers that a pool of this database runs by.
 [[nodiscard]] pool::limits pool_limits(const config::configuration& config,
                                        std::string_view database);
+/// … and the one for replication connections beside it.
+[[nodiscard]] pool::limits replication_limits(const config::configuration& config,
+                                              std::string_view database);
 
 class engine {
 public:
@@ -182,6 +185,8 @@ private:
     void login_step(client& c, protocol::login_action action, time_point now);
     [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask);
     void authenticated(client& c, protocol::login_authenticated& done, time_point now);
+    [[nodiscard]] std::optional<config::database>
+    database_for(const protocol::startup_message& startup) const;
     [[nodiscard]] bool take_settings(client& c, protocol::startup_message& startup, time_point now);
     void welcome(client& c, time_point now);
     [[nodiscard]] std::shared_ptr<const protocol::server_welcome> latest_welcome(pool_part& part);
@@ -238,6 +243,7 @@ private:
     void own_server_ready(server& s, const protocol::server_welcome& welcome, time_point now);
     void own_server_failed(server& s, const connect_failure& why, time_point now);
     void stop_opening(client& c, time_point now);
+    void refuse_beyond_bound(client& c, time_point now);
 
     // server_relay.cpp
     void server_read(server& s, std::size_t count, boost::system::error_code error, time_point now);

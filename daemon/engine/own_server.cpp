@@ -4,7 +4,7 @@
 //
 // Such a server passes from connecting to leased without ever being free; until it has logged in it
 // is known to its client by its id only (client_info::opening), since either may end first.
-// Tests: tests/simulation (a tenth of the seeds), integration/reuse_test.py.
+// Tests: tests/simulation (some of the seeds), integration/reuse_test.py, replication_test.py.
 #include "daemon/engine/engine.hpp"
 
 namespace pgweir::daemon {
@@ -52,6 +52,23 @@ void engine::own_server_failed(server& s, const connect_failure& why, time_point
         why.network ? pool::client_close::server_unreachable : pool::client_close::server_refused,
         why.network ? protocol::error::server_unreachable : protocol::error::server_login_failed,
         words, now);
+}
+
+/// A replication client that would have to wait until another one leaves is told so: those stay for
+/// days. (It does wait for one that is just leaving, and for PostgreSQL to be back.)
+void engine::refuse_beyond_bound(client& c, time_point now) {
+    const auto& entry = *c.pool->entry;
+    const auto most = c.pool->shard.bounds().maxconn;
+    if (!c.waiting || entry.shared.staying() < most) {
+        return;
+    }
+    c.pool->stats().exhausted.add();
+    tell_and_close(
+        c, pool::client_close::pool_exhausted, protocol::error::too_many_replication,
+        {.message = "too many replication connections for database \"" + entry.database + "\"",
+         .detail = "All " + std::to_string(most) + " (max_replication) are in use.",
+         .hint = "Raise max_replication."},
+        now);
 }
 
 /// Its client leaves before it has logged in.

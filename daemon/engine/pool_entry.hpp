@@ -36,9 +36,11 @@ struct server_access {
 };
 
 struct pool_entry {
-    pool_entry(std::string database_, std::string user_, std::uint32_t workers)
+    pool_entry(std::string database_, std::string user_, std::uint32_t workers,
+               bool replication_ = false)
         : database(std::move(database_))
         , user(std::move(user_))
+        , replication(replication_)
         , shared(workers) {
         for (std::uint32_t i = 0; i < workers; ++i) {
             counters.push_back(std::make_unique<pool::stats>());
@@ -46,13 +48,29 @@ struct pool_entry {
     }
 
     /// Servers opened before this call are closed when they come back.
-    void set_access(std::shared_ptr<const server_access> to) {
-        access.store(std::move(to));
+    void set_access(const std::shared_ptr<const server_access>& to) {
+        access.store(to);
         generation.fetch_add(1);
+        if (const auto beside = for_replication.load()) {
+            beside->set_access(to);
+        }
+    }
+    /// The pool beside this one, with a bound of its own, made when first asked for. Calls to this
+    /// and to set_access() must not overlap.
+    [[nodiscard]] std::shared_ptr<pool_entry> replication_entry() {
+        auto beside = for_replication.load();
+        if (!beside) {
+            beside = std::make_shared<pool_entry>(
+                database, user, static_cast<std::uint32_t>(counters.size()), true);
+            beside->set_access(access.load());
+            for_replication.store(beside);
+        }
+        return beside;
     }
 
     const std::string database; // as clients name it
     const std::string user;     // as clients log in
+    const bool replication;     // its servers serve replication connections
 
     std::atomic<std::shared_ptr<const server_access>> access;
     std::atomic<std::uint32_t> generation{0}; // of `access`
@@ -60,6 +78,7 @@ struct pool_entry {
     std::vector<std::unique_ptr<pool::stats>> counters;                   // one per worker
     std::atomic<std::shared_ptr<const protocol::server_welcome>> welcome; // of any of its servers
     std::atomic<std::shared_ptr<const connect_failure>> failure;          // nothing while up
+    std::atomic<std::shared_ptr<pool_entry>> for_replication;             // nothing: none yet
     std::atomic<std::uint32_t> server_max_connections{0};                 // 0: not known yet
 };
 

@@ -119,11 +119,13 @@ public:
     /// The other end of detach().
     [[nodiscard]] virtual std::unique_ptr<connection>
     attach(std::unique_ptr<detached_connection> what, connection_events& who) = 0;
-    /// The pool for this database and user, made if need be. `password`: the client's own, where
-    /// its login showed it. A look-up in a table shared by all workers: at login only.
-    [[nodiscard]] virtual std::shared_ptr<pool_entry>
-    pool_for(const config::database& where, std::string_view user,
-             const protocol::secret& password) = 0;
+    /// The pool for this database and user, or the one for replication beside it; made if need be.
+    /// `password`: the client's own, where its login showed it. A look-up in a table shared by all
+    /// workers: at login only.
+    [[nodiscard]] virtual std::shared_ptr<pool_entry> pool_for(const config::database& where,
+                                                               std::string_view user,
+                                                               const protocol::secret& password,
+                                                               bool replication) = 0;
     /// A client connection has ended: one less of max_clients.
     virtual void client_gone() = 0;
     /// Derives a SCRAM SaltedPassword elsewhere. The answer is engine::on_derived(ticket, …).

@@ -254,6 +254,11 @@ void engine::abandon(server& s, time_point now) {
     s.pool->shard.begin_reset(s, now);
     s.replaying = false;
     // A batch without its Sync must not be committed by us, and half a message not be completed.
+    // A stream of replication has no end that could be waited for.
+    if (s.pool->entry->replication) {
+        close_server(s, pool::server_close::session_ended, now);
+        return;
+    }
     if (s.owed.batch_open() || s.owed.in_doubt() || s.cut_off || s.replay_failed || s.spoiled) {
         close_server(s, pool::server_close::client_left, now);
         return;

@@ -85,7 +85,9 @@ protocol::server_login::options engine::login_options(const server& s) {
     if (s.only_for) {
         // Its own start-up packet, and nothing else: what PostgreSQL makes of it is what a direct
         // connection would see.
-        result.settings = find(s.only_for)->info->startup->settings;
+        const auto& startup = *find(s.only_for)->info->startup;
+        result.replication = startup.replication;
+        result.settings = startup.settings;
         return result;
     }
     // No settings: what such a server reports of itself is what a direct connection without any

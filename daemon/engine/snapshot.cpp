@@ -87,6 +87,7 @@ std::vector<client_row> engine::client_rows(time_point now) const {
         row.database = c.info->database;
         row.user = c.info->user;
         row.application_name = c.info->application_name;
+        row.replication = c.info->replication;
         row.state = to_string(c.state);
         row.address = c.info->where.peer;
         row.port = c.info->where.peer_port;
@@ -112,6 +113,8 @@ std::vector<server_row> engine::server_rows(time_point now) const {
         row.database = s.pool->entry->database;
         row.user = s.pool->entry->user;
         row.application_name = s.user != nullptr ? s.user->info->application_name : std::string();
+        row.replication =
+            s.user != nullptr ? s.user->info->replication : protocol::replication_kind::none;
         row.state = s.cancels_in_flight != 0                    ? "being_canceled"
                     : s.state == pool::server_state::leased     ? "active"
                     : s.state == pool::server_state::connecting ? "login"
@@ -134,6 +137,9 @@ std::vector<server_row> engine::server_rows(time_point now) const {
 std::vector<pool_row> engine::pool_rows(time_point now) const {
     std::vector<pool_row> rows;
     for (const auto& [entry, part] : pools_) {
+        if (entry->replication) {
+            continue; // beside the pools
+        }
         const auto& shard = part->shard;
         pool_row row;
         row.database = entry->database;

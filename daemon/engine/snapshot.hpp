@@ -4,6 +4,7 @@
 
 #include "pool/ids.hpp"
 #include "pool/limits.hpp"
+#include "protocol/startup.hpp"
 
 #include <cstdint>
 #include <string>
@@ -26,6 +27,7 @@ struct lease_row {
 
 struct client_row {
     std::string database, user, application_name, state;
+    protocol::replication_kind replication = protocol::replication_kind::none;
     std::string address, local_address;
     std::uint16_t port = 0, local_port = 0;
     pool::duration connected_for{}, requested_ago{}, waited{};
@@ -35,6 +37,7 @@ struct client_row {
 
 struct server_row {
     std::string database, user, application_name, state;
+    protocol::replication_kind replication = protocol::replication_kind::none;
     std::string address, local_address;
     std::uint16_t port = 0, local_port = 0;
     pool::duration connected_for{}, requested_ago{};

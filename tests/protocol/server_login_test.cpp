@@ -159,6 +159,32 @@ TEST_CASE("the startup packet says who we are and what the session shall be") {
           startup({{"user", "ann"}, {"database", "club"}, {"application_name", "bot"}}));
 }
 
+TEST_CASE("a replication connection says so, of either kind") {
+    struct row_ {
+        replication_kind kind;
+        std::string_view value;
+    };
+    for (const auto& each :
+         {row_{replication_kind::physical, "true"}, row_{replication_kind::logical, "database"}}) {
+        auto opts = options_for("pencil");
+        opts.replication = each.kind;
+        CHECK(started(std::move(opts)).sent == startup({{"user", "ann"},
+                                                        {"database", "club"},
+                                                        {"replication", std::string(each.value)},
+                                                        {"application_name", "bot"}}));
+    }
+}
+
+TEST_CASE("settings are sent as they are, in their order") {
+    auto opts = options_for("pencil");
+    opts.settings = {{"zz", "1"}, {"options", "-c a=b\\ c --d=e"}, {"", "cut"}, {"AA", ""}};
+    CHECK(started(std::move(opts)).sent == startup({{"user", "ann"},
+                                                    {"database", "club"},
+                                                    {"zz", "1"},
+                                                    {"options", "-c a=b\\ c --d=e"},
+                                                    {"AA", ""}}));
+}
+
 TEST_CASE("each method of authentication leads to a server that is ready") {
     for (const auto& way : ways_in()) {
         for (const bool probing : {false, true}) {
@@ -175,7 +201,27 @@ TEST_CASE("each method of authentication leads to a server that is ready") {
             CHECK(found.key.key == "key!");
             CHECK(found.probe_answers == (probing ? std::vector<std::string>{"1", "two", ""}
                                                   : std::vector<std::string>{}));
+            CHECK(found.notices == notice);
             CHECK(side.unread().empty());
+        }
+    }
+}
+
+TEST_CASE("an error is passed on word for word only once the server has let us in") {
+    const auto refusal = error_message("22023", "invalid value\xfc for \n it");
+    for (const auto& way : ways_in()) {
+        CAPTURE(way.name);
+        std::vector<std::string> script;
+        auto whole = started(options_for(way.password));
+        run_honest(whole, way, false, &script);
+        for (std::size_t step = 0; step < script.size(); ++step) {
+            auto side = started(options_for(way.password));
+            for (std::size_t i = 0; i < step; ++i) {
+                side.feed(script[i]);
+            }
+            side.feed((step + 1 == script.size() ? ok : ""s) + refusal);
+            check_refused(side, why::other_error);
+            CHECK(side.refused->response == (step + 1 == script.size() ? refusal : ""));
         }
     }
 }

@@ -61,7 +61,7 @@ TEST_CASE("a startup message says who wants which database with which settings")
     CHECK(found.user == "ann");
     CHECK(found.database == "club");
     CHECK(found.minor_version == 0);
-    CHECK_FALSE(found.replication);
+    CHECK(found.replication == replication_kind::none);
     CHECK(found.settings ==
           pairs{{"application_name", "bot"}, {"options", "-c geqo=off"}, {"DateStyle", "ISO"}});
     CHECK(found.unknown_protocol_options.empty());
@@ -225,13 +225,17 @@ TEST_CASE("newer minor versions and protocol options are for negotiation, not re
 }
 
 TEST_CASE("replication is told apart with PostgreSQL's idea of a boolean") {
-    for (const char* value : {"true", "TRUE", "t", "on", "1", "yes", "y", "database"}) {
+    for (const char* value : {"true", "TRUE", "t", "on", "1", "yes", "y"}) {
         CAPTURE(value);
-        CHECK(accepted(startup({{"user", "ann"}, {"replication", value}})).replication);
+        CHECK(accepted(startup({{"user", "ann"}, {"replication", value}})).replication ==
+              replication_kind::physical);
     }
+    CHECK(accepted(startup({{"user", "ann"}, {"replication", "database"}})).replication ==
+          replication_kind::logical);
     for (const char* value : {"false", "f", "off", "of", "0", "no", "N"}) {
         CAPTURE(value);
-        CHECK_FALSE(accepted(startup({{"user", "ann"}, {"replication", value}})).replication);
+        CHECK(accepted(startup({{"user", "ann"}, {"replication", value}})).replication ==
+              replication_kind::none);
     }
     for (const char* value : {"", "o", "maybe", "2", "truee", "Database"}) {
         CAPTURE(value);

@@ -80,7 +80,8 @@ fake_worker::attach(std::unique_ptr<daemon::detached_connection> what,
 
 std::shared_ptr<daemon::pool_entry> fake_worker::pool_for(const config::database& where,
                                                           std::string_view user,
-                                                          const protocol::secret&) {
+                                                          const protocol::secret&,
+                                                          bool replication) {
     auto& entry = daemon_.pools[{where.name, std::string(user)}];
     if (!entry) {
         entry = std::make_shared<daemon::pool_entry>(where.name, std::string(user),
@@ -91,7 +92,7 @@ std::shared_ptr<daemon::pool_entry> fake_worker::pool_for(const config::database
                                   std::string(user),
                                   protocol::secret(daemon_.server_password)}));
     }
-    return entry;
+    return replication ? entry->replication_entry() : entry;
 }
 
 void fake_worker::client_gone() { --daemon_.clients; }
