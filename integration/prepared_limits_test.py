@@ -215,7 +215,7 @@ class WrongRowsTest(PreparedCase):
                 raw.send(b"".join(run(name, nonce.encode(), sleep)
                                   + (b"" if one_batch else wire.SYNC) for name, nonce in asked)
                          + (wire.SYNC if one_batch else b""))
-                if chance.random() < 0.02:
+                if chance.random() < 0.02 or time.monotonic() > stop_at:
                     break  # it vanishes with its answers on their way
                 messages = read_ready(raw, 1 if one_batch else len(asked))
                 states = sqlstates(messages)
