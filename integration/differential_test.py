@@ -6,6 +6,8 @@ moving, so that a client gets another server nearly every time.
 
     PGWEIR_DIFFERENTIAL_ONLY=copy           only scripts with one of these words in their names
     PGWEIR_DIFFERENTIAL_POOLS=one,five      only these pools (POOLS)
+    PGWEIR_DIFFERENTIAL_MINUTES=60          so long for random conversations
+    PGWEIR_DIFFERENTIAL_SEED=4711           … beginning with this one's seed
 """
 
 import os
@@ -66,6 +68,12 @@ class DifferentialTest(unittest.TestCase):
 
     def test_scripts(self):
         self.play(POOLS, "--twice", FOLDER)
+
+    def test_random(self):
+        """Random conversations: the same ones each time, as many as there is time for."""
+        self.play(POOLS, "--random", "--seeds", "1000000000",
+                  "--seed", os.environ.get("PGWEIR_DIFFERENTIAL_SEED", "1"),
+                  "--minutes", os.environ.get("PGWEIR_DIFFERENTIAL_MINUTES", "0.4"))
 
 
 if __name__ == "__main__":

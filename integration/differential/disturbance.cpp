@@ -91,7 +91,7 @@ void disturbance::disturb(const place& where, std::size_t number) {
             wire.forget_everything();
             for (const auto& step : steps) {
                 const auto outcome = step.what == step_kind::wait_ready
-                                         ? wire.wait_for('Z', step.number, patience())
+                                         ? wire.wait_for("Z", step.number, patience())
                                          : wire.send(encode(step), patience());
                 if (outcome != wire_client::outcome::done) {
                     throw std::runtime_error("a disturber's connection ended:\n" + told(wire));

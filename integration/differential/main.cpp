@@ -3,6 +3,7 @@
 //
 // Run by integration/differential_test.py, which starts what it needs.
 #include "integration/differential/disturbance.hpp"
+#include "integration/differential/random_runs.hpp"
 #include "integration/differential/runner.hpp"
 
 #include <CLI/CLI.hpp>
@@ -20,8 +21,14 @@ struct arguments {
     std::string direct, outside, user, database;
     std::vector<std::string> through, files, only;
     double patience_seconds = 10;
-    bool twice = false, verbose = false, list = false;
+    bool twice = false, verbose = false, random = false, print = false;
+    std::uint64_t seeds = 1'000, first_seed = 1;
+    double minutes = 0;
 };
+
+std::chrono::milliseconds patience_of(const arguments& given) {
+    return std::chrono::milliseconds(static_cast<int>(given.patience_seconds * 1'000));
+}
 
 address to_address(const std::string& text) {
     const auto colon = text.rfind(':');
@@ -104,34 +111,75 @@ bool run_scripts(const std::vector<script>& scripts, runner& run, std::vector<th
     return good;
 }
 
+bool run_random_conversations(const arguments& given, runner& run, admin& outside,
+                              std::vector<through>& places) {
+    random_options options;
+    options.first_seed = given.first_seed;
+    options.seeds = given.seeds;
+    options.patience = patience_of(given);
+    if (given.minutes > 0) {
+        options.at_most = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+            std::chrono::duration<double, std::ratio<60>>(given.minutes));
+    }
+    std::vector<std::unique_ptr<disturbance>> others;
+    for (const auto& each : places) {
+        if (each.disturbers != 0) {
+            others.push_back(std::make_unique<disturbance>(each.where, each.disturbers));
+        }
+    }
+    bool good = run_random(run, outside, places, options);
+    for (const auto& each : others) {
+        good = good && each->complaints() == 0;
+    }
+    for (const auto& each : places) {
+        std::cout << each.where.name << ": " << each.alike << " alike, " << each.different
+                  << " different\n";
+    }
+    return good;
+}
+
+int run(const arguments& given) {
+    if (given.print) {
+        std::cout << to_text(random_script(given.first_seed));
+        return 0;
+    }
+    admin outside(given.outside);
+    outside.run("set lock_timeout = '10s'; set statement_timeout = '20s'");
+    std::vector<through> places;
+    for (const auto& text : given.through) {
+        places.push_back(to_through(text, given));
+    }
+    runner play(outside, {"direct", to_address(given.direct), given.user, given.database},
+                patience_of(given));
+    play.verbose(given.verbose);
+    const bool good = given.random ? run_random_conversations(given, play, outside, places)
+                                   : run_scripts(scripts_of(given), play, places, given.twice);
+    return good ? 0 : 1;
+}
+
 } // namespace
 
 int main(int count, char** words) {
     arguments given;
     CLI::App app("Plays conversations direct and through a pooler, and compares what clients hear");
-    app.add_option("--direct", given.direct, "PostgreSQL, HOST:PORT")->required();
+    app.add_option("--direct", given.direct, "PostgreSQL, HOST:PORT");
     app.add_option("--through", given.through, "A pooler, NAME,SERVERS,DISTURBERS=HOST:PORT");
-    app.add_option("--admin", given.outside, "PostgreSQL, for looking from outside (conninfo)")
-        ->required();
-    app.add_option("--user", given.user, "Who clients log in as, without a password")->required();
-    app.add_option("--database", given.database, "Where to")->required();
+    app.add_option("--admin", given.outside, "PostgreSQL, for looking from outside (conninfo)");
+    app.add_option("--user", given.user, "Who clients log in as, without a password");
+    app.add_option("--database", given.database, "Where to");
     app.add_option("--patience", given.patience_seconds, "Longest wait for anything, in seconds");
     app.add_option("--only", given.only, "Only scripts with this in their name");
     app.add_flag("--twice", given.twice, "Play each script direct twice, too");
     app.add_flag("--verbose", given.verbose, "Print what direct clients hear");
+    app.add_flag("--random", given.random, "Random conversations instead of scripts");
+    app.add_option("--seeds", given.seeds, "So many of them");
+    app.add_option("--seed", given.first_seed, "The first one's seed");
+    app.add_option("--minutes", given.minutes, "At most for so long");
+    app.add_flag("--print", given.print, "Only print the conversation of --seed, as a script");
     app.add_option("scripts", given.files, "Scripts, or folders of them");
     CLI11_PARSE(app, count, words);
     try {
-        admin outside(given.outside);
-        outside.run("set lock_timeout = '10s'; set statement_timeout = '20s'");
-        std::vector<through> places;
-        for (const auto& text : given.through) {
-            places.push_back(to_through(text, given));
-        }
-        runner run(outside, {"direct", to_address(given.direct), given.user, given.database},
-                   std::chrono::milliseconds(static_cast<int>(given.patience_seconds * 1'000)));
-        run.verbose(given.verbose);
-        return run_scripts(scripts_of(given), run, places, given.twice) ? 0 : 1;
+        return run(given);
     } catch (const std::exception& error) {
         std::cerr << error.what() << "\n";
         return 2;

@@ -1,10 +1,31 @@
 // See player.hpp.
 #include "integration/differential/player.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
 namespace pgweir::differential {
+
+namespace {
+
+// "ParseComplete|ErrorResponse": either of them.
+std::string types_of(std::string_view names) {
+    std::string types;
+    while (!names.empty()) {
+        const auto end = std::min(names.find('|'), names.size());
+        const char type = type_of(names.substr(0, end));
+        if (type == 0) {
+            throw std::runtime_error("there is no message called " +
+                                     std::string(names.substr(0, end)));
+        }
+        types += type;
+        names.remove_prefix(std::min(end + 1, names.size()));
+    }
+    return types;
+}
+
+} // namespace
 
 transcripts player::play(const script& s, const place& where) {
     where_ = where;
@@ -135,13 +156,10 @@ void player::wait(actor& who, const conversation_step& step) {
     auto outcome = wire_client::outcome::done;
     switch (step.what) {
     case step_kind::wait_ready:
-        outcome = who.wire.wait_for('Z', step.number, deadline());
+        outcome = who.wire.wait_for("Z", step.number, deadline());
         break;
     case step_kind::wait_message:
-        if (type_of(step.name) == 0) {
-            throw std::runtime_error("there is no message called " + step.name);
-        }
-        outcome = who.wire.wait_for(type_of(step.name), step.number, deadline());
+        outcome = who.wire.wait_for(types_of(step.name), step.number, deadline());
         break;
     default:
         outcome = who.wire.wait_for_close(deadline());

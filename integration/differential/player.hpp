@@ -34,6 +34,8 @@ public:
         : admin_(outside)
         , patience_(patience) {}
 
+    void patience(std::chrono::milliseconds longest) { patience_ = longest; }
+
     /// Throws std::runtime_error when the script's own set-up fails.
     [[nodiscard]] transcripts play(const script& s, const place& where);
 

@@ -37,7 +37,8 @@ void runner::clean_up() {
 }
 
 std::string runner::differs(const script& s, const place& where) {
-    return difference(play(s, direct_), play(s, where));
+    const auto direct = play(s, direct_);
+    return direct.hung ? std::string() : difference(direct, play(s, where));
 }
 
 std::string runner::undetermined(const script& s) {

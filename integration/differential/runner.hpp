@@ -30,12 +30,17 @@ public:
     /// it direct a second time, which must not differ either, or the script proves nothing.
     bool run(const script& s, std::vector<through*> places, bool twice);
 
-    /// What differs, empty if nothing; the script's own failure counts as a difference.
+    /// What differs, empty if nothing, or if the script does not come to its end when played
+    /// direct.
     [[nodiscard]] std::string differs(const script& s, const place& where);
     /// Plays it direct twice: empty when both were the same, and its set-up worked.
     [[nodiscard]] std::string undetermined(const script& s);
 
+    /// Played direct it comes to its end.
+    [[nodiscard]] bool plays(const script& s) { return !play(s, direct_).hung; }
+
     void verbose(bool on) { verbose_ = on; }
+    void patience(std::chrono::milliseconds longest) { player_.patience(longest); }
 
 private:
     [[nodiscard]] transcripts play(const script& s, const place& where);

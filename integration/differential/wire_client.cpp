@@ -131,10 +131,11 @@ wire_client::outcome wire_client::send(std::string_view bytes, deadline until) {
     return outcome::done;
 }
 
-wire_client::outcome wire_client::wait_for(char type, std::size_t count, deadline until) {
+wire_client::outcome wire_client::wait_for(std::string_view types, std::size_t count,
+                                           deadline until) {
     while (count != 0) {
         for (; waited_to_ != received_.size() && count != 0; ++waited_to_) {
-            count -= received_[waited_to_].type == type ? 1 : 0;
+            count -= types.find(received_[waited_to_].type) != types.npos ? 1 : 0;
         }
         if (count == 0) {
             break;

@@ -39,8 +39,9 @@ public:
     [[nodiscard]] bool connected() const { return socket_ >= 0; }
 
     outcome send(std::string_view bytes, deadline until);
-    /// Until `count` more messages of that type have come, counted from where the last wait ended.
-    outcome wait_for(char type, std::size_t count, deadline until);
+    /// Until `count` more messages of these types have come, counted from where the last wait
+    /// ended.
+    outcome wait_for(std::string_view types, std::size_t count, deadline until);
     /// … or an error has, whichever is first: the end of a login.
     outcome wait_for_login(deadline until);
     outcome wait_for_close(deadline until);
