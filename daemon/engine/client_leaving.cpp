@@ -126,7 +126,8 @@ void engine::close_when_sent(client& c, pool::client_close reason, time_point no
 bool engine::still_answering(client& c, pool::client_close reason, time_point now) {
     const bool said_no_more =
         reason == pool::client_close::terminate || reason == pool::client_close::eof;
-    if (!said_no_more || c.state != client_state::active || c.held == nullptr) {
+    if (!said_no_more || c.state != client_state::active || c.held == nullptr ||
+        c.pool->entry->replication) { // a stream has no last answer
         return false;
     }
     const auto& owed = c.held->owed;
