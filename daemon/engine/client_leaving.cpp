@@ -131,8 +131,10 @@ bool engine::still_answering(client& c, pool::client_close reason, time_point no
         return false;
     }
     const auto& owed = c.held->owed;
-    // A COPY whose CopyDone has not been sent, and half a message, will never be answered.
-    const bool unfinished = c.stream.inside_message() || (owed.in_copy_in() && owed.size() == 1);
+    // A COPY whose CopyDone has not been sent, and half a message, will never be answered; and of
+    // a server in doubt nobody knows whether there is more to come.
+    const bool unfinished =
+        c.stream.inside_message() || owed.in_doubt() || (owed.in_copy_in() && owed.size() == 1);
     if (unfinished || owed.owed_ready(protocol::fate::forward) == 0) {
         return false;
     }
