@@ -11,6 +11,7 @@ namespace pgweir::differential {
 namespace {
 
 constexpr std::size_t most_clients = 3;
+constexpr auto longest_shortening = std::chrono::seconds(60);
 
 // Of each line that differs first, the kind of message: "ErrorResponse" instead of "DataRow". While
 // a conversation gets shorter this must stay, or it ends up showing something else.
@@ -31,6 +32,7 @@ script shortened(script s, runner& run, const place& where, const std::string& k
     const auto still = [&](const script& shorter) {
         return !shorter.steps.empty() && kind_of(run.differs(shorter, where)) == kind;
     };
+    const auto enough = std::chrono::steady_clock::now() + longest_shortening;
     for (auto stretch = s.steps.size() / 2; stretch != 0;) {
         const auto before = s.steps.size();
         for (std::size_t at = 0; at < s.steps.size();) {
@@ -38,6 +40,9 @@ script shortened(script s, runner& run, const place& where, const std::string& k
             const auto begin = shorter.steps.begin() + static_cast<std::ptrdiff_t>(at);
             const auto count = std::min(stretch, shorter.steps.size() - at);
             shorter.steps.erase(begin, begin + static_cast<std::ptrdiff_t>(count));
+            if (std::chrono::steady_clock::now() > enough) {
+                return s;
+            }
             if (still(shorter)) {
                 s = std::move(shorter);
             } else {
