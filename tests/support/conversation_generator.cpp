@@ -11,18 +11,16 @@ namespace {
 
 using kind = statement_text::kind;
 
-// splitmix64: the same numbers with every compiler and library.
+// splitmix64: the same numbers with every compiler and library. It begins at a hash of the seed:
+// from the seed itself, neighbours would get the same numbers one throw later.
 class dice {
 public:
     explicit dice(std::uint64_t seed)
-        : state_(seed * 0x9e3779b97f4a7c15U + 0x632be59bd9b4e019U) {}
+        : state_(mixed(seed ^ 0x632be59bd9b4e019U)) {}
 
     std::size_t below(std::size_t bound) {
         state_ += 0x9e3779b97f4a7c15U;
-        auto z = state_;
-        z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
-        z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
-        return static_cast<std::size_t>((z ^ (z >> 31U)) % bound);
+        return static_cast<std::size_t>(mixed(state_) % bound);
     }
     bool once_in(std::size_t times) { return below(times) == 0; }
     template <typename Range>
@@ -31,6 +29,12 @@ public:
     }
 
 private:
+    static std::uint64_t mixed(std::uint64_t z) {
+        z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9U;
+        z = (z ^ (z >> 27U)) * 0x94d049bb133111ebU;
+        return z ^ (z >> 31U);
+    }
+
     std::uint64_t state_;
 };
 
