@@ -74,8 +74,8 @@ struct stats {
     counter bytes_to_servers;
     counter logins;
     counter server_connects;
-    counter pins;                              // leases kept beyond their transaction
-    counter clients_pinned;                    // now
+    counter pins;                // leases kept beyond their transaction
+    counter clients_pinned;      // now
     counter statements_found;    // uses of a prepared statement that the server had
     counter statements_provided; // … that it had to be given first
     counter statements_evicted;  // … that it had to give up for another

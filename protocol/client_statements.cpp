@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t free_bytes = 1'024;
 // What a name costs beside what it stands for.
 constexpr std::size_t name_overhead_bytes = 128;
+// So many names that are gone are remembered while errors may still name them.
+constexpr std::size_t most_departed = 64;
 
 } // namespace
 
@@ -21,23 +23,73 @@ const client_statements::named* client_statements::find(std::string_view name) c
     return at == names_.end() ? nullptr : &at->second;
 }
 
+std::optional<std::string_view> client_statements::name_of(std::string_view server_name) const {
+    for (const auto& [name, is] : names_) {
+        if (is.what != nullptr && is.what->name == server_name) {
+            return name;
+        }
+    }
+    for (const auto& gone : departed_) {
+        if (gone.server_name == server_name) {
+            return gone.name;
+        }
+    }
+    return std::nullopt;
+}
+
+client_statements::deallocation client_statements::deallocation_of(std::string_view name,
+                                                                   std::uint64_t now) const {
+    auto result = deallocation::none;
+    for (const auto& one : deallocating_) {
+        if (!one.name.empty() && one.name != significant(name)) {
+            continue;
+        }
+        if (one.batch != now) {
+            return deallocation::unsettled;
+        }
+        result = deallocation::done;
+    }
+    return result;
+}
+
 void client_statements::sent(std::string_view name, statement_ref what, std::uint64_t batch) {
     auto at = names_.find(significant(name));
     if (at == names_.end()) {
         at = names_.emplace(significant(name), named{}).first;
     }
-    assign(at->second, std::move(what));
+    assign(*at, std::move(what));
     at->second.batch = batch;
     ++at->second.in_flight;
 }
 
-void client_statements::assign(named& to, statement_ref what) {
+void client_statements::assign(name_map::value_type& to, statement_ref what) {
     const auto cost = [](const statement_ref& of) {
         return of ? of->definition.size() + name_overhead_bytes : 0;
     };
-    named_bytes_ -= cost(to.what);
-    to.what = std::move(what);
-    named_bytes_ += cost(to.what);
+    auto& is = to.second.what;
+    if (is != nullptr && is != what) {
+        if (departed_.size() == most_departed) {
+            departed_.erase(departed_.begin());
+        }
+        departed_.push_back({to.first, is->name});
+    }
+    named_bytes_ -= cost(is);
+    is = std::move(what);
+    named_bytes_ += cost(is);
+}
+
+void client_statements::executes(std::uint64_t batch) {
+    for (auto& one : armed_) {
+        if (one.batch == batch) {
+            deallocating_.push_back(std::move(one));
+        }
+    }
+    armed_.clear();
+}
+
+void client_statements::at_rest() {
+    deallocating_.clear();
+    departed_.clear();
 }
 
 // One change less is in flight. A name that stands for nothing is forgotten.
@@ -54,7 +106,7 @@ void client_statements::done(std::string_view name, const statement_ref& what) {
     }
     --at->second.in_flight;
     if (at->second.in_flight == 0) {
-        assign(at->second, what); // DEALLOCATE ALL may have been seen in between
+        assign(*at, what); // DEALLOCATE ALL may have been seen in between
     }
     settle(at);
 }
@@ -65,7 +117,7 @@ void client_statements::undone(std::string_view name, statement_ref before) {
         return;
     }
     --at->second.in_flight;
-    assign(at->second, std::move(before));
+    assign(*at, std::move(before));
     settle(at);
 }
 
@@ -73,18 +125,21 @@ void client_statements::said_deallocated() {
     if (deallocating_.empty()) {
         return; // of one that SQL has prepared
     }
-    const auto at = names_.find(significant(deallocating_.front()));
+    const auto at = names_.find(significant(deallocating_.front().name));
     if (at != names_.end() && at->second.in_flight == 0) {
-        assign(at->second, nullptr);
+        assign(*at, nullptr);
         names_.erase(at);
     }
     deallocating_.erase(deallocating_.begin());
 }
 
 void client_statements::all_deallocated() {
+    if (!deallocating_.empty() && deallocating_.front().name.empty()) {
+        deallocating_.erase(deallocating_.begin());
+    }
     for (auto at = names_.begin(); at != names_.end();) {
         if (at->second.in_flight == 0) {
-            assign(at->second, nullptr);
+            assign(*at, nullptr);
             at = names_.erase(at);
         } else {
             ++at;

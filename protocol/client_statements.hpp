@@ -13,6 +13,7 @@
 #include "protocol/prepared_statement.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -45,6 +46,8 @@ public:
     [[nodiscard]] std::size_t named_bytes() const { return named_bytes_; }
     /// Nothing where there is no such name. `name` may be longer than what is significant of it.
     [[nodiscard]] const named* find(std::string_view name) const;
+    /// A name it has, or had a moment ago, for what servers know under that one.
+    [[nodiscard]] std::optional<std::string_view> name_of(std::string_view server_name) const;
 
     /// Parse or Close (`what` is nothing) of this name has been sent.
     void sent(std::string_view name, statement_ref what, std::uint64_t batch);
@@ -61,13 +64,33 @@ public:
     void lent(std::string_view name) { lent_.emplace_back(name); }
     [[nodiscard]] bool anything_lent() const { return !lent_.empty(); }
     [[nodiscard]] std::vector<std::string> take_lent() { return std::exchange(lent_, {}); }
-    /// A DEALLOCATE of it has been sent. PostgreSQL says that it was carried out with the tag of
-    /// the first that has not been spoken of yet.
-    void deallocating(std::string_view name) { deallocating_.emplace_back(name); }
+    /// DEALLOCATE of it, or (no name) of all, has been sent in this batch; `outside` of any: by a
+    /// Query. PostgreSQL says that it was carried out with the tag of the first that has not been
+    /// spoken of yet.
+    static constexpr std::uint64_t outside = 0;
+    void deallocating(std::string_view name, std::uint64_t batch) {
+        deallocating_.push_back({std::string(name), batch});
+    }
     void said_deallocated();
-    /// Nothing is under way any more: those not spoken of have failed.
-    void nothing_deallocating() { deallocating_.clear(); }
-    [[nodiscard]] bool anything_deallocating() const { return !deallocating_.empty(); }
+    /// A text that deallocates it, or all, has been parsed in this batch; …
+    void may_deallocate(std::string_view name, std::uint64_t batch) {
+        if (armed_.empty() || armed_.front().batch != batch) {
+            armed_.clear();
+        }
+        armed_.push_back({std::string(name), batch});
+    }
+    /// … and something is executed in it.
+    void executes(std::uint64_t batch);
+    [[nodiscard]] bool may_deallocate_something() const { return !armed_.empty(); }
+
+    /// Nothing is under way any more: deallocations not spoken of have failed, and no error will
+    /// name a statement that is gone.
+    void at_rest();
+    [[nodiscard]] bool was_busy() const { return !deallocating_.empty() || !departed_.empty(); }
+    /// What a message of batch `now` meets that uses the name: if the DEALLOCATE was sent in the
+    /// same batch, it is gone, or nobody will look; otherwise only an answer will tell.
+    enum class deallocation : std::uint8_t { none, done, unsettled };
+    [[nodiscard]] deallocation deallocation_of(std::string_view name, std::uint64_t now) const;
 
     // The unnamed statement
     // ------------------------------------------------------------------------ A server keeps it
@@ -110,7 +133,7 @@ private:
     [[nodiscard]] static std::string_view significant(std::string_view name) {
         return name.substr(0, significant_name_bytes);
     }
-    void assign(named& to, statement_ref what);
+    void assign(name_map::value_type& to, statement_ref what);
     void settle(name_map::iterator at);
     serial next_unnamed(std::uint64_t batch);
     void unnamed_decided();
@@ -120,7 +143,15 @@ private:
     name_map names_;
     std::size_t named_bytes_ = 0;
     std::vector<std::string> lent_;
-    std::vector<std::string> deallocating_;
+    struct deallocated_name {
+        std::string name; // empty: all
+        std::uint64_t batch;
+    };
+    std::vector<deallocated_name> deallocating_, armed_;
+    struct departed_name {
+        std::string name, server_name;
+    };
+    std::vector<departed_name> departed_; // the latest only
 
     // definition_ is what messages from definition_from_ on have said, previous_ what those before
     // it had said, back to previous_from_. Of anything in between nothing is kept.

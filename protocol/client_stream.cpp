@@ -34,8 +34,8 @@ constexpr auto frontend_rows = [] {
     row(frontend::describe) = {4, small_length_field};
     row(frontend::close) = {4, small_length_field};
     row(frontend::execute) = {4, small_length_field};
-    row(frontend::flush) = {4, 4};
-    row(frontend::sync) = {4, 4};
+    row(frontend::flush) = {4, small_length_field};
+    row(frontend::sync) = {4, small_length_field};
     row(frontend::terminate) = {4, small_length_field};
     row(frontend::copy_data) = {4, max_length_field, true};
     row(frontend::copy_done) = {4, small_length_field, true};
@@ -129,6 +129,15 @@ void look_at_function_call(bytes body, session_state& state) {
 
 } // namespace
 
+std::string violation_text(bytes in) {
+    if (in.empty()) {
+        return {};
+    }
+    const auto type = std::to_integer<unsigned>(in[0]);
+    const bool known = type < frontend_rows.size() && frontend_rows[type].min_length != 0;
+    return known ? std::string() : "invalid frontend message type " + std::to_string(type);
+}
+
 // Takes what has come of the current message's body.
 std::size_t client_stream::take_body(std::size_t available) {
     const auto taken = std::min(body_left_, available);
@@ -151,10 +160,12 @@ client_peek client_stream::peek(bytes in, bool buffer_full) {
         const auto rest = in.subspan(dropped);
         // Once what was dropped has left the buffer, there is room for more.
         const auto frame = front_of(rest, buffer_full && dropped == 0);
+        // One with something in it is an error, and PostgreSQL's to answer.
+        const bool bare = frame.frame_bytes == header_bytes;
         const bool droppable =
             frame.is == front_frame::state::usable &&
             (frame.type == frontend::copy_data || frame.type == frontend::copy_done ||
-             frame.type == frontend::copy_fail || frame.type == frontend::flush);
+             frame.type == frontend::copy_fail || (frame.type == frontend::flush && bare));
         if (droppable) {
             body_left_ = frame.frame_bytes;
             discarding_body_ = true;
@@ -175,7 +186,7 @@ client_peek client_stream::peek(bytes in, bool buffer_full) {
         if (frame.type == frontend::terminate) {
             return {client_wants::terminate, frame.there(rest)};
         }
-        if (frame.type == frontend::sync) {
+        if (frame.type == frontend::sync && bare) {
             return {client_wants::ready, frame.frame_bytes};
         }
         return {client_wants::server};
@@ -234,6 +245,8 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
                 break;
             }
             passed += way.skip_bytes;
+        } else if (statements != nullptr && frame.type == frontend::execute) {
+            note_execute(*statements, owed);
         }
         look_at(frame.type, rest.subspan(header_bytes, there - header_bytes), frame.complete(rest),
                 about_statements ? nullptr : &owed, state);
@@ -276,13 +289,18 @@ void client_stream::look_at(frontend type, bytes body, bool complete, reply_queu
     case frontend::function_call:
         look_at_function_call(body, state);
         break;
+    case frontend::flush:
+        if (!body.empty() && owed != nullptr) {
+            // Answered by an error, as any bad message of the extended protocol.
+            owed->sent(frontend::close);
+        }
+        break;
     case frontend::bind:
     case frontend::close:
     case frontend::copy_data:
     case frontend::copy_done:
     case frontend::copy_fail:
     case frontend::execute:
-    case frontend::flush:
     case frontend::password:
     case frontend::sync:
     case frontend::terminate:

@@ -120,6 +120,15 @@ error_fields read_error_fields(bytes body) {
         case 'H':
             keep_first(fields.hint, value);
             break;
+        case 'F':
+            keep_first(fields.file, value);
+            break;
+        case 'L':
+            keep_first(fields.line, value);
+            break;
+        case 'R':
+            keep_first(fields.routine, value);
+            break;
         default:
             break; // fields we do not need, and those of later versions
         }
@@ -146,7 +155,23 @@ void append_error(std::string& out, error code, const error_words& words, bool a
     if (!words.hint.empty()) {
         field('H', words.hint);
     }
+    if (!words.file.empty()) {
+        field('F', words.file);
+        field('L', words.line);
+        field('R', words.routine);
+    }
     writer.u8(0).end();
+}
+
+error_words words_of(bytes error_body) {
+    const auto fields = read_error_fields(error_body);
+    return {.message = printable(fields.message),
+            .detail = printable(fields.detail),
+            .hint = printable(fields.hint),
+            .sqlstate = printable(fields.sqlstate),
+            .file = printable(fields.file),
+            .line = printable(fields.line),
+            .routine = printable(fields.routine)};
 }
 
 std::string printable(std::string_view text, std::size_t limit) {

@@ -56,6 +56,7 @@ struct error_fields {
     std::string_view message;
     std::string_view detail;
     std::string_view hint;
+    std::string_view file, line, routine; // where in PostgreSQL's source
     [[nodiscard]] bool fatal() const { return severity == "FATAL" || severity == "PANIC"; }
 };
 
@@ -68,8 +69,11 @@ struct error_words {
     std::string message = {};
     std::string detail = {};
     std::string hint = {};
-    std::string sqlstate = {}; // PostgreSQL's own, where its error is passed on
+    std::string sqlstate = {}; // PostgreSQL's own, where its error is passed on …
+    std::string file = {}, line = {}, routine = {}; // … and where in its source that is
 };
+/// PostgreSQL's own words, to be said with another severity. Made printable.
+[[nodiscard]] error_words words_of(bytes error_body);
 
 /// Appends the ErrorResponse for `code`. `fatal_at_login` turns an ERROR row into a FATAL.
 void append_error(std::string& out, error code, const error_words& words = {},

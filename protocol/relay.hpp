@@ -60,6 +60,10 @@ struct client_step {
     std::uint32_t queries = 0; // Query, Execute and FunctionCall messages among them
 };
 
+/// What PostgreSQL says of the message at the front of `in`, which client_stream has called a
+/// violation: "invalid frontend message type 121". Empty where it says nothing.
+[[nodiscard]] std::string violation_text(bytes in);
+
 class client_stream {
 public:
     /// No server is held. Looks at the front of `in`. `buffer_full`: `in` fills the whole buffer,
@@ -117,8 +121,9 @@ struct server_step {
     transaction_status status = transaction_status::idle;
     std::string_view name, value, tag; // into the input
     std::array<char, 5> sqlstate{};
-    std::string_view message; // of an ErrorResponse; into the input
-    bool fatal = false;       // FATAL or PANIC: the server will close
+    std::string_view error; // the body of an ErrorResponse, as far as it is there; into the input
+    std::size_t last_frame_bytes = 0; // so much of the last frame taken (error only)
+    bool fatal = false;               // FATAL or PANIC: the server will close
 };
 
 class server_stream {

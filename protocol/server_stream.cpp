@@ -92,6 +92,7 @@ void read_error(bytes body, server_step& step) {
     std::string_view severity;
     std::string_view severity_nonlocalized;
     auto rest = as_text(body);
+    step.error = rest;
     while (!rest.empty() && rest[0] != '\0') {
         const auto field = rest[0];
         const auto value = rest.substr(1, rest.find('\0') - 1);
@@ -105,8 +106,6 @@ void read_error(bytes body, server_step& step) {
             severity = value;
         } else if (field == 'C' && step.sqlstate[0] == '\0' && value.size() == 5) {
             std::copy(value.begin(), value.end(), step.sqlstate.begin());
-        } else if (field == 'M' && step.message.empty()) {
-            step.message = value;
         }
     }
     if (!severity_nonlocalized.empty()) {
@@ -192,6 +191,7 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         }
         step.where = where;
         step.taken_bytes += there;
+        step.last_frame_bytes = there;
         body_left_ = head.frame_bytes() - there;
         body_fate_ = where;
         if (stops) {

@@ -43,6 +43,12 @@ public:
         return (pins_ & ~static_cast<unsigned>(pin_reason::unnamed_statement)) != 0;
     }
     void clear() { pins_ = 0; }
+    /// DISCARD ALL was carried out. It unloads no library and does not undo setseed().
+    void discarded_all() {
+        pins_ =
+            static_cast<std::uint16_t>(pins_ & (static_cast<unsigned>(pin_reason::loaded_library) |
+                                                static_cast<unsigned>(pin_reason::sequence_value)));
+    }
 
     /// The text of a Query, or of a Parse, is about to be sent: pins for every statement in it
     /// that leaves something behind (protocol/statement_scan.hpp).

@@ -14,7 +14,8 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 
 
 // Nearly every text is seen here not to be of interest.
 bool may_name_one(std::string_view sql) {
-    constexpr std::array<std::string_view, 3> words = {"prepare", "execute", "deallocate"};
+    constexpr std::array<std::string_view, 4> words = {"prepare", "execute", "deallocate",
+                                                       "discard"};
     return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
         return std::search(sql.begin(), sql.end(), word.begin(), word.end(),
                            [](char a, char b) { return lower(a) == b; }) != sql.end();
@@ -46,7 +47,8 @@ std::vector<sql_statement_name> statement_names(std::string_view sql) {
         if (token.is != sql_token::kind::word) {
             continue;
         }
-        const bool deallocates = same_word(token.text, "deallocate");
+        const bool discards = same_word(token.text, "discard");
+        const bool deallocates = discards || same_word(token.text, "deallocate");
         if (!deallocates && !same_word(token.text, "prepare") &&
             !same_word(token.text, "execute")) {
             continue;
@@ -56,8 +58,10 @@ std::vector<sql_statement_name> statement_names(std::string_view sql) {
             name = lexer.next();
         }
         const bool all = name.is == sql_token::kind::word && same_word(name.text, "all");
-        if ((name.is == sql_token::kind::word && !all) ||
-            name.is == sql_token::kind::quoted_identifier) {
+        if (all && deallocates) {
+            names.push_back({{}, true});
+        } else if (!discards && (name.is == sql_token::kind::word ||
+                                 name.is == sql_token::kind::quoted_identifier)) {
             names.push_back({identifier(name), deallocates});
         }
     }

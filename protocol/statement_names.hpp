@@ -11,12 +11,12 @@
 namespace pgweir::protocol {
 
 struct sql_statement_name {
-    std::string name; // as PostgreSQL knows it: unquoted ones in lower case
+    std::string name; // as PostgreSQL knows it: unquoted ones in lower case; empty: all of them
     bool deallocates = false;
 };
 
 /// In the order in which they stand. May name more than there are (EXECUTE FUNCTION in a trigger's
-/// definition), never fewer. DEALLOCATE ALL names none.
+/// definition), never fewer. DEALLOCATE ALL and DISCARD ALL name all.
 [[nodiscard]] std::vector<sql_statement_name> statement_names(std::string_view sql);
 
 } // namespace pgweir::protocol

@@ -11,6 +11,7 @@ namespace {
 
 using change = server_statements::change;
 using presence = server_statements::presence;
+using deallocation = client_statements::deallocation;
 
 // Longer names are PostgreSQL's to know: the client stays where it has used them.
 constexpr std::size_t longest_shared_name = 1'024;
@@ -66,6 +67,8 @@ private:
     void make_room();
     void provide(const statement_ref& what);
     void lend(std::string_view sql, bool in_batch);
+    void lend_as(std::string_view name, std::string_view definition, bool in_batch);
+    void note_deallocation(std::string_view name, bool in_batch);
     [[nodiscard]] bool settled(std::string_view sql) const;
 
     bytes frame_;
@@ -181,10 +184,11 @@ routing router::pass_under(frontend type, std::size_t name_at, std::string_view 
 
 routing router::named_parse(std::string_view name, bytes definition) {
     if (const auto* const known = link_.mine.find(name); known != nullptr) {
-        if (!known->settled_for(batch_)) {
+        const auto gone = link_.mine.deallocation_of(name, batch_);
+        if (!known->settled_for(batch_) || gone == deallocation::unsettled) {
             return {routing::how::wait};
         }
-        if (known->what != nullptr) {
+        if (known->what != nullptr && gone == deallocation::none) {
             return repeated_parse(name, known->what);
         }
     }
@@ -203,7 +207,14 @@ routing router::named_parse(std::string_view name, bytes definition) {
     if (!renamed_fits(name, what->name)) {
         return {routing::how::too_long};
     }
-    lend(string_at(definition, 0).text, true);
+    const auto sql = string_at(definition, 0).text;
+    lend(sql, true);
+    for (const auto& use : statement_names(sql)) {
+        if (use.deallocates && use.name == name.substr(0, significant_name_bytes)) {
+            lend_as(name, as_text(definition), true); // a statement that deallocates itself
+            note_deallocation(name, true);
+        }
+    }
     if (there == presence::absent) {
         make_room();
     }
@@ -262,10 +273,11 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         return use_unnamed(type, how);
     }
     const auto* const known = link_.mine.find(name);
-    if (known != nullptr && !known->settled_for(batch_)) {
+    const auto gone = link_.mine.deallocation_of(name, batch_);
+    if ((known != nullptr && !known->settled_for(batch_)) || gone == deallocation::unsettled) {
         return {routing::how::wait};
     }
-    if (known == nullptr || known->what == nullptr) {
+    if (known == nullptr || known->what == nullptr || gone == deallocation::done) {
         return pass_under(type, name_at, name, how);
     }
     const auto& what = known->what;
@@ -352,7 +364,8 @@ bool router::settled(std::string_view sql) const {
     const auto names = statement_names(sql);
     return std::all_of(names.begin(), names.end(), [&](const sql_statement_name& use) {
         const auto* const known = link_.mine.find(use.name);
-        return known == nullptr || known->settled_for(batch_);
+        return (known == nullptr || known->settled_for(batch_)) &&
+               link_.mine.deallocation_of(use.name, batch_) != deallocation::unsettled;
     });
 }
 
@@ -363,18 +376,31 @@ void router::lend(std::string_view sql, bool in_batch) {
         return;
     }
     for (const auto& use : statement_names(sql)) {
-        const auto* const known = link_.mine.find(use.name);
-        if (known == nullptr || known->what == nullptr) {
-            continue;
+        const auto* const known = use.name.empty() ? nullptr : link_.mine.find(use.name);
+        const bool there = known != nullptr && known->what != nullptr &&
+                           link_.mine.deallocation_of(use.name, batch_) == deallocation::none;
+        if (there) {
+            lend_as(use.name, known->what->definition, in_batch);
         }
-        append_close_statement(to_.own(), use.name);
-        append_parse(to_.own(), use.name, known->what->definition);
-        owed_.sent(frontend::close, fate::swallow);
-        owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = in_batch});
-        link_.mine.lent(use.name);
-        if (use.deallocates) {
-            link_.mine.deallocating(use.name);
+        if (use.deallocates && (there || use.name.empty())) {
+            note_deallocation(use.name, in_batch);
         }
+    }
+}
+
+void router::lend_as(std::string_view name, std::string_view definition, bool in_batch) {
+    append_close_statement(to_.own(), name);
+    append_parse(to_.own(), name, definition);
+    owed_.sent(frontend::close, fate::swallow);
+    owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = in_batch});
+    link_.mine.lent(name);
+}
+
+void router::note_deallocation(std::string_view name, bool in_batch) {
+    if (in_batch) {
+        link_.mine.may_deallocate(name, batch_); // when it is executed
+    } else {
+        link_.mine.deallocating(name, client_statements::outside);
     }
 }
 

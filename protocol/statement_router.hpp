@@ -83,6 +83,13 @@ struct routing {
 /// The statement that the Bind or Describe at the front of `frame` is about, by the client's name.
 [[nodiscard]] statement_id statement_used(bytes frame, const client_statements& mine);
 
+/// An Execute is being passed on.
+inline void note_execute(const statement_link& link, const reply_queue& owed) {
+    if (link.mine.may_deallocate_something()) {
+        link.mine.executes(owed.batch());
+    }
+}
+
 /// A Query or Sync has been passed on whole: what was lent for it is taken back.
 void take_back_lent(frontend type, const statement_link& link, reply_queue& owed, relay_sink& to);
 

@@ -70,6 +70,11 @@ struct client final : pool::waiter, connection_events {
     void on_writable(time_point now) override;
     void on_connected(time_point, boost::system::error_code) override {}
 
+    /// No more bytes will come behind those that have been read, before some of them are used.
+    [[nodiscard]] bool in_is_full() const {
+        return in.full() && in.capacity() >= large_buffer_bytes;
+    }
+
     // Hot: touched by every transaction.
     engine& home;
     std::unique_ptr<connection> socket;

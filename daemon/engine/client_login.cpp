@@ -283,7 +283,15 @@ void engine::send_welcome(client& c, const std::map<std::string, std::string>& p
     by_process_id_.emplace(process_id, c.id);
 
     auto& out = c.out.own();
-    for (const auto& [name, value] : parameters) {
+    // In the order in which PostgreSQL reports them: by name, whatever its case.
+    std::vector<const std::pair<const std::string, std::string>*> reported;
+    for (const auto& parameter : parameters) {
+        reported.push_back(&parameter);
+    }
+    std::sort(reported.begin(), reported.end(),
+              [](const auto* a, const auto* b) { return lower(a->first) < lower(b->first); });
+    for (const auto* const parameter : reported) {
+        const auto& [name, value] = *parameter;
         protocol::append_parameter_status(out, name, value);
     }
     protocol::message_writer(out)

@@ -37,15 +37,6 @@ void append_forget_unnamed_statement(std::string& out, protocol::reply_queue& ow
     owed.sent(protocol::frontend::sync, protocol::fate::swallow);
 }
 
-/// The first message uses a prepared statement (its name is not empty if the server had it).
-bool uses_statement(protocol::bytes in) {
-    const auto type = in.empty() ? protocol::frontend{} : static_cast<protocol::frontend>(in[0]);
-    return type == protocol::frontend::bind || type == protocol::frontend::describe;
-}
-
-/// No more bytes will come behind those that are there.
-bool is_full(const client& c) { return c.in.full() && c.in.capacity() >= large_buffer_bytes; }
-
 /// What a client sends after a Parse whose refusal it has not read yet.
 bool follows_parse(protocol::frontend type) {
     using enum protocol::frontend;
@@ -139,7 +130,7 @@ bool engine::pump_idle(client& c, time_point now) {
     if (c.blocked || !c.in.held() || c.in.empty()) {
         return false;
     }
-    const auto peek = c.stream.peek(c.in.unused(), is_full(c));
+    const auto peek = c.stream.peek(c.in.unused(), c.in_is_full());
     consume(c, peek.consumed);
     switch (peek.wants) {
     case protocol::client_wants::more:
@@ -154,7 +145,8 @@ bool engine::pump_idle(client& c, time_point now) {
         return false;
     case protocol::client_wants::violation:
         tell_and_close(c, pool::client_close::protocol_violation,
-                       protocol::error::protocol_violation, {}, now);
+                       protocol::error::protocol_violation,
+                       {.message = protocol::violation_text(c.in.unused())}, now);
         return false;
     case protocol::client_wants::server:
         if (shutting_down_) {
@@ -232,60 +224,6 @@ void engine::grant(client& c, server& s, time_point now) {
     }
 }
 
-/// Passes on what can be passed on of `in`, with what it needs of prepared statements.
-protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) {
-    const auto& bounds = s.pool->shard.bounds();
-    if (bounds.mode == pool::pool_mode::session || s.only_for) {
-        return c.stream.forward(in, is_full(c), s.out, s.owed, c.session, nullptr);
-    }
-    // Nothing has been asked in this transaction and nothing is open: should it turn out that the
-    // server's plan is not fit to be used, all of this can be sent once more.
-    const bool nothing_before = s.owed.empty() && s.ready_current && !c.reading &&
-                                s.status == protocol::transaction_status::idle;
-    protocol::statement_link::counts counted;
-    const protocol::statement_link link{.mine = c.statements,
-                                        .there = s.statements,
-                                        .table = statements_,
-                                        .settings = *c.settings,
-                                        .per_server = bounds.prepared_statements,
-                                        .counted = counted};
-    const auto step = c.stream.forward(in, is_full(c), s.out, s.owed, c.session, &link);
-    settle_statements(s);
-    auto& stats = s.pool->stats();
-    if (counted.found != 0) {
-        stats.statements_found.add(counted.found);
-    }
-    if (counted.provided != 0) {
-        stats.statements_provided.add(counted.provided);
-    }
-    if (counted.evicted != 0) {
-        stats.statements_evicted.add(counted.evicted);
-    }
-    s.keep_batch = nothing_before && counted.found != 0 && counted.provided == 0 &&
-                   uses_statement(in) && step.taken_bytes == in.size() &&
-                   !c.stream.inside_message() && !s.owed.batch_open() &&
-                   s.owed.owed_ready(protocol::fate::forward) == 1;
-    return step;
-}
-
-/// What has become of Parse and Close messages, as far as it is known by now.
-void engine::settle_statements(server& s) {
-    if (s.owed.outcomes().empty()) {
-        return;
-    }
-    auto* const c = s.user;
-    s.statements.apply(s.owed.outcomes(), c != nullptr ? &c->statements : nullptr);
-    s.owed.clear_outcomes();
-    if (c == nullptr || c->statements.unnamed_in_flight()) {
-        return;
-    }
-    if (c->statements.unnamed_known()) {
-        c->session.unpin(protocol::pin_reason::unnamed_statement);
-    } else {
-        c->session.pin(protocol::pin_reason::unnamed_statement); // only this server has it
-    }
-}
-
 void engine::pump_active(client& c, time_point now) {
     while (c.state == client_state::active && c.held != nullptr && !c.held->blocked &&
            c.in.held() && !c.in.empty()) {
@@ -332,8 +270,12 @@ void engine::pump_active(client& c, time_point now) {
             end(c, pool::client_close::terminate, now);
             return;
         case protocol::client_step::stop::violation:
+            if (s.owed.owed_ready(protocol::fate::forward) != 0 && !s.owed.in_copy_in()) {
+                return; // what came before it is answered first; maybe_give_back() comes back to it
+            }
             tell_and_close(c, pool::client_close::protocol_violation,
-                           protocol::error::protocol_violation, {}, now);
+                           protocol::error::protocol_violation,
+                           {.message = protocol::violation_text(c.in.unused())}, now);
             return;
         }
     }

@@ -7,8 +7,8 @@
 // and exchange values (engine_message), nothing else.
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
-// server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, cancel.cpp,
-// snapshot.cpp.
+// server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, statements.cpp,
+// cancel.cpp, snapshot.cpp.
 #pragma once
 
 #include "daemon/engine/client.hpp"
@@ -201,8 +201,7 @@ private:
     void pump(client& c, time_point now);
     [[nodiscard]] bool pump_idle(client& c, time_point now);
     void pump_active(client& c, time_point now);
-    protocol::client_step forward(client& c, server& s, protocol::bytes in);
-    void settle_statements(server& s);
+
     void pump_console(client& c, time_point now);
     [[nodiscard]] bool pump_discarding(client& c, time_point now);
     void ask_for_server(client& c, time_point now);
@@ -251,14 +250,23 @@ private:
     [[nodiscard]] bool relay_step(server& s, const protocol::server_step& step,
                                   protocol::bytes taken, time_point now);
     [[nodiscard]] bool done_with(const server& s) const;
-    [[nodiscard]] bool send_once_more(client& c, server& s, const protocol::server_step& step,
-                                      protocol::bytes taken);
-    void statements_deallocated(server& s, std::string_view tag);
+    [[nodiscard]] bool relay_error(server& s, const protocol::server_step& step, bool ours,
+                                   bool leaves_alone, time_point now);
+    [[nodiscard]] bool relay_ready(server& s, const protocol::server_step& step, bool ours,
+                                   time_point now);
     void server_ready_for_query(server& s, time_point now);
     bool flush(server& s, time_point now);
     void arm_read(server& s);
     void server_gone(server& s, pool::server_close reason, boost::system::error_code error,
                      time_point now);
+
+    // statements.cpp: prepared statements
+    protocol::client_step forward(client& c, server& s, protocol::bytes in);
+    void settle_statements(server& s);
+    [[nodiscard]] bool send_once_more(client& c, server& s, const protocol::server_step& step,
+                                      protocol::bytes taken);
+    void statements_deallocated(server& s, std::string_view tag);
+    void pass_error(client& c, const protocol::server_step& step, protocol::bytes taken);
 
     // server_giving_back.cpp
     [[nodiscard]] protocol::return_verdict verdict(const server& s) const;

@@ -104,8 +104,7 @@ struct server final : pool::server, connection_events {
     std::unique_ptr<protocol::server_login> login;
     protocol::cancel_key key; // PostgreSQL's own
     std::map<std::string, std::string> parameters;
-    std::array<char, 5> replay_sqlstate{};
-    std::string replay_error; // what PostgreSQL said of a setting
+    protocol::error_words replay_error; // what PostgreSQL said of a setting
     connection::addresses where;
 };
 

@@ -138,7 +138,11 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
             }
             buffers_.give_back(s.kept); // what has been answered is not sent again
         }
-        c->out.pass(taken);
+        if (step.why == stop::error) {
+            pass_error(*c, step, taken);
+        } else {
+            c->out.pass(taken);
+        }
     }
     switch (step.why) {
     case stop::exhausted:
@@ -154,47 +158,9 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         s.parameters_touched = s.parameters_touched || !ours;
         return true;
     case stop::error:
-        if (step.fatal) {
-            s.leaving = true;
-            s.said_fatal = c != nullptr && !ours && !leaves_alone;
-            if (c == nullptr && s.task == server_task::none) {
-                close_server(s, pool::server_close::server_fatal, now); // not to be handed out
-                return false;
-            }
-        }
-        if (ours) {
-            s.replay_failed = true;
-            s.replay_sqlstate = step.sqlstate;
-            s.replay_error = protocol::printable(step.message);
-        } else if (c != nullptr) {
-            s.pool->stats().errors_by_class[pool::stats::class_index(step.sqlstate)].add();
-        }
-        return true;
+        return relay_error(s, step, ours, leaves_alone, now);
     case stop::ready:
-        s.status = step.status;
-        if (s.owed.empty() && !s.owed.batch_open()) {
-            s.ready_current = true;
-            if (c != nullptr && c->statements.anything_deallocating()) {
-                c->statements.nothing_deallocating();
-            }
-        }
-        if (ours && s.replaying && !s.owed.next_is_swallowed()) {
-            // Our own messages are answered; what comes now is the client's.
-            s.replaying = false;
-            if (s.replay_failed && c != nullptr) {
-                tell_and_close(*c, pool::client_close::setting_refused,
-                               protocol::error::setting_refused,
-                               {.message = s.replay_error,
-                                .detail = {},
-                                .hint = {},
-                                .sqlstate = std::string(s.replay_sqlstate.data(), 5)},
-                               now);
-                return false;
-            }
-        } else {
-            server_ready_for_query(s, now);
-        }
-        return true;
+        return relay_ready(s, step, ours, now);
     case stop::desync:
         close_server(s, pool::server_close::desync, now);
         return false;
@@ -202,38 +168,47 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     return true;
 }
 
-/// PostgreSQL will not use a statement that the client has done nothing to: it is gone, or has
-/// become another one because tables have changed. Nothing of the batch has been carried out, so
-/// that all of it can be asked again, on a server that is given the statement anew. False: it
-/// cannot.
-bool engine::send_once_more(client& c, server& s, const protocol::server_step& step,
-                            protocol::bytes taken) {
-    const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
-    const bool curable = sqlstate == "0A000" || sqlstate == "26000";
-    const bool first_answer = taken.size() == protocol::read_header(taken).frame_bytes();
-    if (!curable || !first_answer || c.state != client_state::active || c.in.held() ||
-        !s.out.empty() || !s.owed.swallow_ready()) {
-        return false;
+bool engine::relay_error(server& s, const protocol::server_step& step, bool ours, bool leaves_alone,
+                         time_point now) {
+    auto* const c = s.user;
+    if (step.fatal) {
+        s.leaving = true;
+        s.said_fatal = c != nullptr && !ours && !leaves_alone;
+        if (c == nullptr && s.task == server_task::none) {
+            close_server(s, pool::server_close::server_fatal, now); // not to be handed out
+            return false;
+        }
     }
-    s.statements.doubt(protocol::statement_used(s.kept.unused(), c.statements));
-    c.in = std::move(s.kept);
-    s.kept = buffer();
-    s.asks_again = true;
-    s.pool->stats().statements_retried.add();
+    if (ours) {
+        s.replay_failed = true;
+        s.replay_error = protocol::words_of(protocol::as_bytes(step.error));
+    } else if (c != nullptr) {
+        s.pool->stats().errors_by_class[pool::stats::class_index(step.sqlstate)].add();
+    }
     return true;
 }
 
-/// SQL has deallocated prepared statements: by these tags PostgreSQL says that it was done.
-void engine::statements_deallocated(server& s, std::string_view tag) {
+bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours, time_point now) {
     auto* const c = s.user;
-    if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") {
-        s.statements.all_deallocated();
-        if (c != nullptr) {
-            c->statements.all_deallocated();
+    s.status = step.status;
+    if (s.owed.empty() && !s.owed.batch_open()) {
+        s.ready_current = true;
+        if (c != nullptr && c->statements.was_busy()) {
+            c->statements.at_rest();
         }
-    } else if (tag == "DEALLOCATE" && c != nullptr) {
-        c->statements.said_deallocated();
     }
+    if (!ours || !s.replaying || s.owed.next_is_swallowed()) {
+        server_ready_for_query(s, now);
+        return true;
+    }
+    // Our own messages are answered; what comes now is the client's.
+    s.replaying = false;
+    if (s.replay_failed && c != nullptr) {
+        tell_and_close(*c, pool::client_close::setting_refused, protocol::error::setting_refused,
+                       s.replay_error, now);
+        return false;
+    }
+    return true;
 }
 
 void engine::server_ready_for_query(server& s, time_point now) {

@@ -1,0 +1,128 @@
+// Prepared statements on their way through: what a client's messages become, what has become of
+// them, and what is done when PostgreSQL will not use one. The rules are in
+// protocol/statement_router.hpp; this is where clients and servers meet them.
+#include "daemon/engine/engine.hpp"
+#include "protocol/error_names.hpp"
+
+namespace pgweir::daemon {
+
+namespace {
+
+/// The first message uses a prepared statement (its name is not empty if the server had it).
+bool uses_statement(protocol::bytes in) {
+    const auto type = in.empty() ? protocol::frontend{} : static_cast<protocol::frontend>(in[0]);
+    return type == protocol::frontend::bind || type == protocol::frontend::describe;
+}
+
+} // namespace
+
+/// Passes on what can be passed on of `in`, with what it needs of prepared statements.
+protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) {
+    const auto& bounds = s.pool->shard.bounds();
+    if (bounds.mode == pool::pool_mode::session || s.only_for) {
+        return c.stream.forward(in, c.in_is_full(), s.out, s.owed, c.session, nullptr);
+    }
+    // Nothing has been asked in this transaction and nothing is open: should it turn out that the
+    // server's plan is not fit to be used, all of this can be sent once more.
+    const bool nothing_before = s.owed.empty() && s.ready_current && !c.reading &&
+                                s.status == protocol::transaction_status::idle;
+    protocol::statement_link::counts counted;
+    const protocol::statement_link link{.mine = c.statements,
+                                        .there = s.statements,
+                                        .table = statements_,
+                                        .settings = *c.settings,
+                                        .per_server = bounds.prepared_statements,
+                                        .counted = counted};
+    const auto step = c.stream.forward(in, c.in_is_full(), s.out, s.owed, c.session, &link);
+    settle_statements(s);
+    auto& stats = s.pool->stats();
+    if (counted.found != 0) {
+        stats.statements_found.add(counted.found);
+    }
+    if (counted.provided != 0) {
+        stats.statements_provided.add(counted.provided);
+    }
+    if (counted.evicted != 0) {
+        stats.statements_evicted.add(counted.evicted);
+    }
+    s.keep_batch = nothing_before && counted.found != 0 && counted.provided == 0 &&
+                   uses_statement(in) && step.taken_bytes == in.size() &&
+                   !c.stream.inside_message() && !s.owed.batch_open() &&
+                   s.owed.owed_ready(protocol::fate::forward) == 1;
+    return step;
+}
+
+/// What has become of Parse and Close messages, as far as it is known by now.
+void engine::settle_statements(server& s) {
+    if (s.owed.outcomes().empty()) {
+        return;
+    }
+    auto* const c = s.user;
+    s.statements.apply(s.owed.outcomes(), c != nullptr ? &c->statements : nullptr);
+    s.owed.clear_outcomes();
+    if (c == nullptr || c->statements.unnamed_in_flight()) {
+        return;
+    }
+    if (c->statements.unnamed_known()) {
+        c->session.unpin(protocol::pin_reason::unnamed_statement);
+    } else {
+        c->session.pin(protocol::pin_reason::unnamed_statement); // only this server has it
+    }
+}
+
+/// PostgreSQL will not use a statement that the client has done nothing to: it is gone, or has
+/// become another one because tables have changed. Nothing of the batch has been carried out, so
+/// that all of it can be asked again, on a server that is given the statement anew. False: it
+/// cannot.
+bool engine::send_once_more(client& c, server& s, const protocol::server_step& step,
+                            protocol::bytes taken) {
+    const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
+    const bool curable = sqlstate == "0A000" || sqlstate == "26000";
+    const bool first_answer = taken.size() == protocol::read_header(taken).frame_bytes();
+    if (!curable || !first_answer || c.state != client_state::active || c.in.held() ||
+        !s.out.empty() || !s.owed.swallow_ready()) {
+        return false;
+    }
+    s.statements.doubt(protocol::statement_used(s.kept.unused(), c.statements));
+    c.in = std::move(s.kept);
+    s.kept = buffer();
+    s.asks_again = true;
+    s.pool->stats().statements_retried.add();
+    return true;
+}
+
+/// SQL has deallocated prepared statements: by these tags PostgreSQL says that it was done.
+void engine::statements_deallocated(server& s, std::string_view tag) {
+    auto* const c = s.user;
+    if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") {
+        s.statements.all_deallocated();
+        if (c != nullptr) {
+            c->statements.all_deallocated();
+        }
+        // The last thing that was asked: the session is as it was at its start, but for what
+        // DISCARD ALL leaves. What the client asked for at start-up is put back with its next
+        // transaction.
+        if (c != nullptr && tag == "DISCARD ALL" && s.owed.size() <= 1) {
+            c->session.discarded_all();
+            s.carried = no_settings_;
+        }
+    } else if (tag == "DEALLOCATE" && c != nullptr) {
+        c->statements.said_deallocated();
+    }
+}
+
+/// An ErrorResponse of PostgreSQL's for the client, at the end of `taken`.
+void engine::pass_error(client& c, const protocol::server_step& step, protocol::bytes taken) {
+    const auto error = taken.last(step.last_frame_bytes);
+    const bool whole = protocol::read_header(error).frame_bytes() == error.size();
+    if (!whole || !protocol::names_shared_statement(error)) {
+        c.out.pass(taken);
+        return;
+    }
+    if (const auto before = taken.first(taken.size() - error.size()); !before.empty()) {
+        c.out.pass(before);
+    }
+    protocol::append_with_client_names(c.out.own(), error, c.statements);
+}
+
+} // namespace pgweir::daemon
