@@ -302,7 +302,7 @@ class SlowReaderTest(StreamingCase):
 
 @only_pgweir
 class PipelineTest(StreamingCase):
-    """Clients that write much before they read anything."""
+    """Clients that write much before they read anything. A kernel's buffers take tens of megabytes."""
 
     def test_3000_pipelined_queries_before_reading_extended(self):
         raw = self.raw()
@@ -385,12 +385,12 @@ class PipelineTest(StreamingCase):
     def test_both_sides_blocked_simple_odyssey_1459_1475_supavisor_993(self):
         count, width = 3000, 20_000
         packets = b"".join(wire.query("select repeat('%05d', %d) /* %s */" % (
-            i, width // 5, "c" * 5000)) for i in range(count))
+            i, width // 5, "c" * 40_000)) for i in range(count))
         self.check_duplex(packets, lambda i: "%05d" % i * (width // 5), count, send_buffer=65536,
                           receive_buffer=65536)
 
     def test_both_sides_blocked_extended_odyssey_1459_1475_supavisor_993(self):
-        count, width = 3000, 20_000
+        count, width = 3000, 40_000
         packets = b"".join(
             wire.parse("select $1::text") + wire.bind("", "", [b"%05d" % i * (width // 5)])
             + wire.execute() + wire.SYNC for i in range(count))
@@ -419,7 +419,7 @@ class PipelineTest(StreamingCase):
         raw = self.raw()
         count = 200
         packets = b"".join(wire.query("copy (select repeat('%d', 500000)) to stdout /* %s */" % (
-            i % 10, "c" * 100_000)) for i in range(count))
+            i % 10, "c" * 600_000)) for i in range(count))
         rest, _ = self.write_until_stuck(raw, packets)
         self.assertGreater(len(rest), 0)
         writer = threading.Thread(target=lambda: raw.socket.sendall(rest))
