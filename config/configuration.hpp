@@ -37,7 +37,7 @@ struct pool_settings {
     server_reuse reuse = server_reuse::always; // never: session mode only
     std::uint32_t minconn = 5;
     std::uint32_t maxconn = 50;
-    std::uint32_t max_replication = 10; // beside maxconn
+    std::uint32_t max_replication = 10;      // beside maxconn
     std::uint32_t prepared_statements = 200; // named ones on each server; 0: they pin
     duration wait_timeout = std::chrono::seconds(5);
     duration idle_timeout = std::chrono::minutes(10);

@@ -170,7 +170,7 @@ class NegotiationTest(PoolerCase):
         messages = raw.read_until("Z")
         answer = dict(messages)["v"]
         minor, count = struct.unpack("!ii", answer[:8])
-        self.assertEqual((0, 1), (minor & 0xFFFF, count))
+        self.assertEqual((2, 1), (minor & 0xFFFF, count))
         self.assertEqual(b"_pq_.from_the_future\0", answer[8:])
 
     def test_the_welcome_is_complete(self):

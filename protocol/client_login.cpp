@@ -121,10 +121,9 @@ login_action client_login::state::answer_encryption_request(bool& answered, byte
 
 login_action client_login::state::begin(startup_message message) {
     startup = std::move(message);
-    if (startup.minor_version > opts.newest_minor_version ||
-        !startup.unknown_protocol_options.empty()) {
-        append_negotiate_protocol_version(negotiation, opts.newest_minor_version,
-                                          startup.unknown_protocol_options);
+    const auto spoken = spoken_minor_version(startup.minor_version);
+    if (startup.minor_version != spoken || !startup.unknown_protocol_options.empty()) {
+        append_negotiate_protocol_version(negotiation, spoken, startup.unknown_protocol_options);
     }
     now = awaiting_user{};
     return login_find_user{startup.user, startup.database};

@@ -71,7 +71,6 @@ public:
         std::string mock_secret;
         /// Fresh from a cryptographic generator for each login: SCRAM nonce, md5 salt.
         std::array<std::byte, 32> random{};
-        std::uint16_t newest_minor_version = 0;
     };
 
     explicit client_login(options opts);

@@ -20,7 +20,6 @@ constexpr std::string_view mechanism = "SCRAM-SHA-256";
 /// a CONTEXT), nothing else that is due here is.
 constexpr std::size_t max_message_bytes = 65'536;
 constexpr std::size_t max_error_bytes = 1'048'576;
-constexpr std::size_t max_key_bytes = 256;
 /// On what is kept of it: parameters, or answers, all together.
 constexpr std::size_t max_kept_bytes = 1'048'576;
 constexpr std::size_t max_refusal_text_bytes = 500;
@@ -83,8 +82,10 @@ why classify(std::string_view sqlstate) {
 // The states -----------------------------------------------------------------------------------
 
 struct not_started {};
-struct awaiting_authentication {}; // the first request, or AuthenticationOk (trust)
-struct awaiting_ok {};             // our password is on its way
+struct awaiting_authentication { // the first request, or AuthenticationOk (trust)
+    bool negotiated = false;     // NegotiateProtocolVersion has come
+};
+struct awaiting_ok {}; // our password is on its way
 struct awaiting_sasl_continue {
     scram_client_exchange exchange;
 };
@@ -140,6 +141,7 @@ struct server_login::state {
     step on_notice(bytes body);
 
     // Authentication
+    step on_negotiation(awaiting_authentication& phase, bytes body);
     step on_authentication(bytes body);
     step on_request(authentication kind, body_reader rest);
     step send_password(std::string_view text);
@@ -232,9 +234,11 @@ step server_login::state::on_message(char type, bytes body) {
         return refused_by(body, welcomed);
     case backend::notice_response:
         return welcomed ? on_notice(body) : std::nullopt;
-    case backend::negotiate_protocol_version: // we ask for 3.0 and nothing else: nothing to agree
-                                              // on
-        return std::nullopt;
+    case backend::negotiate_protocol_version:
+        if (auto* const phase = std::get_if<awaiting_authentication>(&now)) {
+            return on_negotiation(*phase, body);
+        }
+        break;
     case backend::authentication:
         if (!welcomed) {
             return on_authentication(body);
@@ -297,7 +301,10 @@ step server_login::state::on_key(bytes body) {
     body_reader reader(body);
     welcome.key.process_id = reader.u32();
     const auto key = reader.rest();
-    if (!reader.ok() || key.empty() || key.size() > max_key_bytes) {
+    const bool good = welcome.minor_version == 0 ? key.size() == own_cancel_key_bytes(0)
+                                                 : key.size() >= min_cancel_key_bytes &&
+                                                       key.size() <= max_cancel_key_bytes;
+    if (!reader.ok() || !good) {
         return refuse(why::protocol, "malformed BackendKeyData");
     }
     welcome.key.key = as_text(key);
@@ -345,6 +352,26 @@ step server_login::state::on_ready(bytes body) {
 }
 
 // Authentication -------------------------------------------------------------------------------
+
+/// Before anything else, at most once, and only to speak an older version: we ask for no options,
+/// and a server that is content with what we asked has nothing to say. (3.1 was never spoken by
+/// any.)
+step server_login::state::on_negotiation(awaiting_authentication& phase, bytes body) {
+    body_reader reader(body);
+    const auto version = reader.u32();
+    const auto unknown_options = reader.u32();
+    if (!reader.finished() || unknown_options != 0) {
+        return refuse(why::protocol, "malformed NegotiateProtocolVersion");
+    }
+    if (phase.negotiated || version != protocol_3_0) {
+        return refuse(why::protocol, "the server wants to speak protocol " +
+                                         std::to_string(version >> 16) + "." +
+                                         std::to_string(version & 0xffff));
+    }
+    phase.negotiated = true;
+    welcome.minor_version = 0;
+    return std::nullopt;
+}
 
 step server_login::state::on_authentication(bytes body) {
     body_reader reader(body);
@@ -494,7 +521,7 @@ server_login_action server_login::start() {
     }
     std::string packet;
     message_writer writer(packet);
-    writer.begin_untyped().u32(protocol_3_0);
+    writer.begin_untyped().u32(protocol_3_0 | newest_minor_version);
     writer.c_string("user").c_string(s.opts.user);
     writer.c_string("database").c_string(s.opts.database);
     switch (s.opts.replication) {

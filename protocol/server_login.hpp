@@ -29,6 +29,7 @@ namespace pgweir::protocol {
 struct server_welcome {
     std::map<std::string, std::string> parameters; // ParameterStatus, in PostgreSQL's own spelling
     cancel_key key;
+    std::uint16_t minor_version = newest_minor_version; // of protocol 3, that it speaks with us
     /// First column of each row answering `options::probe_sql`, in order.
     std::vector<std::string> probe_answers;
     std::string notices; // what else it said, NoticeResponse by NoticeResponse

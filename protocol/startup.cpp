@@ -11,8 +11,6 @@ namespace {
 
 constexpr std::size_t min_startup_bytes = 8; // the length field and a code
 constexpr std::size_t max_name_bytes = 63;   // NAMEDATALEN - 1
-constexpr std::size_t min_cancel_key_bytes = 4;
-constexpr std::size_t max_cancel_key_bytes = 256;
 
 startup_refusal refuse(error code, std::string message) {
     return {code, {.message = std::move(message), .detail = {}, .hint = {}}, false};
@@ -184,7 +182,8 @@ startup_packet read_whole_packet(std::uint32_t code, bytes body) {
 startup_refusal unsupported_protocol_refusal(std::uint32_t code) {
     return refuse(error::unsupported_protocol,
                   "unsupported frontend protocol " + std::to_string(code >> 16) + "." +
-                      std::to_string(code & 0xffff) + ": server supports 3.0 to 3.0");
+                      std::to_string(code & 0xffff) + ": server supports 3.0 to 3." +
+                      std::to_string(newest_minor_version));
 }
 
 startup_packet read_startup_packet(bytes& in) {
@@ -210,13 +209,13 @@ startup_packet read_startup_packet(bytes& in) {
     return result;
 }
 
-void append_negotiate_protocol_version(std::string& out, std::uint16_t newest_minor,
+void append_negotiate_protocol_version(std::string& out, std::uint16_t minor_version,
                                        const std::vector<std::string>& unknown_options) {
     message_writer writer(out);
     // The documentation says "newest minor version", PostgreSQL sends and libpq expects the whole
     // version number.
     writer.begin(backend::negotiate_protocol_version)
-        .u32(protocol_3_0 | newest_minor)
+        .u32(protocol_3_0 | minor_version)
         .u32(static_cast<std::uint32_t>(unknown_options.size()));
     for (const auto& name : unknown_options) {
         writer.c_string(name);

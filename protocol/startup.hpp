@@ -20,6 +20,16 @@ inline constexpr std::uint32_t ssl_request_code = 80877103;
 inline constexpr std::uint32_t gssenc_request_code = 80877104;
 inline constexpr std::uint32_t cancel_request_code = 80877102;
 inline constexpr std::uint32_t protocol_3_0 = 0x00030000;
+/// Of protocol 3, in both roles. All that is new in 3.2 is longer cancel keys; there is no 3.1.
+inline constexpr std::uint16_t newest_minor_version = 2;
+inline constexpr std::size_t min_cancel_key_bytes = 4;
+inline constexpr std::size_t max_cancel_key_bytes = 256;
+
+/// How long the keys are that we give to clients, by the minor version the client speaks. (As
+/// PostgreSQL 18 has it: a client that asks for 3.1 gets what it would in 3.0.)
+[[nodiscard]] constexpr std::size_t own_cancel_key_bytes(std::uint16_t minor_version) {
+    return minor_version >= 2 ? 32 : 4;
+}
 
 struct ssl_request {};
 struct gssenc_request {};
@@ -42,7 +52,7 @@ enum class replication_kind : std::uint8_t {
 };
 
 struct startup_message {
-    std::uint16_t minor_version = 0; // what the client asked for
+    std::uint16_t minor_version = 0; // what the client asked for; may be newer than any
     std::string user;
     std::string database; // the user's name where none was given
     replication_kind replication = replication_kind::none;
@@ -70,8 +80,13 @@ using startup_packet =
 /// past it.
 [[nodiscard]] startup_packet read_startup_packet(bytes& in);
 
-/// NegotiateProtocolVersion: the newest minor version spoken here, and what was not understood.
-void append_negotiate_protocol_version(std::string& out, std::uint16_t newest_minor,
+/// The minor version that is spoken with a client that asked for this one.
+[[nodiscard]] constexpr std::uint16_t spoken_minor_version(std::uint16_t asked) {
+    return asked < newest_minor_version ? asked : newest_minor_version;
+}
+
+/// NegotiateProtocolVersion: the minor version that will be spoken, and what was not understood.
+void append_negotiate_protocol_version(std::string& out, std::uint16_t minor_version,
                                        const std::vector<std::string>& unknown_options);
 
 } // namespace pgweir::protocol

@@ -122,7 +122,7 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
     auto& startup = done.startup;
     c.info->user = startup.user;
     c.info->database = startup.database;
-    c.info->minor_version = startup.minor_version;
+    c.info->minor_version = protocol::spoken_minor_version(startup.minor_version);
     c.out.own() += done.data;
     c.login.reset();
     if (shutting_down_) {
@@ -276,10 +276,10 @@ void engine::send_welcome(client& c, const std::map<std::string, std::string>& p
     // While it holds a server from its first byte on (session mode), a client is told PostgreSQL's
     // own process id, so that pg_backend_pid() and NotificationResponse agree with it.
     const auto process_id = c.held != nullptr ? c.held->key.process_id : unused_process_id();
-    std::array<std::byte, 4> raw;
-    ports_.random(raw);
+    auto& key = c.info->key.key;
+    key.resize(protocol::own_cancel_key_bytes(c.info->minor_version));
+    ports_.random(std::as_writable_bytes(std::span(key)));
     c.info->key.process_id = process_id;
-    c.info->key.key.assign(reinterpret_cast<const char*>(raw.data()), raw.size());
     by_process_id_.emplace(process_id, c.id);
 
     auto& out = c.out.own();

@@ -568,12 +568,12 @@ TEST_CASE("PG 2026-6479: at most one SSLRequest and one GSSENCRequest") {
         std::string_view text;
     };
     for (const auto& [asked, text] :
-         {row{{ssl, ssl}, "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.0"},
+         {row{{ssl, ssl}, "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2"},
           row{{ssl, gss, ssl},
-              "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.0"},
-          row{{gss, gss}, "unsupported frontend protocol 1234.5680: server supports 3.0 to 3.0"},
+              "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2"},
+          row{{gss, gss}, "unsupported frontend protocol 1234.5680: server supports 3.0 to 3.2"},
           row{{gss, ssl, gss},
-              "unsupported frontend protocol 1234.5680: server supports 3.0 to 3.0"}}) {
+              "unsupported frontend protocol 1234.5680: server supports 3.0 to 3.2"}}) {
         client_side side(client_options(auth_method::trust), {{"ann", ""}});
         for (const auto& request : asked) {
             side.feed(request);
@@ -654,40 +654,57 @@ TEST_CASE("2012-4575: an overlong name is an identity of 63 bytes, in every plac
     }
 }
 
-TEST_CASE("NegotiateProtocolVersion goes before whatever is said first") {
-    const auto newer = startup(ann, 0x00030002);
-    for (const auto method : {auth_method::trust, auth_method::password, auth_method::md5,
-                              auth_method::scram_sha_256}) {
-        CAPTURE(static_cast<int>(method));
-        for (const std::string_view password : {"pencil", "wrong"}) {
-            const auto side = log_in(method, {{"ann", "pencil"}}, password, nullptr, newer);
-            const auto frames = frames_in(side.sent);
-            REQUIRE(frames.size() >= 2);
-            CHECK(frames[0].type == 'v');
-            CHECK(frames[0].body == "\0\3\0\0\0\0\0\0"s);
-            CHECK(std::count_if(frames.begin(), frames.end(),
-                                [](const framed& f) { return f.type == 'v'; }) == 1);
-            CHECK(frames[1].type == 'R');
+TEST_CASE("NegotiateProtocolVersion: when, and byte for byte") {
+    const auto asking = [](std::uint32_t version, std::vector<std::string> options = {}) {
+        auto parameters = ann;
+        for (auto& name : options) {
+            parameters.emplace_back(std::move(name), "1");
         }
-    }
-    SUBCASE("also for unknown protocol options") {
-        const auto side = log_in(auth_method::trust, {{"ann", ""}}, "", nullptr,
-                                 startup({{"user", "ann"}, {"_pq_.x", "1"}}));
-        CHECK(frames_in(side.sent)[0].body == "\0\3\0\0\0\0\0\1_pq_.x\0"s);
-    }
-    SUBCASE("not for a minor version that is spoken") {
-        auto opts = client_options(auth_method::trust);
-        opts.newest_minor_version = 2;
-        client_side side(std::move(opts), {{"ann", ""}});
-        side.feed(newer);
-        REQUIRE(side.done);
-        CHECK(frames_in(side.sent)[0].type == 'R');
-    }
-    SUBCASE("before the refusal of an unknown user, too") {
-        const auto side = log_in(auth_method::trust, {}, "", nullptr, newer);
-        CHECK(frames_in(side.sent)[0].type == 'v');
+        return startup(parameters, version);
+    };
+    struct row {
+        std::string_view story;
+        std::string first;
+        std::string expected; // nothing: none is sent
+    };
+    // Byte1('v') Int32(length) Int32(version) Int32(number of options) and the options' names.
+    for (const auto& [story, first, expected] :
+         {row{"3.0", asking(0x00030000), ""}, row{"3.2", asking(0x00030002), ""},
+          row{"3.1, reserved: what PostgreSQL 18 says", asking(0x00030001), ""},
+          row{"3.3", asking(0x00030003), "v\0\0\0\14\0\3\0\2\0\0\0\0"s},
+          row{"3.9999, asked by libpq to see", asking(0x0003270f), "v\0\0\0\14\0\3\0\2\0\0\0\0"s},
+          row{"3.65535", asking(0x0003ffff), "v\0\0\0\14\0\3\0\2\0\0\0\0"s},
+          row{"3.0 with an option", asking(0x00030000, {"_pq_.x"}),
+              "v\0\0\0\23\0\3\0\0\0\0\0\1_pq_.x\0"s},
+          row{"3.2 with options", asking(0x00030002, {"_pq_.b", "_pq_.a", "_pq_."}),
+              "v\0\0\0\40\0\3\0\2\0\0\0\3_pq_.b\0_pq_.a\0_pq_.\0"s},
+          row{"3.7 with an option", asking(0x00030007, {"_pq_.x"}),
+              "v\0\0\0\23\0\3\0\2\0\0\0\1_pq_.x\0"s}}) {
+        CAPTURE(story);
+        for (const auto method : {auth_method::trust, auth_method::password, auth_method::md5,
+                                  auth_method::scram_sha_256}) {
+            for (const std::string_view password : {"pencil", "wrong"}) {
+                const auto side = log_in(method, {{"ann", "pencil"}}, password, nullptr, first);
+                CHECK(side.sent.substr(0, expected.size()) == expected);
+                const auto frames = frames_in(side.sent);
+                CHECK(std::count_if(frames.begin(), frames.end(), [](const framed& f) {
+                          return f.type == 'v';
+                      }) == (expected.empty() ? 0 : 1));
+            }
+        }
+        // Before the refusal of an unknown user, too.
+        const auto side = log_in(auth_method::trust, {}, "", nullptr, first);
+        CHECK(side.sent.substr(0, expected.size()) == expected);
         check_refused(side, "28P01");
     }
+}
+
+TEST_CASE("keys are as long as the protocol that is spoken has them") {
+    CHECK(own_cancel_key_bytes(spoken_minor_version(0)) == 4);
+    CHECK(own_cancel_key_bytes(spoken_minor_version(1)) == 4);
+    CHECK(own_cancel_key_bytes(spoken_minor_version(2)) == 32);
+    CHECK(own_cancel_key_bytes(spoken_minor_version(3)) == 32);
+    CHECK(own_cancel_key_bytes(spoken_minor_version(0xffff)) == 32);
 }
 
 TEST_CASE("the deadline: silence before the startup message, 57014 after it") {

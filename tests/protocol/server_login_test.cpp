@@ -21,7 +21,11 @@ server_login::options options_for(std::string password, std::string probe = {}) 
     return opts;
 }
 
+constexpr std::uint32_t newest = protocol_3_0 | newest_minor_version;
+
 const std::string ok = authentication(0);
+/// NegotiateProtocolVersion of a server that knows 3.0 only, as PostgreSQL 15 sends it.
+const std::string only_3_0 = "v\0\0\0\14\0\3\0\0\0\0\0\0"s;
 const std::string scram_offer = authentication(10, "SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"s);
 
 std::string parameter(std::string_view name, std::string_view value) {
@@ -104,7 +108,10 @@ std::vector<way_in> ways_in() {
             {"password", "pencil", authentication(3)},
             {"md5", "pencil", authentication(5, "salt")},
             {"md5, stored as md5", md5_stored_form("pencil", "ann"), authentication(5, "salt")},
-            {"SCRAM", "pencil", scram_offer}};
+            {"SCRAM", "pencil", scram_offer},
+            {"trust, 3.0", "", only_3_0},
+            {"password, 3.0", "pencil", only_3_0 + authentication(3)},
+            {"SCRAM, 3.0", "pencil", only_3_0 + scram_offer}};
 }
 
 /// Runs an honest server against `side`; what it sends is left in `script`.
@@ -119,7 +126,7 @@ void run_honest(server_side& side, const way_in& way, bool probing,
     if (!way.request.empty()) {
         send(way.request);
     }
-    if (way.name == "SCRAM") {
+    if (way.name.starts_with("SCRAM")) {
         fake_scram scram("pencil");
         send(scram.first(last_sent(side)));
         send(scram.last(last_sent(side)));
@@ -156,7 +163,8 @@ void check_refused(const server_side& side, why reason) {
 TEST_CASE("the startup packet says who we are and what the session shall be") {
     const auto side = started(options_for("pencil"));
     CHECK(side.sent ==
-          startup({{"user", "ann"}, {"database", "club"}, {"application_name", "bot"}}));
+          startup({{"user", "ann"}, {"database", "club"}, {"application_name", "bot"}}, newest));
+    CHECK(side.sent.substr(0, 8) == "\0\0\0\65\0\3\0\2"s);
 }
 
 TEST_CASE("a replication connection says so, of either kind") {
@@ -171,7 +179,8 @@ TEST_CASE("a replication connection says so, of either kind") {
         CHECK(started(std::move(opts)).sent == startup({{"user", "ann"},
                                                         {"database", "club"},
                                                         {"replication", std::string(each.value)},
-                                                        {"application_name", "bot"}}));
+                                                        {"application_name", "bot"}},
+                                                       newest));
     }
 }
 
@@ -182,7 +191,8 @@ TEST_CASE("settings are sent as they are, in their order") {
                                                     {"database", "club"},
                                                     {"zz", "1"},
                                                     {"options", "-c a=b\\ c --d=e"},
-                                                    {"AA", ""}}));
+                                                    {"AA", ""}},
+                                                   newest));
 }
 
 TEST_CASE("each method of authentication leads to a server that is ready") {
@@ -319,7 +329,7 @@ TEST_CASE("an error as PostgreSQL 7 wrote it (no process could be started) is re
 }
 
 TEST_CASE("every other message, at every step, is refused") {
-    const std::string tolerated = "ENvR";
+    const std::string tolerated = "ENR";
     for (const auto& way : ways_in()) {
         std::vector<std::string> script;
         auto whole = started(options_for(way.password, "SELECT probe"));
@@ -598,26 +608,89 @@ TEST_CASE("a key that could not be derived ends the login") {
     CHECK(std::holds_alternative<server_refused>(login.derived_key(secret())));
 }
 
-TEST_CASE("the welcome: notices and negotiation are passed over, a key is optional") {
+TEST_CASE("the welcome: notices are passed over, a key is optional") {
     auto side = started(options_for("pencil"));
-    side.feed(notice + message('v', "\0\3\0\0\0\0\0\0"s) + notice);
+    side.feed(notice + only_3_0 + notice);
     side.feed(ok + notice + ready());
     REQUIRE(side.ready);
     CHECK(side.ready->welcome.key.key.empty());
     CHECK(side.ready->welcome.parameters.empty());
+    CHECK(side.ready->welcome.notices == notice); // what it says before it knows us is not kept
 }
 
-TEST_CASE("cancel keys of up to 256 bytes are kept") {
-    for (const std::size_t length : {1U, 4U, 32U, 256U}) {
-        auto side = started(options_for("pencil"));
-        side.feed(ok + key_data(std::string(length, 'k')) + ready());
-        REQUIRE(side.ready);
-        CHECK(side.ready->welcome.key.key == std::string(length, 'k'));
+TEST_CASE("NegotiateProtocolVersion: down to 3.0, once, before anything else") {
+    const auto negotiation = [](std::uint32_t version, std::uint32_t options = 0,
+                                std::string_view rest = {}) {
+        std::string body;
+        message_writer(body).u32(version).u32(options).raw(rest);
+        return message('v', body);
+    };
+    REQUIRE(negotiation(protocol_3_0) == only_3_0);
+    SUBCASE("accepted, and without it the version is ours") {
+        for (const bool old : {false, true}) {
+            auto side = started(options_for("pencil"));
+            const auto before = side.sent.size();
+            side.feed((old ? only_3_0 : ""s) + ok + key_data() + ready());
+            REQUIRE(side.ready);
+            CHECK(side.ready->welcome.minor_version == (old ? 0 : 2));
+            CHECK(side.sent.size() == before); // no further word of ours, no further round trip
+        }
     }
-    for (const auto& body : {""s, "\0\0\1"s, "\0\0\1\2"s, std::string(4 + 257, 'k')}) {
-        auto side = started(options_for("pencil"));
-        side.feed(ok + message('K', body) + ready());
-        check_refused(side, why::protocol);
+    SUBCASE("anything else is refused") {
+        for (const auto& bad :
+             {negotiation(newest), negotiation(0x00030001), negotiation(0x00030003),
+              negotiation(0x00020000), negotiation(0x00040000), negotiation(0),
+              negotiation(0xffffffff), negotiation(protocol_3_0, 1, "_pq_.x\0"s),
+              negotiation(protocol_3_0, 1), negotiation(protocol_3_0, 0xffffffff),
+              negotiation(protocol_3_0, 0, "x"), message('v', ""), message('v', "\0\3\0\0"s),
+              message('v', "\0\3\0\0\0\0\0"s), only_3_0 + only_3_0}) {
+            CAPTURE(bad);
+            auto side = started(options_for("pencil"));
+            side.feed(bad);
+            check_refused(side, why::protocol);
+        }
+    }
+    SUBCASE("refused at every later step") {
+        for (const auto& way : ways_in()) {
+            std::vector<std::string> script;
+            auto whole = started(options_for(way.password, "SELECT probe"));
+            run_honest(whole, way, true, &script);
+            for (std::size_t step = 1; step < script.size(); ++step) {
+                if (script[step - 1] == only_3_0) {
+                    continue; // that is the second one, see above
+                }
+                CAPTURE(way.name);
+                CAPTURE(step);
+                auto side = started(options_for(way.password, "SELECT probe"));
+                for (std::size_t i = 0; i < step; ++i) {
+                    side.feed(script[i]);
+                }
+                side.feed(only_3_0);
+                check_refused(side, why::protocol);
+            }
+        }
+    }
+}
+
+TEST_CASE("cancel keys: 4 bytes in protocol 3.0, 4 to 256 in 3.2") {
+    for (const bool old : {false, true}) {
+        for (const std::size_t length : {0U, 1U, 3U, 4U, 5U, 8U, 31U, 32U, 255U, 256U, 257U}) {
+            CAPTURE(old);
+            CAPTURE(length);
+            auto side = started(options_for("pencil"));
+            side.feed((old ? only_3_0 : ""s) + ok + key_data(std::string(length, 'k')) + ready());
+            if (old ? length == 4 : length >= 4 && length <= 256) {
+                REQUIRE(side.ready);
+                CHECK(side.ready->welcome.key.key == std::string(length, 'k'));
+            } else {
+                check_refused(side, why::protocol);
+            }
+        }
+        for (const auto& body : {""s, "\0\0\1"s}) {
+            auto side = started(options_for("pencil"));
+            side.feed((old ? only_3_0 : ""s) + ok + message('K', body) + ready());
+            check_refused(side, why::protocol);
+        }
     }
 }
 

@@ -208,7 +208,7 @@ TEST_CASE("major versions other than 3 are refused in PostgreSQL's words") {
         const auto refusal = refused(startup({{"user", "ann"}}, version));
         CHECK(refusal.code == error::unsupported_protocol);
         CHECK(refusal.words.message == "unsupported frontend protocol " + std::string(said) +
-                                           ": server supports 3.0 to 3.0");
+                                           ": server supports 3.0 to 3.2");
     }
 }
 

@@ -31,7 +31,6 @@ constexpr std::string_view set_config_call = "SELECT pg_catalog.set_confi";
 backend_process::backend_process(fake_postgres& home, network::end_ptr end,
                                  std::uint32_t process_id_)
     : process_id(process_id_)
-    , secret_key(static_cast<std::uint32_t>(home.shared_.random.next()))
     , home_(home)
     , end_(std::move(end))
     , session_(settings{}) {
@@ -116,19 +115,27 @@ bool backend_process::process_startup() {
     if (code == protocol::cancel_request_code) {
         phase_ = phase::carrier;
         const auto target = number_at(body, 0);
-        const auto key = number_at(body, 4);
+        const auto key = body.substr(4);
         shared.time.after(
             shared.random.between(duration(0), milliseconds(shared.random.chance(50) ? 60 : 2)),
             [weak = weak_from_this(), target, key] {
                 if (const auto self = weak.lock(); self && self->phase_ == phase::carrier) {
                     auto* const victim = self->home_.find(target);
-                    if (victim != nullptr && victim->secret_key == key) {
+                    if (victim != nullptr && victim->secret_key() == key) {
                         victim->cancel();
                     }
                     self->exit(duration(0));
                 }
             });
         return false;
+    }
+    const auto asked = static_cast<std::uint16_t>(code);
+    const auto spoken = std::min(asked, home_.minor_version);
+    while (secret_key_.size() < protocol::own_cancel_key_bytes(spoken)) {
+        secret_key_ += static_cast<char>(shared.random.next());
+    }
+    if (asked != spoken) {
+        protocol::append_negotiate_protocol_version(out_, spoken, {});
     }
     start_session(body);
     return true;
@@ -244,7 +251,7 @@ void backend_process::authenticated() {
     for (const auto& [name_, value] : parameters) {
         protocol::append_parameter_status(out, name_, value);
     }
-    out += "K" + u32(12) + u32(process_id) + u32(secret_key);
+    protocol::message_writer(out).begin('K').u32(process_id).raw(secret_key_).end();
     protocol::append_ready_for_query(out, protocol::transaction_status::idle);
     phase_ = phase::ready;
     write(out);

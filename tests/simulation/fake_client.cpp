@@ -7,10 +7,11 @@ namespace pgweir::simulation {
 
 namespace {
 
-std::string startup_packet(const std::vector<std::pair<std::string, std::string>>& parameters) {
+std::string startup_packet(std::uint16_t minor_version,
+                           const std::vector<std::pair<std::string, std::string>>& parameters) {
     std::string out;
     protocol::message_writer writer(out);
-    writer.begin_untyped().u32(protocol::protocol_3_0);
+    writer.begin_untyped().u32(protocol::protocol_3_0 | minor_version);
     for (const auto& [name, value] : parameters) {
         writer.c_string(name).c_string(value);
     }
@@ -98,7 +99,7 @@ void fake_client::send_startup() {
     if (!options.empty()) {
         parameters.emplace_back("options", options);
     }
-    put(startup_packet(parameters));
+    put(startup_packet(plan_.minor_version, parameters));
 }
 
 // Login ------------------------------------------------------------------------------------------
@@ -150,8 +151,12 @@ void fake_client::check_welcome() {
                   "'");
         }
     }
-    if (key_.empty()) {
-        wrong("was welcomed without BackendKeyData");
+    const auto spoken = protocol::spoken_minor_version(plan_.minor_version);
+    if (key_.size() != 4 + protocol::own_cancel_key_bytes(spoken)) {
+        wrong("was welcomed with a cancel key of " + std::to_string(key_.size()) + " bytes");
+    }
+    if (negotiated_ != (spoken != plan_.minor_version)) {
+        wrong("was, or was not, told which protocol is spoken");
     }
     if (plan_.provokes == client_plan::refusal::password ||
         plan_.provokes == client_plan::refusal::database) {
@@ -161,6 +166,9 @@ void fake_client::check_welcome() {
 
 void fake_client::login_message(const message& m) {
     switch (static_cast<protocol::backend>(m.type)) {
+    case protocol::backend::negotiate_protocol_version:
+        negotiated_ = true;
+        break;
     case protocol::backend::authentication:
         answer_authentication(m);
         break;

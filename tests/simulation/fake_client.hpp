@@ -44,6 +44,7 @@ struct client_plan {
     settings at_start;
     bool settings_as_options = false;
     bool asks_for_tls = false;
+    std::uint16_t minor_version = 0; // of the protocol
     bool console = false;
     bool over_limit = false;
     unsigned requests = 5;
@@ -169,6 +170,7 @@ private:
     unsigned requests_left_;
     std::uint64_t nonce_ = 0;
     unsigned console_owed_ = 0;
+    bool negotiated_ = false; // was told which protocol is spoken
     bool thinking_ = false;
     bool cancel_asked_ = false;
     bool cut_ = false;

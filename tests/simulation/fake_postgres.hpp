@@ -48,7 +48,7 @@ public:
     [[nodiscard]] const std::string& last_tag() const { return last_tag_; }
 
     const std::uint32_t process_id;
-    const std::uint32_t secret_key;
+    [[nodiscard]] const std::string& secret_key() const { return secret_key_; }
 
 private:
     enum class phase : std::uint8_t { startup, authentication, ready, carrier, exiting, gone };
@@ -74,7 +74,7 @@ private:
     network::end_ptr end_;
     postgres_session session_;
     std::string in_, out_, held_back_; // held_back_: answers not flushed yet
-    std::string user_, database_, last_tag_;
+    std::string user_, database_, last_tag_, secret_key_;
     std::string scram_nonce_, scram_first_;
     message running_;
     phase phase_ = phase::startup;
@@ -116,6 +116,7 @@ public:
     duration max_step = microseconds(50); // what any message takes at most
     duration max_exit = milliseconds(50); // from end of file to process end
     unsigned odd_percent = 0;             // notices and early flushes
+    std::uint16_t minor_version = 0;      // the newest it speaks
     bool one_client_each = false;         // pool.reuse is never: no backend may see two
     /// May a cancel of this client's statement be? Asked when one strikes.
     std::function<bool(std::string_view tag)> cancel_wanted;

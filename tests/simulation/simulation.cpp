@@ -55,6 +55,7 @@ void simulation::plan_network() {
     reloads_ = random.chance(20);
     shuts_down_early_ = random.chance(15);
     postgres_.auth = static_cast<server_auth>(random.chance(60) ? 0 : random.below(4));
+    postgres_.minor_version = random.chance(50) ? 2 : 0;
     postgres_.odd_percent = random.chance(30) ? 10 : 0;
     postgres_.max_step = random.chance(70) ? microseconds(100) : microseconds(3'000);
     postgres_.max_exit = random.chance(70) ? milliseconds(20) : milliseconds(1'500);
@@ -148,6 +149,7 @@ client_plan simulation::plan_client(std::uint32_t number) {
         plan.settings_as_options = random.chance(50);
     }
     plan.asks_for_tls = random.chance(20);
+    plan.minor_version = static_cast<std::uint16_t>(random.chance(60) ? 0 : random.between(1, 4));
     plan.requests = static_cast<unsigned>(random.between(1, 14));
     plan.pipeline = random.chance(25) ? random.between(2, 5) : 1;
     plan.thinks = random.chance(80) ? milliseconds(10) : milliseconds(400);
