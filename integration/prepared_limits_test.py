@@ -8,8 +8,8 @@ import unittest
 
 from integration.support import wire
 from integration.support.case import only_pgweir
-from integration.support.peers import (RAW_USER, kinds, memory_bytes, raw_client, read_ready, reset,
-                                       rows_of, wait_until_given_back)
+from integration.support.peers import (RAW_USER, kinds, memory_bytes, memory_tells, raw_client,
+                                       read_ready, reset, rows_of, wait_until_given_back)
 from integration.support.prepared import PreparedCase, close, run, sqlstates
 from integration.support.waiting import wait_for
 
@@ -139,6 +139,7 @@ class LossTest(PreparedCase):
 
 @only_pgweir
 class MemoryTest(PreparedCase):
+    @memory_tells
     def test_odyssey_1515_pgcat_70_thousands_of_statements_in_bounded_memory(self):
         def churn(first, count, kept):
             raw = self.raw()
@@ -171,6 +172,7 @@ class MemoryTest(PreparedCase):
         for i in (0, 250, 499):
             self.assertEqual([str(i)], self.fetch(raw, "s%d" % i))
 
+    @memory_tells
     def test_what_a_client_has_prepared_goes_with_it(self):
         for i in range(5):
             raw = self.raw()

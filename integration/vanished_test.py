@@ -13,7 +13,8 @@ from integration.support import wire
 from integration.support.abandoned import STREAMS, AbandonedCase, extended, insert, q, with_tag
 from integration.support.case import only_pgweir
 from integration.support.peers import (RAW_USER, WAYS_TO_LEAVE, assert_idle, kinds, memory_bytes,
-                                       raw_client, reset, rows_of, wait_until_given_back)
+                                       memory_tells, raw_client, reset, rows_of,
+                                       wait_until_given_back)
 from integration.support.postgres import DATABASE
 from integration.support.waiting import wait_for
 
@@ -295,6 +296,7 @@ class VanishedTest(AbandonedCase):
             "select pid from pg_stat_activity where usename = %s and client_addr is not null",
             RAW_USER)
 
+    @memory_tells
     def test_odyssey_1515_pgcat_70_pgbouncer_1519_churn_leaves_no_memory(self):
         def churn(count):
             for i in range(count):
