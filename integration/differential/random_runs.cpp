@@ -119,7 +119,12 @@ bool run_random(runner& run, admin& outside, std::vector<through>& places,
         }
         auto& place = *able[seed % able.size()];
         ++played;
-        if (const auto what = run.differs(again, place.where); what.empty()) {
+        const auto what = run.differs(again, place.where);
+        if (run.direct_hung()) {
+            ++failures;
+            std::cout << "== " << s.name << " waits for what does not come:\n"
+                      << to_text(s) << std::endl;
+        } else if (what.empty()) {
             ++place.alike;
         } else {
             ++place.different;

@@ -38,6 +38,7 @@ void runner::clean_up() {
 
 std::string runner::differs(const script& s, const place& where) {
     const auto direct = play(s, direct_);
+    direct_hung_ = direct.hung;
     return direct.hung ? std::string() : difference(direct, play(s, where));
 }
 

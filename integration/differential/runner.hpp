@@ -36,8 +36,8 @@ public:
     /// Plays it direct twice: empty when both were the same, and its set-up worked.
     [[nodiscard]] std::string undetermined(const script& s);
 
-    /// Played direct it comes to its end.
-    [[nodiscard]] bool plays(const script& s) { return !play(s, direct_).hung; }
+    /// The last differs() did not come to its end when it was played direct.
+    [[nodiscard]] bool direct_hung() const { return direct_hung_; }
 
     void verbose(bool on) { verbose_ = on; }
     void patience(std::chrono::milliseconds longest) { player_.patience(longest); }
@@ -49,7 +49,7 @@ private:
     admin& admin_;
     place direct_;
     player player_;
-    bool verbose_ = false;
+    bool verbose_ = false, direct_hung_ = false;
 };
 
 } // namespace pgweir::differential

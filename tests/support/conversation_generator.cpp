@@ -3,6 +3,7 @@
 
 #include <array>
 #include <map>
+#include <string_view>
 #include <utility>
 
 namespace pgweir::test {
@@ -44,6 +45,10 @@ std::string with_letter(std::string text, char letter) {
     }
     return text;
 }
+
+// Statements that copy from the client go by this name only, and their portals by that one:
+// whatever the client has been told about them, executing anything else never eats a Sync.
+constexpr std::string_view copying_statement = "s3", copying_portal = "p2";
 
 // What the generator remembers of a client. Some of it is a belief (whether a Parse will succeed
 // only the server knows): beliefs make likely what is interesting, nothing is wrong when they are.
@@ -87,8 +92,9 @@ private:
     void function_call(speaker& who);
     void round(speaker& who);
     void lone_message(speaker& who);
-    void parse(speaker& who, const std::string& name, const statement_text& what);
-    void bind(speaker& who, const std::string& portal, const std::string& name);
+    // Both may choose another name than the one they are given.
+    void parse(speaker& who, std::string& name, const statement_text& what);
+    void bind(speaker& who, std::string& portal, const std::string& name);
     void execute(speaker& who, const std::string& portal);
     void extended(speaker& who, step_kind what, std::string name);
     void end_batch(speaker& who);
@@ -167,7 +173,10 @@ void generator::extended(speaker& who, step_kind what, std::string name) {
     who.batch_clean = false;
 }
 
-void generator::parse(speaker& who, const std::string& name, const statement_text& what) {
+void generator::parse(speaker& who, std::string& name, const statement_text& what) {
+    if (what.does == kind::copies_in) {
+        name = copying_statement;
+    }
     extended(who, step_kind::parse, name);
     auto& step = steps_.back();
     step.text = with_letter(what.text, who.letter);
@@ -179,7 +188,10 @@ void generator::parse(speaker& who, const std::string& name, const statement_tex
     }
 }
 
-void generator::bind(speaker& who, const std::string& portal, const std::string& name) {
+void generator::bind(speaker& who, std::string& portal, const std::string& name) {
+    if (name == copying_statement) {
+        portal = copying_portal;
+    }
     extended(who, step_kind::bind, portal);
     auto& step = steps_.back();
     step.statement = name;
@@ -202,12 +214,11 @@ void generator::execute(speaker& who, const std::string& portal) {
     extended(who, step_kind::execute, portal);
     steps_.back().number = dice_.once_in(3) ? static_cast<std::uint32_t>(1 + dice_.below(3)) : 0;
     const auto known = who.portals.find(portal);
-    // Whatever copies may eat a Sync: who does not know what the portal is must count with it.
-    if (known == who.portals.end() || known->second == nullptr) {
-        who.certain = false;
-    } else if (known->second->does == kind::copies_in) {
+    if (known != who.portals.end() && known->second != nullptr &&
+        known->second->does == kind::copies_in) {
         copy_stream(who);
     }
+    who.certain = who.certain && portal != copying_portal;
 }
 
 void generator::copy_stream(speaker& who) {
@@ -249,14 +260,14 @@ void generator::end_batch(speaker& who) {
 void generator::round(speaker& who) {
     const auto repetitions = dice_.once_in(3) ? 1 + dice_.below(4) : 1;
     for (std::size_t i = 0; i < repetitions; ++i) {
-        const auto name = statement_name();
+        auto name = statement_name();
         if (!who.statements.contains(name) || dice_.once_in(3)) {
             parse(who, name, any_statement());
         }
         if (dice_.once_in(5)) {
             extended(who, step_kind::describe_statement, name);
         }
-        const auto portal = portal_name();
+        auto portal = portal_name();
         bind(who, portal, name);
         if (dice_.once_in(3)) {
             extended(who, step_kind::describe_portal, portal);
@@ -278,29 +289,30 @@ void generator::round(speaker& who) {
 }
 
 void generator::lone_message(speaker& who) {
-    const auto name = statement_name();
+    auto name = statement_name();
+    auto portal = portal_name();
     switch (dice_.below(7)) {
     case 0:
         parse(who, name, any_statement());
         break;
     case 1:
-        bind(who, portal_name(), name);
+        bind(who, portal, name);
         break;
     case 2:
         extended(who, step_kind::describe_statement, name);
         break;
     case 3:
-        extended(who, step_kind::describe_portal, portal_name());
+        extended(who, step_kind::describe_portal, portal);
         break;
     case 4:
-        execute(who, portal_name());
+        execute(who, portal);
         break;
     case 5:
         extended(who, step_kind::close_statement, name);
         who.statements.erase(name);
         break;
     default:
-        extended(who, step_kind::close_portal, portal_name());
+        extended(who, step_kind::close_portal, portal);
     }
     if (!dice_.once_in(4)) {
         end_batch(who);
@@ -314,16 +326,13 @@ void generator::flush_and_wait(speaker& who) {
         return;
     }
     wait_owed(who);
-    const auto name = statement_name();
-    if (dice_.once_in(2) && who.statements.contains(name) && who.statements[name] != nullptr &&
-        who.statements[name]->does != kind::copies_in) {
-        bind(who, "", name);
-        extended(who, step_kind::execute, "");
+    auto name = statement_name();
+    if (dice_.once_in(2) && who.statements.contains(name) && name != copying_statement) {
+        std::string portal;
+        bind(who, portal, name);
+        extended(who, step_kind::execute, portal);
         say(who, step_kind::flush);
-        // A batch whose Bind fails says so; one that copies after all waits for data.
-        say(who, step_kind::wait_message).name =
-            "CommandComplete|ErrorResponse|EmptyQueryResponse|CopyInResponse";
-        who.certain = false;
+        say(who, step_kind::wait_message).name = "CommandComplete|ErrorResponse";
     } else {
         parse(who, name, any_statement());
         say(who, step_kind::flush);
