@@ -197,6 +197,27 @@ TEST_CASE("duplicates") {
     });
 }
 
+TEST_CASE("servers that are not reused need session mode") {
+    check({
+        {"pool: { reuse: never }" + rest, "1:9: pool.reuse never needs pool.mode session\n"},
+        {"pool: { mode: statement, reuse: never }" + rest,
+         "1:26: pool.reuse never needs pool.mode session\n"},
+        {"databases:\n  shop: { reuse: never }\nusers: { app: { password: x } }",
+         "2:11: databases.shop.reuse never needs databases.shop.mode session\n"},
+        {"pool: { mode: session, reuse: never }\ndatabases:\n  shop: { mode: transaction }\n"
+         "users: { app: { password: x } }",
+         "3:11: databases.shop.mode must be session where reuse is never, as pool says\n"},
+        {"pool: { reuse: sometimes }" + rest,
+         "1:16: pool.reuse must be one of always, never, not 'sometimes'\n"},
+    });
+    CHECK(good("pool: { mode: session, reuse: never }" + rest).pool.reuse == server_reuse::never);
+    CHECK(good("pool: { reuse: always }" + rest).pool.reuse == server_reuse::always);
+    const auto one = good("databases: { shop: { mode: session, reuse: never }, club: }\n"
+                          "users: { app: { password: x } }");
+    CHECK(one.find_database("shop")->pool.reuse == server_reuse::never);
+    CHECK(one.find_database("club")->pool.reuse == server_reuse::always);
+}
+
 TEST_CASE("what must be there") {
     const std::string nobody = "nobody could log in: give users, auth.userlist or auth.query_user";
     check({
