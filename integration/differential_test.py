@@ -73,7 +73,7 @@ class DifferentialTest(unittest.TestCase):
         """Random conversations: the same ones each time, as many as there is time for."""
         self.play(POOLS, "--random", "--seeds", "1000000000",
                   "--seed", os.environ.get("PGWEIR_DIFFERENTIAL_SEED", "1"),
-                  "--minutes", os.environ.get("PGWEIR_DIFFERENTIAL_MINUTES", "0.4"))
+                  "--minutes", os.environ.get("PGWEIR_DIFFERENTIAL_MINUTES", "0.6"))
 
 
 if __name__ == "__main__":
