@@ -52,13 +52,15 @@ client_statements::deallocation client_statements::deallocation_of(std::string_v
     return result;
 }
 
-void client_statements::sent(std::string_view name, statement_ref what, std::uint64_t batch) {
+void client_statements::sent(std::string_view name, statement_ref what, std::uint64_t batch,
+                             std::uint64_t epoch) {
     auto at = names_.find(significant(name));
     if (at == names_.end()) {
         at = names_.emplace(significant(name), named{}).first;
     }
     assign(*at, std::move(what));
     at->second.batch = batch;
+    at->second.epoch = epoch;
     ++at->second.in_flight;
 }
 

@@ -34,6 +34,7 @@ public:
         statement_ref what;          // nothing: it has just been closed
         std::uint32_t in_flight = 0; // changes that are not settled yet …
         std::uint64_t batch = 0;     // … all sent in this batch
+        std::uint64_t epoch = 0;     // when the client parsed it: a server's must not be older
 
         [[nodiscard]] bool settled_for(std::uint64_t now) const {
             return in_flight == 0 || batch == now;
@@ -50,7 +51,8 @@ public:
     [[nodiscard]] std::optional<std::string_view> name_of(std::string_view server_name) const;
 
     /// Parse or Close (`what` is nothing) of this name has been sent.
-    void sent(std::string_view name, statement_ref what, std::uint64_t batch);
+    void sent(std::string_view name, statement_ref what, std::uint64_t batch,
+              std::uint64_t epoch = 0);
     /// … and has been carried out.
     void done(std::string_view name, const statement_ref& what);
     /// … and has not: it is what it was before.
@@ -63,7 +65,13 @@ public:
     /// The server knows the statement under this name now.
     void lent(std::string_view name) { lent_.emplace_back(name); }
     [[nodiscard]] bool anything_lent() const { return !lent_.empty(); }
-    [[nodiscard]] std::vector<std::string> take_lent() { return std::exchange(lent_, {}); }
+    [[nodiscard]] std::vector<std::string> take_lent() {
+        lent_for_query_ = false;
+        return std::exchange(lent_, {});
+    }
+    /// It is taken back behind the Query, not only behind the next Sync.
+    void lent_for_query() { lent_for_query_ = true; }
+    [[nodiscard]] bool is_lent_for_query() const { return lent_for_query_; }
     /// DEALLOCATE of it, or (no name) of all, has been sent in this batch; `outside` of any: by a
     /// Query. PostgreSQL says that it was carried out with the tag of the first that has not been
     /// spoken of yet.
@@ -143,6 +151,7 @@ private:
     name_map names_;
     std::size_t named_bytes_ = 0;
     std::vector<std::string> lent_;
+    bool lent_for_query_ = false;
     struct deallocated_name {
         std::string name; // empty: all
         std::uint64_t batch;

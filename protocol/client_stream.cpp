@@ -94,6 +94,24 @@ leading_string take_string(bytes& body) {
     return {text.substr(0, zero), true};
 }
 
+bool is_request(frontend type) {
+    return type == frontend::query || type == frontend::execute || type == frontend::function_call;
+}
+
+// Why a message is not passed on now; `exhausted` where it is.
+client_step::stop stop_for(const routing& way) {
+    switch (way.is) {
+    case routing::how::wait:
+        return client_step::stop::awaiting_answer;
+    case routing::how::too_long:
+        return client_step::stop::violation;
+    case routing::how::as_is:
+    case routing::how::rewritten:
+        break;
+    }
+    return client_step::stop::exhausted;
+}
+
 // Messages that make, use or destroy a prepared statement (a Query destroys the unnamed one).
 bool is_about_statements(frontend type) {
     return type == frontend::parse || type == frontend::bind || type == frontend::describe ||
@@ -236,12 +254,8 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
             pass_on();
             const auto way = route_statement_message(
                 frame.type, rest.first(there), frame.complete(rest), *statements, owed, state, to);
-            if (way.is == routing::how::wait) {
-                step.why = client_step::stop::awaiting_answer;
-                break;
-            }
-            if (way.is == routing::how::too_long) {
-                step.why = client_step::stop::violation;
+            if (const auto stop = stop_for(way); stop != client_step::stop::exhausted) {
+                step.why = stop;
                 break;
             }
             passed += way.skip_bytes;
@@ -250,10 +264,7 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         }
         look_at(frame.type, rest.subspan(header_bytes, there - header_bytes), frame.complete(rest),
                 about_statements ? nullptr : &owed, state);
-        step.queries += frame.type == frontend::query || frame.type == frontend::execute ||
-                                frame.type == frontend::function_call
-                            ? 1U
-                            : 0U;
+        step.queries += is_request(frame.type) ? 1U : 0U;
         body_left_ = frame.frame_bytes - there;
         step.taken_bytes += there;
         if (statements != nullptr && body_left_ == 0 && statements->mine.anything_lent() &&

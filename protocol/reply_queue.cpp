@@ -16,6 +16,8 @@ constexpr std::size_t compact_at = 4'096;
 void reply_queue::sent(frontend type, fate where, ask how) {
     switch (type) {
     case frontend::copy_data:
+        copy_data_sent_ = !empty();
+        return;
     case frontend::flush:
     case frontend::terminate:
     case frontend::password:
@@ -30,6 +32,7 @@ void reply_queue::sent(frontend type, fate where, ask how) {
     case frontend::sync:
         push(request::sync, where, how);
         ++batch_;
+        unsynced_ = false;
         skipping_ = false;
         batch_open_ = false;
         return;
@@ -75,6 +78,7 @@ void reply_queue::sent(frontend type, fate where, ask how) {
         push(request::close, where, how);
         break;
     }
+    unsynced_ = true;
     batch_open_ = true;
 }
 
@@ -160,6 +164,7 @@ bool reply_queue::finish_copy() {
     }
     entries_[end] = entries_[head_];
     head_ = end;
+    copy_data_sent_ = false;
     if (request_of(entries_[head_]) == request::execute) {
         // The batch goes on if the Sync that was meant to close it has been eaten.
         bool closed = false;

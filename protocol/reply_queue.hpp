@@ -104,6 +104,14 @@ public:
     /// the server heeds, so that it may be inside a batch although nothing is owed (Flush).
     [[nodiscard]] bool batch_open() const { return batch_open_; }
 
+    /// CopyData has been sent behind something that has not been answered yet: what is sent now may
+    /// be read as part of a COPY.
+    [[nodiscard]] bool copy_data_in_flight() const { return copy_data_sent_ && !empty(); }
+
+    /// A Query sent now might be skipped because of something sent before it: messages of the
+    /// extended protocol have been sent after the last Sync, and not all is known to be well.
+    [[nodiscard]] bool may_skip() const { return skipping_ || (unsynced_ && !empty()); }
+
     /// How many ReadyForQuery will come cannot be known: a Sync was sent that a failed COPY may or
     /// may not have eaten, or an error came in an idle moment of an open batch. From here on
     /// every reply is taken as the client's. Such a server never goes back.
@@ -190,6 +198,8 @@ private:
     phase phase_ = phase::fresh;
     bool skipping_ = false;
     bool batch_open_ = false;
+    bool copy_data_sent_ = false;
+    bool unsynced_ = false; // as batch_open_, but only a Sync ends it
     bool in_doubt_ = false;
 };
 

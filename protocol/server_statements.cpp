@@ -12,8 +12,8 @@ constexpr std::size_t compact_at = 256;
 
 } // namespace
 
-server_statements::presence server_statements::of(const statement_id& id,
-                                                  std::uint64_t batch) const {
+server_statements::presence server_statements::of(const statement_id& id, std::uint64_t batch,
+                                                  std::uint64_t epoch) const {
     const auto found = by_id_.find(id);
     if (found == by_id_.end()) {
         return presence::absent;
@@ -22,7 +22,7 @@ server_statements::presence server_statements::of(const statement_id& id,
     if (it.in_flight != 0 && it.batch != batch) {
         return presence::unsettled;
     }
-    return it.present ? presence::present : presence::absent;
+    return it.present && it.epoch >= epoch ? presence::present : presence::absent;
 }
 
 void server_statements::touch(const statement_id& id) {
@@ -58,7 +58,7 @@ void server_statements::settle(const statement_id& id, bool present) {
     set(at, present);
 }
 
-void server_statements::sent(change what, std::uint64_t batch) {
+void server_statements::sent(change what, std::uint64_t batch, std::uint64_t epoch) {
     using enum change::kind;
     if (what.is == parse || what.is == provide || what.is == evict) {
         const auto at = get(what.id);
@@ -67,6 +67,7 @@ void server_statements::sent(change what, std::uint64_t batch) {
         at->batch = batch;
         set(at, what.is != evict);
         if (what.is != evict) {
+            at->epoch = epoch;
             touch(what.id);
         }
     }
@@ -206,19 +207,21 @@ void server_statements::doubt(const statement_id& id) {
     }
 }
 
-std::vector<statement_id> server_statements::contents() const {
-    std::vector<statement_id> all;
+std::vector<server_statements::held> server_statements::contents() const {
+    std::vector<held> all;
     for (const auto& it : items_) {
         if (it.present) {
-            all.push_back(it.id);
+            all.push_back({it.id, it.epoch});
         }
     }
     return all;
 }
 
-void server_statements::restore(std::span<const statement_id> contents) {
-    for (const auto& id : contents) {
-        set(get(id), true);
+void server_statements::restore(std::span<const held> contents) {
+    for (const auto& one : contents) {
+        const auto at = get(one.id);
+        at->epoch = one.epoch;
+        set(at, true);
     }
 }
 

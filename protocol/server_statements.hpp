@@ -26,7 +26,9 @@ public:
         present,
         unsettled, // only an answer to an earlier batch will tell
     };
-    [[nodiscard]] presence of(const statement_id& id, std::uint64_t batch) const;
+    /// One that was parsed before `epoch` counts as absent: tables have changed since.
+    [[nodiscard]] presence of(const statement_id& id, std::uint64_t batch,
+                              std::uint64_t epoch = 0) const;
     [[nodiscard]] std::size_t size() const { return present_; }
     /// It is being used.
     void touch(const statement_id& id);
@@ -50,7 +52,7 @@ public:
         statement_ref what = {};
         client_statements::serial serial = 0;
     };
-    void sent(change what, std::uint64_t batch);
+    void sent(change what, std::uint64_t batch, std::uint64_t epoch = 0);
     /// The outcomes that the reply queue has noted. `mine`: of the client that holds the server,
     /// if it is still there.
     void apply(std::span<const outcome> outcomes, client_statements* mine);
@@ -79,8 +81,12 @@ public:
     }
 
     /// For a server on its way to another worker.
-    [[nodiscard]] std::vector<statement_id> contents() const;
-    void restore(std::span<const statement_id> contents);
+    struct held {
+        statement_id id;
+        std::uint64_t epoch;
+    };
+    [[nodiscard]] std::vector<held> contents() const;
+    void restore(std::span<const held> contents);
 
 private:
     struct item {
@@ -88,6 +94,7 @@ private:
         bool present = false;
         std::uint32_t in_flight = 0;
         std::uint64_t batch = 0;
+        std::uint64_t epoch = 0; // when it was last parsed
     };
     using item_list = std::list<item>; // the least recently used first
     using position = item_list::iterator;

@@ -60,9 +60,14 @@ private:
     [[nodiscard]] routing repeated_parse(std::string_view name, const statement_ref& what);
     [[nodiscard]] routing unnamed_parse(bytes definition);
     [[nodiscard]] routing use(frontend type, std::size_t name_at, std::string_view name, ask how);
-    [[nodiscard]] routing use_unnamed(frontend type, ask how);
+    [[nodiscard]] routing use_unnamed(frontend type, std::size_t name_at, ask how);
     [[nodiscard]] routing pass(frontend type, ask how = {});
     [[nodiscard]] routing rename(std::size_t name_at, std::string_view name, std::string_view to);
+    // Nothing of ours may be sent while COPY data is on its way: it would be read as a part of it,
+    // and whose the answers are could not be told.
+    [[nodiscard]] bool ours_may_go() const {
+        return !owed_.copy_data_in_flight() && !owed_.in_copy_in() && !owed_.in_doubt();
+    }
     [[nodiscard]] bool renamed_fits(std::string_view name, std::string_view to) const;
     void make_room();
     void provide(const statement_ref& what);
@@ -133,7 +138,8 @@ void router::provide(const statement_ref& what) {
     append_close_statement(to_.own(), what->name);
     owed_.sent(frontend::close, fate::swallow);
     append_parse(to_.own(), what->name, what->definition);
-    link_.there.sent({.is = change::kind::provide, .id = what->id, .what = what}, batch_);
+    link_.there.sent({.is = change::kind::provide, .id = what->id, .what = what}, batch_,
+                     link_.epoch);
     owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = true, .noted = true});
     ++link_.counted.provided;
 }
@@ -148,7 +154,8 @@ routing router::parse() {
     }
     const auto definition = frame_.subspan(header_bytes + name.text.size() + 1);
     const bool whole = complete_ && is_definition(definition);
-    if (whole && link_.mine.has_names() && !settled(string_at(definition, 0).text)) {
+    if (whole && ours_may_go() && link_.mine.has_names() &&
+        !settled(string_at(definition, 0).text)) {
         return {routing::how::wait};
     }
     if (name.text.empty()) {
@@ -156,7 +163,7 @@ routing router::parse() {
     }
     // What has been prepared by SQL is known to the server alone; so it will be with this one.
     const bool shared = whole && link_.per_server != 0 && name.text.size() <= longest_shared_name &&
-                        !state_.has(pin_reason::sql_statement);
+                        !state_.has(pin_reason::sql_statement) && ours_may_go();
     if (!shared) {
         return pinning_parse(name.text);
     }
@@ -222,8 +229,8 @@ routing router::named_parse(std::string_view name, bytes definition) {
     owed_.sent(frontend::close, fate::swallow);
     link_.there.sent(
         {.is = change::kind::parse, .id = what->id, .name = std::string(name), .what = what},
-        batch_);
-    link_.mine.sent(name, what, batch_);
+        batch_, link_.epoch);
+    link_.mine.sent(name, what, batch_, link_.epoch);
     owed_.sent(frontend::parse, fate::forward, {.noted = true});
     return rename(header_bytes, name, what->name);
 }
@@ -270,7 +277,7 @@ routing router::describe() {
 
 routing router::use(frontend type, std::size_t name_at, std::string_view name, ask how) {
     if (name.empty()) {
-        return use_unnamed(type, how);
+        return use_unnamed(type, name_at, how);
     }
     const auto* const known = link_.mine.find(name);
     const auto gone = link_.mine.deallocation_of(name, batch_);
@@ -284,10 +291,13 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     if (!renamed_fits(name, what->name)) {
         return {routing::how::too_long};
     }
-    switch (link_.there.of(what->id, batch_)) {
+    switch (link_.there.of(what->id, batch_, known->epoch)) {
     case presence::unsettled:
         return {routing::how::wait};
     case presence::absent:
+        if (!ours_may_go()) {
+            return pass_under(type, name_at, name, how); // PostgreSQL says that there is none
+        }
         provide(what);
         break;
     case presence::present:
@@ -299,13 +309,18 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     return rename(name_at, name, what->name);
 }
 
-routing router::use_unnamed(frontend type, ask how) {
+routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
     auto& mine = link_.mine;
     if (!mine.unnamed_settled_for(batch_)) {
         return {routing::how::wait};
     }
     if (link_.there.unnamed_is_of(mine)) {
         return pass(type, how);
+    }
+    if (!ours_may_go()) {
+        // What the server has may be another client's; PostgreSQL says that there is none.
+        (void)pass(type, how);
+        return rename(name_at, "", "?");
     }
     if (mine.has_unnamed() && mine.unnamed_known()) {
         append_parse(to_.own(), "", mine.unnamed_definition());
@@ -372,7 +387,7 @@ bool router::settled(std::string_view sql) const {
 // PREPARE, EXECUTE and DEALLOCATE know statements by the client's names, and so does the server
 // while such a text runs.
 void router::lend(std::string_view sql, bool in_batch) {
-    if (!link_.mine.has_names()) {
+    if (!link_.mine.has_names() || !ours_may_go()) {
         return;
     }
     for (const auto& use : statement_names(sql)) {
@@ -406,13 +421,15 @@ void router::note_deallocation(std::string_view name, bool in_batch) {
 
 routing router::query() {
     auto& mine = link_.mine;
-    if (mine.has_names() && complete_ && !owed_.batch_open()) {
+    if (mine.has_names() && complete_ && !owed_.may_skip() && !mine.anything_lent() &&
+        ours_may_go()) {
         const auto sql = string_at(frame_, header_bytes).text;
         if (!settled(sql)) {
             return {routing::how::wait};
         }
         lend(sql, false);
         if (mine.anything_lent()) {
+            mine.lent_for_query();
             // In a batch of its own, so that its failure is not the Query's.
             message_writer(to_.own()).begin(frontend::sync).end();
             owed_.sent(frontend::sync, fate::swallow);
@@ -456,7 +473,7 @@ statement_id statement_used(bytes frame, const client_statements& mine) {
 }
 
 void take_back_lent(frontend type, const statement_link& link, reply_queue& owed, relay_sink& to) {
-    if (!link.mine.anything_lent() || (type == frontend::query && owed.batch_open())) {
+    if (!link.mine.anything_lent() || (type == frontend::query && !link.mine.is_lent_for_query())) {
         return;
     }
     auto& out = to.own();

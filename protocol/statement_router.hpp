@@ -60,6 +60,7 @@ struct statement_link {
         std::uint64_t evicted = 0;
     };
     counts& counted;
+    std::uint64_t epoch = 0; // how often tables have been seen to change
 };
 
 /// What is to become of a message.

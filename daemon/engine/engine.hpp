@@ -41,7 +41,7 @@ struct server_in_transit {
     protocol::cancel_key key;
     std::map<std::string, std::string> parameters;
     protocol::setting_map carried;
-    std::vector<protocol::statement_id> statements;
+    std::vector<protocol::server_statements::held> statements;
 };
 /// Somebody waits here: have you an idle server?
 struct ask_idle {
@@ -265,7 +265,7 @@ private:
     void settle_statements(server& s);
     [[nodiscard]] bool send_once_more(client& c, server& s, const protocol::server_step& step,
                                       protocol::bytes taken);
-    void statements_deallocated(server& s, std::string_view tag);
+    void command_done(server& s, std::string_view tag);
     void pass_error(client& c, const protocol::server_step& step, protocol::bytes taken);
 
     // server_giving_back.cpp

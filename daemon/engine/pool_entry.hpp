@@ -79,7 +79,10 @@ struct pool_entry {
     std::atomic<std::shared_ptr<const protocol::server_welcome>> welcome; // of any of its servers
     std::atomic<std::shared_ptr<const connect_failure>> failure;          // nothing while up
     std::atomic<std::shared_ptr<pool_entry>> for_replication;             // nothing: none yet
-    std::atomic<std::uint32_t> server_max_connections{0};                 // 0: not known yet
+    /// How often a statement that changes tables has been seen to succeed: what was prepared before
+    /// may mean something else since.
+    std::atomic<std::uint64_t> epoch{1};
+    std::atomic<std::uint32_t> server_max_connections{0}; // 0: not known yet
 };
 
 } // namespace pgweir::daemon

@@ -149,8 +149,8 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     case stop::fate_changed:
         return true;
     case stop::command:
-        if (step.tag.starts_with("DE") || step.tag.starts_with("DI")) {
-            statements_deallocated(s, step.tag);
+        if (!step.tag.empty() && step.tag[0] >= 'A' && step.tag[0] <= 'D') { // ALTER to DROP
+            command_done(s, step.tag);
         }
         return true;
     case stop::parameter:
@@ -191,6 +191,10 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
 bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours, time_point now) {
     auto* const c = s.user;
     s.status = step.status;
+    if (s.tables_changed && s.status == protocol::transaction_status::idle) {
+        s.tables_changed = false;
+        s.pool->entry->epoch.fetch_add(1, std::memory_order_relaxed);
+    }
     if (s.owed.empty() && !s.owed.batch_open()) {
         s.ready_current = true;
         if (c != nullptr && c->statements.was_busy()) {

@@ -24,15 +24,18 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
     }
     // Nothing has been asked in this transaction and nothing is open: should it turn out that the
     // server's plan is not fit to be used, all of this can be sent once more.
-    const bool nothing_before = s.owed.empty() && s.ready_current && !c.reading &&
-                                s.status == protocol::transaction_status::idle;
+    const bool nothing_before = s.owed.owed_ready(protocol::fate::forward) == 0 &&
+                                !s.owed.batch_open() && (s.ready_current || s.replaying) &&
+                                !c.reading && s.status == protocol::transaction_status::idle;
     protocol::statement_link::counts counted;
     const protocol::statement_link link{.mine = c.statements,
                                         .there = s.statements,
                                         .table = statements_,
                                         .settings = *c.settings,
                                         .per_server = bounds.prepared_statements,
-                                        .counted = counted};
+                                        .counted = counted,
+                                        .epoch =
+                                            s.pool->entry->epoch.load(std::memory_order_relaxed)};
     const auto step = c.stream.forward(in, c.in_is_full(), s.out, s.owed, c.session, &link);
     settle_statements(s);
     auto& stats = s.pool->stats();
@@ -91,9 +94,15 @@ bool engine::send_once_more(client& c, server& s, const protocol::server_step& s
     return true;
 }
 
-/// SQL has deallocated prepared statements: by these tags PostgreSQL says that it was done.
-void engine::statements_deallocated(server& s, std::string_view tag) {
+/// A statement has been carried out: what it says of prepared statements, its own or others'.
+void engine::command_done(server& s, std::string_view tag) {
     auto* const c = s.user;
+    if (tag.starts_with("CREATE ") || tag.starts_with("ALTER ") || tag.starts_with("DROP ")) {
+        // Now, for this transaction; and when it is over, for what others parse until then.
+        s.pool->entry->epoch.fetch_add(1, std::memory_order_relaxed);
+        s.tables_changed = true;
+        return;
+    }
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") {
         s.statements.all_deallocated();
         if (c != nullptr) {
