@@ -177,7 +177,7 @@ bool reply_queue::finish_copy() {
 }
 
 // What a message of this type means for a Query, an Execute or a FunctionCall.
-reply_queue::judgement reply_queue::judge_statement(request what, phase now, backend type) {
+reply_queue::judgement reply_queue::judge_statement(request what, phase now, backend type) const {
     const bool query = what == request::query;
     if (now == phase::copy_in) {
         return type == backend::command_complete
@@ -234,7 +234,8 @@ reply_queue::judgement reply_queue::judge_statement(request what, phase now, bac
     case backend::copy_out_response:
         return {meaning::partial, phase::copy_out};
     case backend::copy_both_response:
-        return {query ? meaning::partial : meaning::misfit, phase::copy_both};
+        return {query && copy_both_expected_ ? meaning::partial : meaning::misfit,
+                phase::copy_both};
     case backend::ready_for_query:
         return {query && now == phase::answered ? meaning::ready : meaning::misfit};
     default:
@@ -244,7 +245,7 @@ reply_queue::judgement reply_queue::judge_statement(request what, phase now, bac
 
 // What a message of this type, other than ErrorResponse and the asynchronous ones, means as an
 // answer to `what`.
-reply_queue::judgement reply_queue::judge(request what, phase now, backend type) {
+reply_queue::judgement reply_queue::judge(request what, phase now, backend type) const {
     const auto only = [&](backend expected) {
         return judgement{type == expected ? meaning::completes : meaning::misfit};
     };

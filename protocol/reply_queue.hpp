@@ -58,6 +58,9 @@ struct ask {
 
 class reply_queue {
 public:
+    /// The server is for replication: a Query may be answered by CopyBothResponse.
+    void expect_copy_both() { copy_both_expected_ = true; }
+
     /// A message is being forwarded to the server. CopyData, Flush and Terminate are owed nothing
     /// and need not be told (but may be).
     void sent(frontend type, fate where = fate::forward, ask how = {});
@@ -177,8 +180,8 @@ private:
     [[nodiscard]] static bool owes_ready(request what) {
         return what == request::sync || what == request::query || what == request::function_call;
     }
-    [[nodiscard]] static judgement judge(request what, phase now, backend type);
-    [[nodiscard]] static judgement judge_statement(request what, phase now, backend type);
+    [[nodiscard]] judgement judge(request what, phase now, backend type) const;
+    [[nodiscard]] judgement judge_statement(request what, phase now, backend type) const;
 
     void push(request what, fate where, ask how);
     void pop(outcome how);
@@ -199,6 +202,7 @@ private:
     bool skipping_ = false;
     bool batch_open_ = false;
     bool copy_data_sent_ = false;
+    bool copy_both_expected_ = false;
     bool unsynced_ = false; // as batch_open_, but only a Sync ends it
     bool in_doubt_ = false;
 };

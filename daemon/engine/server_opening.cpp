@@ -63,6 +63,9 @@ server& engine::open_server(pool_part& part, time_point now, client_id only_for)
     auto& s = *owned;
     s.id = server_id{next_id()};
     s.only_for = only_for;
+    if (part.entry->replication) {
+        s.owed.expect_copy_both();
+    }
     s.pool = &part;
     s.task = server_task::connect;
     s.deadline = now + part.shard.bounds().connect_timeout;

@@ -8,10 +8,11 @@ namespace pgweir::daemon {
 
 namespace {
 
-/// The first message uses a prepared statement (its name is not empty if the server had it).
-bool uses_statement(protocol::bytes in) {
+/// The first message uses a prepared statement that servers know by another name.
+bool uses_shared_statement(protocol::bytes in, const protocol::client_statements& names) {
     const auto type = in.empty() ? protocol::frontend{} : static_cast<protocol::frontend>(in[0]);
-    return type == protocol::frontend::bind || type == protocol::frontend::describe;
+    const bool uses = type == protocol::frontend::bind || type == protocol::frontend::describe;
+    return uses && protocol::statement_used(in, names) != protocol::statement_id{};
 }
 
 } // namespace
@@ -48,8 +49,11 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
     if (counted.evicted != 0) {
         stats.statements_evicted.add(counted.evicted);
     }
+    if (step.taken_bytes != 0) {
+        buffers_.give_back(s.kept); // more has been asked: what was kept is no longer all of it
+    }
     s.keep_batch = nothing_before && counted.found != 0 && counted.provided == 0 &&
-                   uses_statement(in) && step.taken_bytes == in.size() &&
+                   uses_shared_statement(in, c.statements) && step.taken_bytes == in.size() &&
                    !c.stream.inside_message() && !s.owed.batch_open() &&
                    s.owed.owed_ready(protocol::fate::forward) == 1;
     return step;

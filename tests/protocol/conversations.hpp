@@ -141,10 +141,7 @@ inline constexpr script conversations[] = {
     {"rows in the middle of COPY FROM are lost step", "> Q < G D?"},
     {"ReadyForQuery in the middle of COPY FROM is lost step", "> Q < G ZI?"},
     {"a second CopyInResponse is lost step", "> Q < G G?"},
-    {"replication streams both ways; the client ends it", "> Q < W d d > d c < d c C ZI"},
-    {"replication ends with rows where the timeline does", "> Q < W d c > c < T D C C ZI"},
-    {"replication fails", "> Q < W d E ZI"},
-    {"rows in the middle of replication are lost step", "> Q < W D?"},
+    {"CopyBothResponse is lost step where nobody replicates", "> Q < W?"},
     {"CopyBothResponse is no answer to an Execute", "> P B E < 1 2 W?"},
 
     // COPY that leaves doubt: from there on everything is the client's, nothing is unexpected.
