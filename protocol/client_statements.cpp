@@ -39,6 +39,10 @@ std::optional<std::string_view> client_statements::name_of(std::string_view serv
 
 client_statements::deallocation client_statements::deallocation_of(std::string_view name,
                                                                    std::uint64_t now) const {
+    if (const auto* const known = find(name); known != nullptr && known->what != nullptr &&
+                                              known->in_flight != 0 && known->batch == now) {
+        return deallocation::none; // made anew in this batch
+    }
     auto result = deallocation::none;
     for (const auto& one : deallocating_) {
         if (!one.name.empty() && one.name != significant(name)) {

@@ -32,6 +32,7 @@ void reply_queue::sent(frontend type, fate where, ask how) {
     case frontend::sync:
         push(request::sync, where, how);
         ++batch_;
+        sync_behind_copy_data_ = copy_data_sent_;
         unsynced_ = false;
         skipping_ = false;
         batch_open_ = false;
@@ -125,6 +126,7 @@ void reply_queue::pop(outcome how) {
         if (head_ == entries_.size()) {
             entries_.clear(); // keeps its capacity
             head_ = 0;
+            copy_data_sent_ = sync_behind_copy_data_ = false;
             return;
         }
         // At the front there is no COPY for these to end: the server reads over them.
@@ -164,7 +166,7 @@ bool reply_queue::finish_copy() {
     }
     entries_[end] = entries_[head_];
     head_ = end;
-    copy_data_sent_ = false;
+    copy_data_sent_ = sync_behind_copy_data_ = false;
     if (request_of(entries_[head_]) == request::execute) {
         // The batch goes on if the Sync that was meant to close it has been eaten.
         bool closed = false;

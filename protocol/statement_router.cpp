@@ -57,16 +57,16 @@ private:
     [[nodiscard]] routing pinning_parse(std::string_view name);
     [[nodiscard]] routing pass_under(frontend type, std::size_t name_at, std::string_view name,
                                      ask how);
-    [[nodiscard]] routing repeated_parse(std::string_view name, const statement_ref& what);
+    [[nodiscard]] routing repeated_parse(std::string_view name);
     [[nodiscard]] routing unnamed_parse(bytes definition);
     [[nodiscard]] routing use(frontend type, std::size_t name_at, std::string_view name, ask how);
     [[nodiscard]] routing use_unnamed(frontend type, std::size_t name_at, ask how);
     [[nodiscard]] routing pass(frontend type, ask how = {});
     [[nodiscard]] routing rename(std::size_t name_at, std::string_view name, std::string_view to);
-    // Nothing of ours may be sent while COPY data is on its way: it would be read as a part of it,
-    // and whose the answers are could not be told.
+    // Nothing of ours may be sent into a COPY, where it would be read as a part of it, nor where it
+    // may become impossible to tell whose the answers are.
     [[nodiscard]] bool ours_may_go() const {
-        return !owed_.copy_data_in_flight() && !owed_.in_copy_in() && !owed_.in_doubt();
+        return !owed_.doubt_ahead() && !owed_.in_copy_in() && !owed_.in_doubt();
     }
     [[nodiscard]] bool renamed_fits(std::string_view name, std::string_view to) const;
     void make_room();
@@ -161,10 +161,7 @@ routing router::parse() {
     if (name.text.empty()) {
         return unnamed_parse(whole ? definition : bytes{});
     }
-    // What has been prepared by SQL is known to the server alone; so it will be with this one.
-    const bool shared = whole && link_.per_server != 0 && name.text.size() <= longest_shared_name &&
-                        !state_.has(pin_reason::sql_statement) && ours_may_go();
-    if (!shared) {
+    if (!whole || name.text.size() > longest_shared_name || !ours_may_go()) {
         return pinning_parse(name.text);
     }
     return named_parse(name.text, definition);
@@ -196,8 +193,14 @@ routing router::named_parse(std::string_view name, bytes definition) {
             return {routing::how::wait};
         }
         if (known->what != nullptr && gone == deallocation::none) {
-            return repeated_parse(name, known->what);
+            return repeated_parse(name);
         }
+    }
+    // What has been prepared by SQL, or under the client's own names, is known to the server alone
+    // (it may be this very name): so it will be with this one.
+    if (link_.per_server == 0 || state_.has(pin_reason::sql_statement) ||
+        state_.has(pin_reason::named_statement)) {
+        return pinning_parse(name);
     }
     // No client may use up what there is for all.
     const bool modest =
@@ -235,12 +238,14 @@ routing router::named_parse(std::string_view name, bytes definition) {
     return rename(header_bytes, name, what->name);
 }
 
-// PostgreSQL is to refuse it, with the words and in the order it has for that: so it is told, under
-// the client's own name, that there is one.
-routing router::repeated_parse(std::string_view name, const statement_ref& what) {
+// PostgreSQL is to refuse it, with the words and in the order it has for that: so there has to be a
+// statement under the client's own name, for so long. What it says does not matter; ROLLBACK is
+// parsed in a failed transaction, too.
+routing router::repeated_parse(std::string_view name) {
+    constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
     append_close_statement(to_.own(), name);
     owed_.sent(frontend::close, fate::swallow);
-    append_parse(to_.own(), name, what->definition);
+    append_parse(to_.own(), name, any_definition);
     owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = true});
     link_.mine.lent(name);
     return pass(frontend::parse);

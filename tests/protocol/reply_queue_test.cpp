@@ -196,6 +196,26 @@ TEST_CASE("reply_queue: a message of ours whose error is the client's") {
     CHECK(owed.empty());
 }
 
+TEST_CASE("reply_queue: a Sync behind CopyData may be eaten, until all has been answered") {
+    reply_queue owed;
+    owed.sent(frontend::copy_data); // behind nothing: it is dropped
+    owed.sent(frontend::sync);
+    CHECK(!owed.doubt_ahead());
+    owed.sent(frontend::execute);
+    owed.sent(frontend::copy_data);
+    CHECK(!owed.doubt_ahead());
+    owed.sent(frontend::sync);
+    CHECK(owed.doubt_ahead());
+    (void)owed.received(backend::ready_for_query);
+    (void)owed.received(backend::error_response, "42601");
+    CHECK(owed.doubt_ahead());
+    (void)owed.received(backend::ready_for_query);
+    CHECK(owed.empty());
+    CHECK(!owed.doubt_ahead());
+    owed.sent(frontend::sync); // the next client's
+    CHECK(!owed.doubt_ahead());
+}
+
 TEST_CASE("reply_queue: the end of a batch that is sent once more is not for the client") {
     reply_queue owed;
     owed.sent(frontend::bind);

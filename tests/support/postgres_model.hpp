@@ -209,14 +209,15 @@ private:
     void parse(const std::string& name, const std::string& text) {
         if (name.empty()) {
             statements_.erase("");
-        } else if (statements_.contains(name)) {
-            return fail("42P05");
         }
         if (text.starts_with("FAIL PARSE") || text.find(';') != std::string::npos) {
             return fail("42601");
         }
         if (refused_in_failed_transaction(text)) {
             return fail("25P02");
+        }
+        if (!name.empty() && statements_.contains(name)) {
+            return fail("42P05"); // looked at last, when it is stored
         }
         statements_[name] = text;
         bare('1');
