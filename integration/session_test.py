@@ -2,10 +2,12 @@
 the servers in between, and nothing of it is left for the next client."""
 
 import os
+import re
 import select
 import socket
 import struct
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 
@@ -316,6 +318,93 @@ class SessionModeTest(PoolerCase):
                 "select current_setting('work_mem'), to_regclass('pg_temp.mine')::text"))
         wait_for(lambda: self.pooler.query("select count(*) from pg_locks where locktype='advisory'")
                  == [(0,)], "the lock went with its client")
+
+    def test_reset_goes_back_to_what_was_asked_for_at_startup(self):
+        # Twice each, so that the second finds a server that has served the first.
+        for zone in ("Asia/Tokyo", "Asia/Tokyo", "America/Lima", "America/Lima"):
+            client = self.connect_autocommit(options=f"-c timezone={zone} -c datestyle=German,DMY")
+            for back in ("reset timezone", "set timezone to default", "reset all", "discard all"):
+                self.rows(client, "set timezone = 'UTC'")
+                self.rows(client, back)
+                self.assertEqual(zone, self.value(client, "show timezone"), back)
+            self.assertEqual("German, DMY", self.value(client, "show datestyle"))
+            self.rows(client, "set datestyle = 'SQL'")
+            client.close()
+        own = self.pooler.query("select reset_val, setting from pg_settings where name = 'TimeZone'")
+        self.assertEqual(own, self.postgres.query(
+            "select reset_val, setting from pg_settings where name = 'TimeZone'"))
+
+
+    def test_settings_at_startup_are_taken_as_they_are(self):
+        for value in ("two words", "tab\tand\nline", "back\\slash\\", "-c x=y", "'quoted'", ""):
+            escaped = re.sub(r"([\s\\])", r"\\\1", value)
+            client = self.connect_autocommit(options=f"-c fitness.thing={escaped} -c work_mem=5MB")
+            for _ in range(2):
+                self.assertEqual((value, "5MB"), self.rows(
+                    client, "select current_setting('fitness.thing'), current_setting('work_mem')")[0])
+                self.rows(client, "set fitness.thing = 'other'")
+                self.rows(client, "reset fitness.thing")
+            client.close()
+
+    def test_nobody_becomes_somebody_else_by_a_setting(self):
+        for name, value in (("user", "postgres"), ("database", "postgres"), ("replication", "true"),
+                            ("options", "-cwork_mem=5MB"), ("_pq_.x", "1")):
+            try:
+                client = self.connect_autocommit(options=f"-c {name}={value}")
+            except psycopg2.OperationalError as refused:
+                self.assertIn(name, str(refused))
+            else:
+                self.assertEqual([(OWNER, DATABASE)], self.rows(
+                    client, "select session_user::text, current_database()::text"))
+                self.assertEqual("_pq_.x", name)  # a setting with a dot in its name is anybody's
+                client.close()
+
+
+@only_pgweir
+class OtherSettingsTest(PoolerCase):
+    """All servers have been opened with settings that the next client did not ask for."""
+
+    settings = {"pool": {"mode": "session", "minconn": 0, "maxconn": 3}, "workers": 1}
+
+    def closes(self):
+        return self.pooler.metric("pgweir_server_closes_total", reason="other_settings") or 0
+
+    def all_free(self):
+        return all(self.pooler.metric("pgweir_pool_servers", state=state) == 0
+                   for state in ("in_use", "resetting"))
+
+    def test_the_application_name_does_not_need_another_server(self):
+        pids = set()
+        for name in ("one", "two"):
+            client = self.connect_autocommit(application_name=name, options="-c timezone=Asia/Tokyo")
+            self.assertEqual(name, self.value(client, "show application_name"))
+            pids.add(self.value(client, "select pg_backend_pid()"))
+            client.close()
+            self.wait_for(self.all_free, "its server is clean")
+        self.assertEqual(1, len(pids))
+
+    def test_one_server_makes_room_for_one_client(self):
+        clients = [self.connect_autocommit(options="-c timezone=Asia/Tokyo") for _ in range(3)]
+        for client in clients:
+            client.close()
+        self.wait_for(self.all_free, "all have been cleaned")
+        before = self.closes()
+        other = self.connect_autocommit(options="-c timezone=America/Lima")
+        self.assertEqual("America/Lima", self.value(other, "show timezone"))
+        self.assertEqual(before + 1, self.closes())
+        for _ in range(2):  # the other two are still there for whom they fit
+            client = self.connect_autocommit(options="-c timezone=Asia/Tokyo")
+            self.assertEqual("Asia/Tokyo", self.value(client, "show timezone"))
+        self.assertEqual(before + 1, self.closes())
+
+    def test_who_waits_gets_the_slot_of_a_server_that_does_not_fit(self):
+        holders = [self.connect_autocommit(options="-c timezone=Asia/Tokyo") for _ in range(3)]
+        with ThreadPoolExecutor(1) as threads:
+            waits = threads.submit(self.connect_autocommit, options="-c timezone=America/Lima")
+            self.wait_for(lambda: self.pooler.metric("pgweir_pool_clients", state="waiting") == 1,
+                          "it waits")
+            holders[0].close()
+            self.assertEqual("America/Lima", self.value(waits.result(10), "show timezone"))
 
 
 class StatementModeTest(PoolerCase):

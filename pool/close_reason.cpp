@@ -74,6 +74,8 @@ std::string_view to_string(server_close reason) {
         return "client_left";
     case server_close::session_ended:
         return "session_ended";
+    case server_close::other_settings:
+        return "other_settings";
     case server_close::reset_failed:
         return "reset_failed";
     case server_close::reconfigured:

@@ -39,12 +39,13 @@ enum class server_close : std::uint8_t {
     surplus,    // maxconn was lowered
     server_eof, // PostgreSQL closed it (restart, administrator)
     network_error,
-    server_fatal,  // PostgreSQL said FATAL
-    desync,        // out of step with what was asked
-    client_left,   // its client left it in a state that could not be cleaned
-    session_ended, // it was opened for one client alone, who has left
-    reset_failed,  // cleaning it failed or took too long
-    reconfigured,  // host, port or credentials changed
+    server_fatal,   // PostgreSQL said FATAL
+    desync,         // out of step with what was asked
+    client_left,    // its client left it in a state that could not be cleaned
+    session_ended,  // it was opened for one client alone, who has left
+    other_settings, // a client that asked for other settings at start-up needed its slot
+    reset_failed,   // cleaning it failed or took too long
+    reconfigured,   // host, port or credentials changed
     shutdown,
     internal_error,
     count_,

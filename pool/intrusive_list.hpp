@@ -29,6 +29,7 @@ public:
 
     void push_front(T& what) { insert(what, end_.next_); }
     void push_back(T& what) { insert(what, &end_); }
+    void insert_before(T& what, T& place) { insert(what, &place); }
     void remove(T& what) {
         what.previous_->next_ = what.next_;
         what.next_->previous_ = what.previous_;

@@ -91,6 +91,8 @@ void ledger::leave() { counts_.fetch_add(one_leaving); }
 
 void ledger::give_back_left() { counts_.fetch_sub(one_taken + one_leaving); }
 
+void ledger::pass_on_left() { counts_.fetch_sub(one_leaving); }
+
 // Between workers -------------------------------------------------------------------------------
 
 void ledger::publish_idle(worker_index worker, std::uint32_t count) {

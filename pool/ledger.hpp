@@ -40,6 +40,8 @@ public:
     /// Marks a slot as leaving whatever stays (broken, too old).
     void leave();
     void give_back_left();
+    /// It is gone, but another server takes its slot over at once.
+    void pass_on_left();
     /// Taken and not leaving: what counts against minconn.
     [[nodiscard]] std::uint32_t staying() const { return staying_of(counts_.load()); }
 

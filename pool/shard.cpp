@@ -36,9 +36,16 @@ server* shard::acquire(waiter& who, time_point now) {
     }
     // Nobody is overtaken here: while somebody waits on this worker, nothing is idle on it.
     if (auto* const found = next_idle()) {
-        lease(*found, who.id, now);
+        lease_idle(*found, who, now);
         return found;
     }
+    wait(who, now);
+    return nullptr;
+}
+
+void shard::lease_idle(server& which, waiter& who, time_point now) { lease(which, who.id, now); }
+
+void shard::wait(waiter& who, time_point now) {
     who.waiting = true;
     who.waiting_since = now;
     waiters_.push_back(who);
@@ -47,7 +54,21 @@ server* shard::acquire(waiter& who, time_point now) {
     if (ledger_.taken() >= limits_.maxconn) {
         stats_.exhausted.add();
     }
-    return nullptr;
+}
+
+void shard::wait_again(waiter& who) {
+    who.waiting = true;
+    auto* place = waiters_.front();
+    while (place != nullptr && place->waiting_since <= who.waiting_since) {
+        place = waiters_.next(*place);
+    }
+    if (place != nullptr) {
+        waiters_.insert_before(who, *place);
+    } else {
+        waiters_.push_back(who);
+    }
+    stats_.clients_waiting.add();
+    publish_waiters();
 }
 
 void shard::leave_queue(waiter& who) {
@@ -139,6 +160,17 @@ void shard::closed(server& who) {
     }
 }
 
+bool shard::pass_slot_on(server& who, time_point now) {
+    if (who.state != server_state::closing || ledger_.taken() > limits_.maxconn ||
+        // Full: but by this one less now.
+        (!ledger_.may_try(now, limits_.retry_max) && ledger_.state() != ledger::health::full)) {
+        return false;
+    }
+    take_off_list(who);
+    ledger_.pass_on_left();
+    return true;
+}
+
 void shard::add_connecting(server& who, time_point now, double random) {
     who.created_at = now;
     who.expires_at = expiry(now, limits_, random);
@@ -183,10 +215,10 @@ growth_facts shard::facts() const {
                      .health = ledger_.state(),
                      .may_try = true,
                      .warm = warm_};
-    if (!limits_.reuse) {
-        // Those that connect are for clients who have left the queue. And no server will ever go
-        // to another worker, so a slot must: else a worker whose clients come and go would keep
-        // all of them.
+    if (!limits_.reuse || limits_.mode == pool_mode::session) {
+        // Those that connect are for clients who have left the queue, or for the minimum and of
+        // no use to most. And a server opened here goes to no other worker first, so a slot must:
+        // else a worker whose clients come and go would keep all of them.
         now.connecting = 0;
         const auto* const here = waiters_.front();
         const auto elsewhere = ledger_.oldest_waiter(self_);

@@ -69,6 +69,12 @@ public:
     /// `who` asks for a server: gets the one used last (its caches are warm), or joins the queue.
     /// For one that waits already nothing changes.
     [[nodiscard]] server* acquire(waiter& who, time_point now);
+    /// … gets this one, which is idle.
+    void lease_idle(server& which, waiter& who, time_point now);
+    /// … joins the queue. Where any server does for anybody, nobody waits while one is idle.
+    void wait(waiter& who, time_point now);
+    /// The server that was to be opened for it is not: it waits again, in its old place.
+    void wait_again(waiter& who);
     /// The server that acquire() would give now.
     [[nodiscard]] server* next_idle() const;
     /// `who` no longer waits (time-out, cancel, gone). No-op for one that does not wait.
@@ -91,6 +97,9 @@ public:
     [[nodiscard]] placement free(server& who, time_point now);
     /// Leased -> resetting.
     void begin_reset(server& who, time_point now);
+    /// A closing server is gone. True: its slot stays taken for another one, to be opened at once.
+    /// False: that may not be now; nothing has been done, call closed().
+    [[nodiscard]] bool pass_slot_on(server& who, time_point now);
     /// Any state -> closing, counted under `reason`. The slot stays taken until `closed`. One that
     /// is closing already keeps its first reason.
     void begin_close(server& who, server_close reason, time_point now);

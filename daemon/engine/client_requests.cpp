@@ -178,15 +178,19 @@ void engine::ask_for_server(client& c, time_point now) {
 server* engine::take_server(client& c, time_point now) {
     constexpr auto unwatched = std::chrono::seconds(1);
     auto& shard = c.pool->shard;
-    while (true) {
-        const auto* const next = shard.next_idle();
-        const bool long_idle = next != nullptr && now - next->state_since > unwatched;
-        auto* const s = static_cast<server*>(shard.acquire(c, now));
-        if (s == nullptr || !long_idle || !s->socket->stirs()) {
+    if (c.waiting) {
+        return nullptr;
+    }
+    while (auto* const s = idle_for(c)) {
+        const bool long_idle = now - s->state_since > unwatched;
+        shard.lease_idle(*s, c, now);
+        if (!long_idle || !s->socket->stirs()) {
             return s;
         }
         close_server(*s, pool::server_close::server_eof, now);
     }
+    shard.wait(c, now);
+    return nullptr;
 }
 
 /// A server is this client's from now on. What it carries of other settings is replaced by the
@@ -199,7 +203,16 @@ void engine::grant(client& c, server& s, time_point now) {
     s.statements.taken_over(c.statements.unnamed_last() + 1);
     c.transaction_started = now;
     if (s.carried != c.settings && options_.bug != options::planted::settings_not_replayed) {
-        protocol::append_setting_replay(s.out.own(), s.owed, *s.carried, *c.settings);
+        if (opens_for_clients(*s.pool)) {
+            // It is as it was opened, but for this.
+            protocol::setting_map lacking;
+            if (const auto name = c.settings->find("application_name"); name != c.settings->end()) {
+                lacking.insert(*name);
+            }
+            protocol::append_setting_replay(s.out.own(), s.owed, {}, lacking);
+        } else {
+            protocol::append_setting_replay(s.out.own(), s.owed, *s.carried, *c.settings);
+        }
         s.carried = c.settings;
         s.replaying = true;
         s.ready_current = false;

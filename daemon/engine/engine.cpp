@@ -76,6 +76,7 @@ void engine::on(time_point now, server_in_transit& message) {
     s.ready_current = true;
     s.key = std::move(message.key);
     s.parameters = std::move(message.parameters);
+    s.opened_with = intern(std::move(message.opened_with));
     s.carried = intern(std::move(message.carried));
     s.statements.restore(message.statements);
     s.where = s.socket->names();

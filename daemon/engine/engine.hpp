@@ -40,6 +40,7 @@ struct server_in_transit {
     std::unique_ptr<detached_connection> socket;
     protocol::cancel_key key;
     std::map<std::string, std::string> parameters;
+    protocol::setting_map opened_with;
     protocol::setting_map carried;
     std::vector<protocol::server_statements::held> statements;
 };
@@ -237,7 +238,16 @@ private:
     void grow(pool_part& part, time_point now);
     void wake_others(pool_part& part);
 
-    // own_server.cpp: servers opened for one client alone
+    // own_server.cpp: servers opened for one client
+    [[nodiscard]] static bool opens_for_clients(const pool_part& part);
+    [[nodiscard]] static bool fits(const server& s, const client& c);
+    [[nodiscard]] std::shared_ptr<const protocol::setting_map>
+    without_application_name(protocol::setting_map settings);
+    [[nodiscard]] static server* idle_for(const client& c);
+    void replace_server(server& s, client& c, time_point now);
+    [[nodiscard]] bool replace_idle(pool_part& part, time_point now);
+    [[nodiscard]] client* take_successor(server& s);
+    void ask_again(client& c, time_point now);
     void open_own_server(pool_part& part, time_point now);
     void own_server_ready(server& s, const protocol::server_welcome& welcome, time_point now);
     void own_server_failed(server& s, const connect_failure& why, time_point now);

@@ -70,7 +70,8 @@ struct server final : pool::server, connection_events {
     std::shared_ptr<const server_access> access; // it was opened with
     std::uint32_t generation = 0;                // of it
     client* user = nullptr;                      // who holds it
-    client_id only_for;                          // opened for that client alone; or the pool's
+    client_id only_for;  // opened for that client alone (own_server.cpp); or the pool's
+    client_id successor; // farewell: its slot is for a server of that client's
     server_task task = server_task::connect;
     bool reading = false;
     bool bulk = false;               // its last read filled the buffer: the next one is larger
@@ -98,6 +99,8 @@ struct server final : pool::server, connection_events {
     protocol::server_stream stream;
     protocol::reply_queue owed;
     protocol::server_statements statements;
+    std::shared_ptr<const protocol::setting_map> opened_with; // what RESET goes back to; of a
+                                                              // client's own: nothing
     std::shared_ptr<const protocol::setting_map> carried;
     statement_note running;
     time_point deadline{}; // of the task

@@ -211,6 +211,10 @@ void engine::carry_out(server& s, const pool::shard::placement& where, time_poin
         break;
     case pool::shard::placement::to::waiter: {
         auto& c = static_cast<client&>(*where.client);
+        if (!fits(s, c)) {
+            replace_server(s, c, now);
+            break;
+        }
         grant(c, s, now);
         pump(c, now);
         break;
@@ -234,6 +238,7 @@ void engine::send_to_other(server& s, worker_index to) {
     message.expires_at = s.expires_at;
     message.key = std::move(s.key);
     message.parameters = std::move(s.parameters);
+    message.opened_with = *s.opened_with;
     message.carried = *s.carried;
     message.statements = s.statements.contents();
     s.socket->set_events(nullptr);
@@ -343,7 +348,7 @@ void engine::clean(server& s, time_point now) {
     if (s.dirty) {
         protocol::append_query(s.out.own(), "DISCARD ALL");
         s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
-        s.carried = no_settings_;
+        s.carried = s.opened_with;
         s.dirty = false;
     }
     s.ready_current = false;
@@ -405,10 +410,20 @@ void engine::close_server(server& s, pool::server_close reason, time_point now) 
 /// It is gone: its slot is free.
 void engine::forget_server(server& s, time_point now) {
     auto& part = *s.pool;
-    part.shard.closed(s);
+    auto* const successor = take_successor(s);
+    const bool passed_on =
+        successor != nullptr && !shutting_down_ && part.shard.pass_slot_on(s, now);
+    if (!passed_on) {
+        part.shard.closed(s);
+    }
     s.socket->set_events(nullptr);
     ended_servers_.push_back(s.id);
     s.task = server_task::farewell;
+    if (passed_on) {
+        successor->info->opening = open_server(part, now, successor->id).id;
+    } else if (successor != nullptr) {
+        ask_again(*successor, now);
+    }
     grow(part, now);
     wake_others(part);
 }

@@ -24,6 +24,23 @@ bool is_about_the_client(const connect_failure& why) {
            (!why.network && why.reason == protocol::server_refused::why::other_error);
 }
 
+/// Not as parameters of their own: a client may have called one "user" or "replication", and those
+/// are no settings there. As options they are, whatever their names.
+std::string as_options(const protocol::setting_map& settings) {
+    std::string text;
+    for (const auto& [name, value] : settings) {
+        text += text.empty() ? "-c " : " -c ";
+        text += name + '=';
+        for (const char c : value) {
+            if (c == '\\' || c == ' ' || (c >= '\t' && c <= '\r')) {
+                text += '\\';
+            }
+            text += c;
+        }
+    }
+    return text;
+}
+
 } // namespace
 
 void engine::grow(pool_part& part, time_point now) {
@@ -36,14 +53,19 @@ void engine::grow(pool_part& part, time_point now) {
             wake_by(std::max(now + part.shard.bounds().migration_margin,
                              part.entry->shared.next_try()));
         }
+        const bool no_room =
+            decision == pool::growth::at_bound || decision == pool::growth::server_full;
+        if (no_room && replace_idle(part, now)) {
+            continue;
+        }
         if (decision != pool::growth::open_for_waiter &&
             decision != pool::growth::open_for_minimum) {
             break;
         }
-        if (part.shard.bounds().reuse) {
-            open_server(part, now);
-        } else {
+        if (decision == pool::growth::open_for_waiter && opens_for_clients(part)) {
             open_own_server(part, now);
+        } else {
+            open_server(part, now);
         }
     }
     if (const auto other = part.shard.whom_to_ask()) {
@@ -69,7 +91,10 @@ server& engine::open_server(pool_part& part, time_point now, client_id only_for)
     s.pool = &part;
     s.task = server_task::connect;
     s.deadline = now + part.shard.bounds().connect_timeout;
-    s.carried = no_settings_;
+    s.opened_with = s.carried = no_settings_;
+    if (const auto* const c = find(only_for)) {
+        s.opened_with = c->info->startup ? nullptr : without_application_name(*c->settings);
+    }
     servers_.emplace(s.id, std::move(owned));
     part.shard.add_connecting(s, now, random_fraction());
     wake_by(s.deadline);
@@ -85,7 +110,7 @@ protocol::server_login::options engine::login_options(const server& s) {
     result.database = s.access->database;
     result.password = s.access->password;
     ports_.random(result.nonce);
-    if (s.only_for) {
+    if (s.only_for && !s.opened_with) {
         // Its own start-up packet, and nothing else: what PostgreSQL makes of it is what a direct
         // connection would see.
         const auto& startup = *find(s.only_for)->info->startup;
@@ -93,8 +118,11 @@ protocol::server_login::options engine::login_options(const server& s) {
         result.settings = startup.settings;
         return result;
     }
-    // No settings: what such a server reports of itself is what a direct connection without any
-    // would see.
+    if (!s.opened_with->empty()) {
+        result.settings.emplace_back("options", as_options(*s.opened_with));
+    }
+    // For the pool, none: what such a server reports of itself is what a direct connection without
+    // any would see.
     if (s.pool->entry->server_max_connections.load() == 0) {
         result.probe_sql = probe;
     }
@@ -243,9 +271,15 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
         part.shard.begin_close(s, reason, now);
         forget_server(s, now);
     }
-    if (s.only_for) {
+    if (s.only_for && (!s.opened_with || is_about_the_client(why))) {
         own_server_failed(s, why, now);
         return;
+    }
+    if (auto* const c = s.only_for ? find(s.only_for) : nullptr;
+        c != nullptr && c->info->opening == s.id) {
+        c->info->opening = {};
+        ask_again(*c, now);
+        grow(part, now); // its slot may have gone to somebody else
     }
     fail_waiters(part, now);
     if (is_hopeless(why) && part.stats().clients.load() == 0) {

@@ -358,6 +358,54 @@ TEST_CASE("without reuse each waiter gets a server of its own, in order, and nob
     CHECK(f.here.grow(at(3s)) == growth::enough);
 }
 
+TEST_CASE("the slot of a closing server is passed on, and nobody can take it in between") {
+    fixture f(without_reuse(1));
+    auto& first = f.connecting(f.here);
+    f.here.begin_close(first, server_close::other_settings, at(1s));
+    CHECK(f.book.staying() == 0);
+    SUBCASE("PostgreSQL is up") {
+        REQUIRE(f.here.pass_slot_on(first, at(2s)));
+        CHECK(f.book.taken() == 1);
+        CHECK(f.book.staying() == 1);
+        CHECK_FALSE(f.book.try_take(1));
+    }
+    SUBCASE("PostgreSQL is full: there is room for the one that has gone") {
+        (void)f.book.report_failure(ledger::health::full, at(1s), 1s, 2s);
+        CHECK(f.here.pass_slot_on(first, at(1s)));
+    }
+    SUBCASE("PostgreSQL cannot be reached") {
+        (void)f.book.report_failure(ledger::health::unreachable, at(1s), 10s, 10s);
+        CHECK_FALSE(f.here.pass_slot_on(first, at(1s)));
+        f.here.closed(first);
+        CHECK(f.book.taken() == 0);
+    }
+    SUBCASE("maxconn was lowered") {
+        (void)f.leased(f.here);
+        CHECK_FALSE(f.here.pass_slot_on(first, at(2s)));
+        CHECK(f.book.taken() == 2);
+    }
+}
+
+TEST_CASE("who waits again is before all who came later") {
+    fixture f(without_reuse(1));
+    auto& first = f.client();
+    auto& second = f.client();
+    auto& third = f.client();
+    f.here.wait(first, at(1s));
+    f.here.wait(second, at(2s));
+    f.here.wait(third, at(3s));
+    CHECK(&f.here.next_to_open_for(at(4s)) == &first);
+    CHECK(&f.here.next_to_open_for(at(4s)) == &second);
+    f.here.wait_again(second);
+    f.here.wait_again(first);
+    CHECK(f.counts.clients_waiting.load() == 3);
+    CHECK(&f.here.next_to_open_for(at(5s)) == &first);
+    CHECK(&f.here.next_to_open_for(at(5s)) == &second);
+    CHECK(&f.here.next_to_open_for(at(5s)) == &third);
+    f.here.wait_again(third);
+    CHECK(f.here.oldest_waiter() == &third);
+}
+
 TEST_CASE("without reuse a slot goes to the worker where somebody has waited longer") {
     fixture f(without_reuse(1));
     std::deque<server> made(1);

@@ -73,8 +73,14 @@ void invariants::nobody_is_forgotten() {
         }
         const bool may_grow = entry->shared.taken() < bound && lower_bound_ == 0 &&
                               entry->shared.state() == pool::ledger::health::up && connecting == 0;
+        // Where not every server does for every client, it may have to wait for a new one, which
+        // may have to wait for PostgreSQL.
+        const auto state = entry->shared.state();
+        const bool idle_would_do =
+            idle != 0 && (any_server_does || state == pool::ledger::health::up ||
+                          state == pool::ledger::health::full);
         auto& since = stuck_since_[entry.get()];
-        if (waiting == 0 || (idle == 0 && !may_grow) || shutting_down) {
+        if (waiting == 0 || (!idle_would_do && !may_grow) || shutting_down) {
             since = time_point::max();
             continue;
         }

@@ -27,6 +27,7 @@ public:
 
     std::uint32_t bound = 0;
     bool shutting_down = false;
+    bool any_server_does = true; // for any client: not in session mode
 
 private:
     void bound_holds();          // 4

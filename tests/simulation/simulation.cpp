@@ -116,6 +116,7 @@ void simulation::plan_configuration() {
     daemon_.server_password = postgres_.password;
     postgres_.max_connections = random.chance(20) ? pool.maxconn : 100;
     invariants_.bound = pool.maxconn;
+    invariants_.any_server_does = pool.mode != config::pool_mode::session;
     for (std::uint32_t i = 0; i < workers; ++i) {
         daemon_.workers.push_back(
             std::make_unique<fake_worker>(daemon_, i, workers, config_, rotate));
