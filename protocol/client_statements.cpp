@@ -39,13 +39,14 @@ std::optional<std::string_view> client_statements::name_of(std::string_view serv
 
 client_statements::deallocation client_statements::deallocation_of(std::string_view name,
                                                                    std::uint64_t now) const {
-    if (const auto* const known = find(name); known != nullptr && known->what != nullptr &&
-                                              known->in_flight != 0 && known->batch == now) {
-        return deallocation::none; // made anew in this batch
-    }
+    const auto* const known = find(name);
+    // Made anew behind it, in this batch: then it does not matter.
+    const bool in_this_batch =
+        known != nullptr && known->what != nullptr && known->in_flight != 0 && known->batch == now;
+    const auto made = in_this_batch ? known->changed : 0;
     auto result = deallocation::none;
     for (const auto& one : deallocating_) {
-        if (!one.name.empty() && one.name != significant(name)) {
+        if ((!one.name.empty() && one.name != significant(name)) || one.changed < made) {
             continue;
         }
         if (one.batch != now) {
@@ -65,6 +66,7 @@ void client_statements::sent(std::string_view name, statement_ref what, std::uin
     assign(*at, std::move(what));
     at->second.batch = batch;
     at->second.epoch = epoch;
+    at->second.changed = ++changes_;
     ++at->second.in_flight;
 }
 
@@ -87,6 +89,7 @@ void client_statements::assign(name_map::value_type& to, statement_ref what) {
 void client_statements::executes(std::uint64_t batch) {
     for (auto& one : armed_) {
         if (one.batch == batch) {
+            one.changed = ++changes_;
             deallocating_.push_back(std::move(one));
         }
     }

@@ -35,6 +35,7 @@ public:
         std::uint32_t in_flight = 0; // changes that are not settled yet …
         std::uint64_t batch = 0;     // … all sent in this batch
         std::uint64_t epoch = 0;     // when the client parsed it: a server's must not be older
+        std::uint64_t changed = 0;   // counts up with every change and deallocation
 
         [[nodiscard]] bool settled_for(std::uint64_t now) const {
             return in_flight == 0 || batch == now;
@@ -77,7 +78,7 @@ public:
     /// spoken of yet.
     static constexpr std::uint64_t outside = 0;
     void deallocating(std::string_view name, std::uint64_t batch) {
-        deallocating_.push_back({std::string(name), batch});
+        deallocating_.push_back({std::string(name), batch, ++changes_});
     }
     void said_deallocated();
     /// A text that deallocates it, or all, has been parsed in this batch; …
@@ -85,7 +86,7 @@ public:
         if (armed_.empty() || armed_.front().batch != batch) {
             armed_.clear();
         }
-        armed_.push_back({std::string(name), batch});
+        armed_.push_back({std::string(name), batch, 0});
     }
     /// … and something is executed in it.
     void executes(std::uint64_t batch);
@@ -150,11 +151,13 @@ private:
     statement_table* table_;
     name_map names_;
     std::size_t named_bytes_ = 0;
+    std::uint64_t changes_ = 0;
     std::vector<std::string> lent_;
     bool lent_for_query_ = false;
     struct deallocated_name {
         std::string name; // empty: all
         std::uint64_t batch;
+        std::uint64_t changed;
     };
     std::vector<deallocated_name> deallocating_, armed_;
     struct departed_name {

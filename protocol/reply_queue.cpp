@@ -26,6 +26,7 @@ void reply_queue::sent(frontend type, fate where, ask how) {
     case frontend::copy_fail:
         // Ignored without an answer unless a COPY runs, or will when the server gets here.
         if (!empty() && !skipping_) {
+            copy_end_sent_ = true;
             push(type == frontend::copy_done ? request::copy_done : request::copy_fail, where, {});
         }
         return;
@@ -126,7 +127,7 @@ void reply_queue::pop(outcome how) {
         if (head_ == entries_.size()) {
             entries_.clear(); // keeps its capacity
             head_ = 0;
-            copy_data_sent_ = sync_behind_copy_data_ = false;
+            copy_data_sent_ = sync_behind_copy_data_ = copy_end_sent_ = false;
             return;
         }
         // At the front there is no COPY for these to end: the server reads over them.
@@ -166,7 +167,7 @@ bool reply_queue::finish_copy() {
     }
     entries_[end] = entries_[head_];
     head_ = end;
-    copy_data_sent_ = sync_behind_copy_data_ = false;
+    copy_data_sent_ = sync_behind_copy_data_ = copy_end_sent_ = false;
     if (request_of(entries_[head_]) == request::execute) {
         // The batch goes on if the Sync that was meant to close it has been eaten.
         bool closed = false;

@@ -107,9 +107,11 @@ public:
     /// the server heeds, so that it may be inside a batch although nothing is owed (Flush).
     [[nodiscard]] bool batch_open() const { return batch_open_; }
 
-    /// A Sync has been sent behind CopyData that may belong to a COPY, which would eat it: should the
-    /// COPY fail, nobody will know whether it has (in_doubt()).
+    /// A Sync has been sent behind CopyData that may belong to a COPY, which would eat it: should
+    /// the COPY fail, nobody will know whether it has (in_doubt()).
     [[nodiscard]] bool doubt_ahead() const { return sync_behind_copy_data_; }
+    /// CopyDone or CopyFail has been sent and may be what ends the COPY that runs.
+    [[nodiscard]] bool copy_end_sent() const { return copy_end_sent_; }
 
     /// A Query sent now might be skipped because of something sent before it: messages of the
     /// extended protocol have been sent after the last Sync, and not all is known to be well.
@@ -203,6 +205,7 @@ private:
     bool batch_open_ = false;
     bool copy_data_sent_ = false; // behind something that has not been answered yet
     bool sync_behind_copy_data_ = false;
+    bool copy_end_sent_ = false;
     bool copy_both_expected_ = false;
     bool unsynced_ = false; // as batch_open_, but only a Sync ends it
     bool in_doubt_ = false;

@@ -64,9 +64,13 @@ private:
     [[nodiscard]] routing pass(frontend type, ask how = {});
     [[nodiscard]] routing rename(std::size_t name_at, std::string_view name, std::string_view to);
     // Nothing of ours may be sent into a COPY, where it would be read as a part of it, nor where it
-    // may become impossible to tell whose the answers are.
+    // may become impossible to tell whose the answers are. Most often an answer will tell.
     [[nodiscard]] bool ours_may_go() const {
         return !owed_.doubt_ahead() && !owed_.in_copy_in() && !owed_.in_doubt();
+    }
+    [[nodiscard]] bool ours_may_go_soon() const {
+        return !ours_may_go() && !owed_.in_doubt() &&
+               (!owed_.in_copy_in() || owed_.copy_end_sent());
     }
     [[nodiscard]] bool renamed_fits(std::string_view name, std::string_view to) const;
     void make_room();
@@ -161,7 +165,11 @@ routing router::parse() {
     if (name.text.empty()) {
         return unnamed_parse(whole ? definition : bytes{});
     }
-    if (!whole || name.text.size() > longest_shared_name || !ours_may_go()) {
+    const bool sharable = whole && name.text.size() <= longest_shared_name;
+    if (sharable && ours_may_go_soon()) {
+        return {routing::how::wait};
+    }
+    if (!sharable || !ours_may_go()) {
         return pinning_parse(name.text);
     }
     return named_parse(name.text, definition);
@@ -300,6 +308,9 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     case presence::unsettled:
         return {routing::how::wait};
     case presence::absent:
+        if (ours_may_go_soon()) {
+            return {routing::how::wait};
+        }
         if (!ours_may_go()) {
             return pass_under(type, name_at, name, how); // PostgreSQL says that there is none
         }
@@ -321,6 +332,9 @@ routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
     }
     if (link_.there.unnamed_is_of(mine)) {
         return pass(type, how);
+    }
+    if (ours_may_go_soon()) {
+        return {routing::how::wait};
     }
     if (!ours_may_go()) {
         // What the server has may be another client's; PostgreSQL says that there is none.

@@ -135,8 +135,19 @@ bool engine::still_answering(client& c, pool::client_close reason, time_point no
     // a server in doubt nobody knows whether there is more to come.
     const bool unfinished =
         c.stream.inside_message() || owed.in_doubt() || (owed.in_copy_in() && owed.size() == 1);
-    if (unfinished || owed.owed_ready(protocol::fate::forward) == 0) {
+    // A batch without its Sync: PostgreSQL says what it has to say of it, errors and notices, and
+    // closes. Such a server is not used again, so that it may be told what the client has said.
+    const bool last_words = owed.owed_ready(protocol::fate::forward) == 0 && owed.batch_open();
+    if (unfinished || (owed.owed_ready(protocol::fate::forward) == 0 && !last_words)) {
         return false;
+    }
+    if (last_words && !c.held->told_to_end) {
+        auto& s = *c.held;
+        s.told_to_end = true;
+        protocol::message_writer(s.out.own()).begin(protocol::frontend::terminate).end();
+        if (!flush(s, now) && c.state == client_state::gone) {
+            return true;
+        }
     }
     if (c.said_no_more_at == time_point{}) {
         c.said_no_more_at = now;

@@ -77,6 +77,7 @@ struct server final : pool::server, connection_events {
     bool bulk = false;               // its last read filled the buffer: the next one is larger
     bool blocked = false;            // its socket is full, wait_writable() is outstanding
     bool ready_current = false;      // the last thing sent was answered by ReadyForQuery
+    bool told_to_end = false;        // Terminate has been sent, for a client that still listens
     bool tables_changed = false;     // by the transaction that runs
     bool keep_batch = false;         // … is to be kept (below) once it has been sent
     bool asks_again = false;         // a batch that was kept is going to be sent once more

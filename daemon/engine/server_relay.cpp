@@ -312,6 +312,9 @@ void engine::server_gone(server& s, pool::server_close reason, boost::system::er
         if (s.leaving) {
             reason = pool::server_close::server_fatal;
         }
+        if (s.told_to_end) {
+            reason = pool::server_close::client_left;
+        }
         s.task = server_task::farewell;
         s.pool->shard.begin_close(s, reason, now);
         log_server_end(s, reason, now);
@@ -323,7 +326,9 @@ void engine::server_gone(server& s, pool::server_close reason, boost::system::er
             ask_for_server(*c, now);
             return;
         }
-        if (c != nullptr) {
+        if (c != nullptr && s.told_to_end) {
+            close_when_sent(*c, pool::client_close::terminate, now);
+        } else if (c != nullptr) {
             tell_and_close(*c, pool::client_close::server_lost, protocol::error::server_lost, {},
                            now);
         }

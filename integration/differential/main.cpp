@@ -21,7 +21,7 @@ struct arguments {
     std::string direct, outside, user, database;
     std::vector<std::string> through, files, only;
     double patience_seconds = 10;
-    bool twice = false, verbose = false, random = false, print = false;
+    bool twice = false, verbose = false, random = false, print = false, doubtful = false;
     std::uint64_t seeds = 1'000, first_seed = 1;
     double minutes = 0;
 };
@@ -116,6 +116,7 @@ bool run_random_conversations(const arguments& given, runner& run, admin& outsid
     random_options options;
     options.first_seed = given.first_seed;
     options.seeds = given.seeds;
+    options.doubtful = given.doubtful;
     options.patience = patience_of(given);
     if (given.minutes > 0) {
         options.at_most = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
@@ -140,7 +141,7 @@ bool run_random_conversations(const arguments& given, runner& run, admin& outsid
 
 int run(const arguments& given) {
     if (given.print) {
-        std::cout << to_text(random_script(given.first_seed));
+        std::cout << to_text(random_script(given.first_seed, given.doubtful));
         return 0;
     }
     admin outside(given.outside);
@@ -175,6 +176,8 @@ int main(int count, char** words) {
     app.add_option("--seeds", given.seeds, "So many of them");
     app.add_option("--seed", given.first_seed, "The first one's seed");
     app.add_option("--minutes", given.minutes, "At most for so long");
+    app.add_flag("--doubtful", given.doubtful,
+                 "Also COPYs that are known to lead to differences (allowed_differences.md)");
     app.add_flag("--print", given.print, "Only print the conversation of --seed, as a script");
     app.add_option("scripts", given.files, "Scripts, or folders of them");
     CLI11_PARSE(app, count, words);

@@ -78,10 +78,11 @@ void report(const script& s, const std::string& what, runner& run, const through
 
 } // namespace
 
-script random_script(std::uint64_t seed) {
+script random_script(std::uint64_t seed, bool doubtful) {
     const auto& language = test::postgres_dialect();
     test::generator_options options;
     options.most_clients = most_clients;
+    options.doubtful_copies = doubtful;
     auto made = test::generate(seed, language, options);
     script s;
     s.name = "seed_" + std::to_string(seed);
@@ -103,7 +104,7 @@ bool run_random(runner& run, admin& outside, std::vector<through>& places,
     for (; seed < options.first_seed + options.seeds && failures < options.most_failures &&
            std::chrono::steady_clock::now() - began < options.at_most;
          ++seed) {
-        auto s = random_script(seed);
+        auto s = random_script(seed, options.doubtful);
         // The tables stay from one conversation to the next, only their rows go.
         auto again = s;
         again.setup = {test::for_clients(language.empty, s.servers)};

@@ -14,6 +14,7 @@ namespace pgweir::differential {
 
 struct random_options {
     std::uint64_t first_seed = 1, seeds = 1'000;
+    bool doubtful = false; // test::generator_options::doubtful_copies
     std::chrono::steady_clock::duration at_most = std::chrono::hours(24 * 365);
     std::size_t most_failures = 3; // then it is enough
     std::chrono::milliseconds patience = std::chrono::seconds(10);
@@ -24,6 +25,6 @@ struct random_options {
                               const random_options& options);
 
 /// The conversation of a seed, with what it needs to be a script.
-[[nodiscard]] script random_script(std::uint64_t seed);
+[[nodiscard]] script random_script(std::uint64_t seed, bool doubtful);
 
 } // namespace pgweir::differential

@@ -225,6 +225,9 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
           "= C s P s ROLLBACK P s Y S C s S", "< 3 E Z 3 Z", "a: P s Z | S | P s X | S",
           "= C s P s ROLLBACK P s Z S C s S C s P s ROLLBACK P s X S C s S",
           "< 3 1 E Z 3 Z 3 E Z 3 Z", "a: P s V | S", "= C s P s ROLLBACK P s V S C s S"}},
+        {"CopyData that belongs to no COPY",
+         {"a: P s X | d | S | P s Y | S", "= C#1 P#1 X d S", "< 3 1 Z",
+          "= C s P s ROLLBACK P s Y S C s S"}},
         {"a long name is known by its beginning",
          {"a: P " + std::string(70, 'n') + " X | S", "= C#1 P#1 X S", "< 3 1 Z",
           "a: B " + std::string(63, 'n') + " | S", "= B#1 S"}},
@@ -342,4 +345,23 @@ TEST_CASE("statement_router: a renamed message must not become longer than a mes
     message_writer(bind).u32(max_length_field - 29).raw(z("") + z("s"));
     CHECK(route_statement_message(frontend::bind, as_bytes(bind), false, link, owed, state, sink)
               .is == routing::how::rewritten);
+}
+
+TEST_CASE(
+    "statement_router: a name is taken, whoever knew it when, and whatever the limits are now") {
+    shared_server server;
+    SUBCASE("the server alone knows it, because the table was full") {
+        server.table.set_max_bytes(4);
+        server.play({"a: P s X | S", "= P s X S", "< 1 Z"});
+        CHECK(server.state_of('a').has(pin_reason::named_statement));
+        server.table.set_max_bytes(1'000'000);
+        server.play({"a: P s Y | S", "= P s Y S", "< E Z"}); // PostgreSQL refuses it
+    }
+    SUBCASE("it is shared, and names are no longer shared") {
+        server.play({"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z"});
+        server.per_server = 0;
+        server.play({"a: P s Y | S", "= C s P s ROLLBACK P s Y S C s S", "< 3 1 E Z 3 Z",
+                     "a: P t Y | S", "= P t Y S"});
+        CHECK(server.state_of('a').has(pin_reason::named_statement));
+    }
 }

@@ -226,16 +226,20 @@ void generator::copy_stream(speaker& who) {
     for (auto lines = dice_.below(4); lines != 0; --lines) {
         say(who, step_kind::copy_data).text = dice_.one_of(language_.copy_lines);
         if (dice_.once_in(6)) {
-            say(who, dice_.once_in(2) ? step_kind::sync : step_kind::flush);
+            const bool eaten = dice_.once_in(2) && options_.doubtful_copies;
+            say(who, eaten ? step_kind::sync : step_kind::flush);
         }
     }
-    if (dice_.once_in(12)) {
+    if (dice_.once_in(12) && options_.doubtful_copies) {
         return; // settle() or the next message ends it
     }
     if (dice_.once_in(4)) {
         say(who, step_kind::copy_fail).text = "as the dice say";
     } else {
         say(who, step_kind::copy_done);
+    }
+    if (!options_.doubtful_copies) {
+        settle(who);
     }
 }
 

@@ -44,6 +44,9 @@ struct generator_options {
     std::size_t bursts = 24; // at most so many stretches of messages
     // Clients may leave with work unfinished; the looks from outside need PostgreSQL.
     bool looks_from_outside = true;
+    // A COPY may be interrupted by a Sync, or left open with other messages behind it: then nobody
+    // but PostgreSQL can know what is answered.
+    bool doubtful_copies = true;
 };
 
 struct generated_conversation {
