@@ -66,7 +66,17 @@ private:
     // Nothing of ours may be sent into a COPY, where it would be read as a part of it, nor where it
     // may become impossible to tell whose the answers are. Most often an answer will tell.
     [[nodiscard]] bool ours_may_go() const {
-        return !owed_.doubt_ahead() && !owed_.in_copy_in() && !owed_.in_doubt();
+        return !(owed_.doubt_ahead() && ready_owed()) && !owed_.in_copy_in() && !owed_.in_doubt();
+    }
+    // The server will answer without being asked for more. Where it will not, waiting would never
+    // end; nor is anything left that an answer could tell.
+    [[nodiscard]] bool ready_owed() const {
+        return owed_.owed_ready(fate::forward) + owed_.owed_ready(fate::swallow) != 0;
+    }
+    // What has become of a DEALLOCATE.
+    [[nodiscard]] deallocation gone(std::string_view name) const {
+        const auto known = link_.mine.deallocation_of(name, batch_);
+        return known == deallocation::unsettled && !ready_owed() ? deallocation::none : known;
     }
     [[nodiscard]] bool ours_may_go_soon() const {
         return !ours_may_go() && !owed_.in_doubt() &&
@@ -196,11 +206,11 @@ routing router::pass_under(frontend type, std::size_t name_at, std::string_view 
 
 routing router::named_parse(std::string_view name, bytes definition) {
     if (const auto* const known = link_.mine.find(name); known != nullptr) {
-        const auto gone = link_.mine.deallocation_of(name, batch_);
-        if (!known->settled_for(batch_) || gone == deallocation::unsettled) {
+        const auto taken = gone(name);
+        if (!known->settled_for(batch_) || taken == deallocation::unsettled) {
             return {routing::how::wait};
         }
-        if (known->what != nullptr && gone == deallocation::none) {
+        if (known->what != nullptr && taken == deallocation::none) {
             return repeated_parse(name);
         }
     }
@@ -260,7 +270,9 @@ routing router::repeated_parse(std::string_view name) {
 }
 
 routing router::unnamed_parse(bytes definition) {
-    lend(string_at(definition, 0).text, true);
+    if (link_.mine.has_names()) {
+        lend(string_at(definition, 0).text, true);
+    }
     const auto serial = link_.mine.unnamed_sent(definition, batch_);
     link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
     return pass(frontend::parse, {.noted = true});
@@ -293,11 +305,11 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         return use_unnamed(type, name_at, how);
     }
     const auto* const known = link_.mine.find(name);
-    const auto gone = link_.mine.deallocation_of(name, batch_);
-    if ((known != nullptr && !known->settled_for(batch_)) || gone == deallocation::unsettled) {
+    const auto taken = gone(name);
+    if ((known != nullptr && !known->settled_for(batch_)) || taken == deallocation::unsettled) {
         return {routing::how::wait};
     }
-    if (known == nullptr || known->what == nullptr || gone == deallocation::done) {
+    if (known == nullptr || known->what == nullptr || taken == deallocation::done) {
         return pass_under(type, name_at, name, how);
     }
     const auto& what = known->what;
@@ -399,20 +411,20 @@ bool router::settled(std::string_view sql) const {
     return std::all_of(names.begin(), names.end(), [&](const sql_statement_name& use) {
         const auto* const known = link_.mine.find(use.name);
         return (known == nullptr || known->settled_for(batch_)) &&
-               link_.mine.deallocation_of(use.name, batch_) != deallocation::unsettled;
+               gone(use.name) != deallocation::unsettled;
     });
 }
 
 // PREPARE, EXECUTE and DEALLOCATE know statements by the client's names, and so does the server
 // while such a text runs.
 void router::lend(std::string_view sql, bool in_batch) {
-    if (!link_.mine.has_names() || !ours_may_go()) {
+    if (!ours_may_go()) {
         return;
     }
     for (const auto& use : statement_names(sql)) {
         const auto* const known = use.name.empty() ? nullptr : link_.mine.find(use.name);
-        const bool there = known != nullptr && known->what != nullptr &&
-                           link_.mine.deallocation_of(use.name, batch_) == deallocation::none;
+        const bool there =
+            known != nullptr && known->what != nullptr && gone(use.name) == deallocation::none;
         if (there) {
             lend_as(use.name, known->what->definition, in_batch);
         }
