@@ -70,10 +70,11 @@ class DifferentialTest(unittest.TestCase):
         self.play(POOLS, "--twice", FOLDER)
 
     def test_random(self):
-        """Random conversations: the same ones each time, as many as there is time for."""
-        self.play(POOLS, "--random", "--seeds", "1000000000",
+        """Random conversations: the same ones each time; more, and for as long as wanted, on demand."""
+        self.play(POOLS, "--random",
+                  "--seeds", "1000000000" if "PGWEIR_DIFFERENTIAL_MINUTES" in os.environ else "400",
                   "--seed", os.environ.get("PGWEIR_DIFFERENTIAL_SEED", "1"),
-                  "--minutes", os.environ.get("PGWEIR_DIFFERENTIAL_MINUTES", "0.6"))
+                  "--minutes", os.environ.get("PGWEIR_DIFFERENTIAL_MINUTES", "2"))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,11 @@ public:
     [[nodiscard]] std::size_t named_bytes() const { return named_bytes_; }
     /// Nothing where there is no such name. `name` may be longer than what is significant of it.
     [[nodiscard]] const named* find(std::string_view name) const;
+    /// Nothing where there is no such name, or it has just been closed.
+    [[nodiscard]] statement_ref stands_for(std::string_view name) const {
+        const auto* const known = find(name);
+        return known != nullptr ? known->what : nullptr;
+    }
     /// A name it has, or had a moment ago, for what servers know under that one.
     [[nodiscard]] std::optional<std::string_view> name_of(std::string_view server_name) const;
 

@@ -1,5 +1,7 @@
 #include "protocol/prepared_statement.hpp"
 
+#include "protocol/statement_names.hpp"
+
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -82,7 +84,12 @@ statement_ref statement_table::intern(std::string_view context, bytes definition
         return nullptr;
     }
     auto made = std::make_unique<prepared_statement>(prepared_statement{
-        .id = id, .name = server_name(id), .definition = std::string(as_text(definition))});
+        .id = id,
+        .name = server_name(id),
+        .definition = std::string(as_text(definition)),
+        .names_statements =
+            !statement_names(as_text(definition).substr(0, as_text(definition).find('\0')))
+                 .empty()});
     statement_ref ref(made.release(), [this](const prepared_statement* what) { forget(what); });
     statements_.emplace(id, ref);
     return ref;

@@ -48,6 +48,7 @@ struct prepared_statement {
     std::string name; // server_name(id)
     /// The body of Parse behind the name: text, zero, count and types of the parameters.
     std::string definition;
+    bool names_statements = false; // its text is PREPARE, EXECUTE or DEALLOCATE of one, or of all
 };
 using statement_ref = std::shared_ptr<const prepared_statement>;
 

@@ -118,7 +118,7 @@ void server_statements::undo(const change& what, client_statements* mine, bool f
         // Where the server had it, our Close went before the Parse: if that failed, it is gone.
         settle(what.id, what.was_present && !failed);
         if (mine != nullptr) {
-            mine->undone(what.name, nullptr);
+            mine->undone(what.name, what.before);
         }
         break;
     case change::kind::provide:
@@ -127,7 +127,7 @@ void server_statements::undo(const change& what, client_statements* mine, bool f
         break;
     case change::kind::close:
         if (mine != nullptr) {
-            mine->undone(what.name, what.what);
+            mine->undone(what.name, what.before);
         }
         break;
     case change::kind::unnamed_parse:
@@ -196,8 +196,18 @@ void server_statements::all_deallocated() {
         }
         at = next;
     }
+    // What is still under way was sent behind it. Should it be skipped, there is nothing to go back
+    // to but what has been made under way.
+    std::vector<std::string_view> made;
     for (auto i = head_; i < journal_.size(); ++i) {
-        journal_[i].was_present = false;
+        auto& next = journal_[i];
+        next.was_present = false;
+        if (std::find(made.begin(), made.end(), next.name) == made.end()) {
+            next.before = nullptr;
+        }
+        if (next.is == change::kind::parse) {
+            made.push_back(next.name);
+        }
     }
 }
 

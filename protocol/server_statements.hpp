@@ -40,7 +40,7 @@ public:
             parse,             // the client's Parse of `what` under `name`
             provide,           // ours, because the server lacks `what`
             evict,             // our Close of the statement `id`
-            close,             // the client's Close of `name`, which stood for `what`
+            close,             // the client's Close of `name`
             unnamed_parse,     // the client's; `serial` is its number
             unnamed_provide,   // ours of the same
             unnamed_destroyed, // by the client's Close or Query, or by our Close
@@ -51,6 +51,7 @@ public:
         std::string name = {};
         statement_ref what = {};
         client_statements::serial serial = 0;
+        statement_ref before = {}; // what `name` stood for (parse, close)
     };
     void sent(change what, std::uint64_t batch, std::uint64_t epoch = 0);
     /// The outcomes that the reply queue has noted. `mine`: of the client that holds the server,

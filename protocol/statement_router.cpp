@@ -235,22 +235,17 @@ routing router::named_parse(std::string_view name, bytes definition) {
     if (!renamed_fits(name, what->name)) {
         return {routing::how::too_long};
     }
-    const auto sql = string_at(definition, 0).text;
-    lend(sql, true);
-    for (const auto& use : statement_names(sql)) {
-        if (use.deallocates && use.name == name.substr(0, significant_name_bytes)) {
-            lend_as(name, as_text(definition), true); // a statement that deallocates itself
-            note_deallocation(name, true);
-        }
-    }
     if (there == presence::absent) {
         make_room();
     }
     append_close_statement(to_.own(), what->name);
     owed_.sent(frontend::close, fate::swallow);
-    link_.there.sent(
-        {.is = change::kind::parse, .id = what->id, .name = std::string(name), .what = what},
-        batch_, link_.epoch);
+    link_.there.sent({.is = change::kind::parse,
+                      .id = what->id,
+                      .name = std::string(name),
+                      .what = what,
+                      .before = link_.mine.stands_for(name)},
+                     batch_, link_.epoch);
     link_.mine.sent(name, what, batch_, link_.epoch);
     owed_.sent(frontend::parse, fate::forward, {.noted = true});
     return rename(header_bytes, name, what->name);
@@ -333,6 +328,10 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         ++link_.counted.found;
         break;
     }
+    if (type == frontend::bind && what->names_statements) {
+        // It is going to be executed, and to know statements by the client's names.
+        lend(std::string_view(what->definition).substr(0, what->definition.find('\0')), true);
+    }
     (void)pass(type, how);
     return rename(name_at, name, what->name);
 }
@@ -395,7 +394,7 @@ routing router::close() {
     ask how;
     if (known != nullptr && known->what != nullptr) {
         link_.there.sent(
-            {.is = change::kind::close, .name = std::string(name.text), .what = known->what},
+            {.is = change::kind::close, .name = std::string(name.text), .before = known->what},
             batch_);
         link_.mine.sent(name.text, nullptr, batch_);
         how.noted = true;
