@@ -256,11 +256,7 @@ routing router::named_parse(std::string_view name, bytes definition) {
 // parsed in a failed transaction, too.
 routing router::repeated_parse(std::string_view name) {
     constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
-    append_close_statement(to_.own(), name);
-    owed_.sent(frontend::close, fate::swallow);
-    append_parse(to_.own(), name, any_definition);
-    owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = true});
-    link_.mine.lent(name);
+    lend_as(name, any_definition, true);
     return pass(frontend::parse);
 }
 
