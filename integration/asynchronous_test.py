@@ -7,11 +7,11 @@ import threading
 import unittest
 
 from integration.support import wire
-from integration.support.case import PoolerCase, only_pgweir
-from integration.support.peers import (RAW_USER, allow_raw_users, kinds, raw_client, rows_of,
+from integration.support.case import only_pgweir
+from integration.support.peers import (RAW_USER, allow_raw_users, kinds, rows_of,
                                        wait_until_given_back)
-from integration.support.pgweir import ADMIN, users
-from integration.support.postgres import DATABASE, OWNER
+from integration.support.postgres import DATABASE
+from integration.support.raw_case import RawCase
 from integration.support.waiting import wait_for
 
 
@@ -34,20 +34,9 @@ def texts(messages):
     return [wire.error_fields(body)["M"] if kind == "N" else kind for kind, body in messages]
 
 
-class AsynchronousCase(PoolerCase):
-    settings = {"auth": {"method": "trust"}, "users": users(OWNER, RAW_USER, ADMIN),
-                "log": {"level": "warning"}, "workers": 2,
-                "pool": {"minconn": 1, "maxconn": 4, "wait_timeout": "30s"}}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        allow_raw_users(cls.postgres)
-
-    def raw(self, where=None, **options):
-        raw = raw_client(where or self.pooler, **options)
-        self.addCleanup(raw.socket.close)
-        return raw
+class AsynchronousCase(RawCase):
+    settings = dict(RawCase.settings,
+                    pool={"minconn": 1, "maxconn": 4, "wait_timeout": "30s"})
 
     def tearDown(self):
         super().tearDown()

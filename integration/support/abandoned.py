@@ -4,11 +4,9 @@ be true when the clients are gone."""
 import collections
 
 from integration.support import wire
-from integration.support.case import PoolerCase
-from integration.support.peers import (FINGERPRINT, RAW_USER, allow_raw_users, assert_idle, kinds,
+from integration.support.peers import (FINGERPRINT, RAW_USER, assert_idle, kinds,
                                        raw_client, rows_of, wait_until_given_back)
-from integration.support.pgweir import ADMIN, users
-from integration.support.postgres import OWNER
+from integration.support.raw_case import RawCase
 
 
 def insert(what):
@@ -67,15 +65,10 @@ def with_tag(packet, number):
     return packet.replace(b"{tag}", b"%05d" % number)
 
 
-class AbandonedCase(PoolerCase):
-    settings = {"auth": {"method": "trust"}, "users": users(OWNER, RAW_USER, ADMIN),
-                "log": {"level": "warning"}, "workers": 2,
-                "pool": {"minconn": 1, "maxconn": 3, "wait_timeout": "30s"}}
-
+class AbandonedCase(RawCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        allow_raw_users(cls.postgres)
         raw = raw_client(cls.postgres)
         raw.ask("create table if not exists abandoned (tag text, what text)")
         raw.socket.close()

@@ -1,10 +1,8 @@
 """What the tests of prepared statements share."""
 
 from integration.support import wire
-from integration.support.case import PoolerCase
-from integration.support.peers import RAW_USER, allow_raw_users, kinds, raw_client, rows_of
-from integration.support.pgweir import ADMIN, users
-from integration.support.postgres import OWNER
+from integration.support.peers import kinds, rows_of
+from integration.support.raw_case import RawCase
 
 
 def close(kind, name):
@@ -19,21 +17,7 @@ def sqlstates(messages):
     return [wire.error_fields(body)["C"] for kind, body in messages if kind == "E"]
 
 
-class PreparedCase(PoolerCase):
-    settings = {"auth": {"method": "trust"}, "users": users(OWNER, RAW_USER, ADMIN),
-                "log": {"level": "warning"}, "workers": 2,
-                "pool": {"minconn": 1, "maxconn": 3, "wait_timeout": "30s"}}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        allow_raw_users(cls.postgres)
-
-    def raw(self, where=None, **options):
-        raw = raw_client(where or self.pooler, **options)
-        self.addCleanup(raw.socket.close)
-        return raw
-
+class PreparedCase(RawCase):
     def prepare(self, raw, text, name, types=()):
         raw.send(wire.parse(text, name, types), wire.SYNC)
         self.assertEqual("1Z", kinds(raw.read_until("Z")))
