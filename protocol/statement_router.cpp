@@ -85,9 +85,11 @@ private:
     [[nodiscard]] bool renamed_fits(std::string_view name, std::string_view to) const;
     void make_room();
     void provide(const statement_ref& what);
-    void lend(std::string_view sql, bool in_batch);
-    void lend_as(std::string_view name, std::string_view definition, bool in_batch);
-    void note_deallocation(std::string_view name, bool in_batch);
+    // What an error of the lent Parse is: the batch's own, or nobody's.
+    enum class lent : std::uint8_t { in_batch, apart };
+    void lend(std::string_view sql, lent how);
+    void lend_as(std::string_view name, std::string_view definition, lent how);
+    void note_deallocation(std::string_view name);
     [[nodiscard]] bool settled(std::string_view sql) const;
 
     bytes frame_;
@@ -256,13 +258,13 @@ routing router::named_parse(std::string_view name, bytes definition) {
 // parsed in a failed transaction, too.
 routing router::repeated_parse(std::string_view name) {
     constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
-    lend_as(name, any_definition, true);
+    lend_as(name, any_definition, lent::in_batch);
     return pass(frontend::parse);
 }
 
 routing router::unnamed_parse(bytes definition) {
     if (link_.mine.has_names()) {
-        lend(string_at(definition, 0).text, true);
+        lend(string_at(definition, 0).text, lent::in_batch);
     }
     const auto serial = link_.mine.unnamed_sent(definition, batch_);
     link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
@@ -326,7 +328,8 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     }
     if (type == frontend::bind && what->names_statements) {
         // It is going to be executed, and to know statements by the client's names.
-        lend(std::string_view(what->definition).substr(0, what->definition.find('\0')), true);
+        lend(std::string_view(what->definition).substr(0, what->definition.find('\0')),
+             lent::in_batch);
     }
     (void)pass(type, how);
     return rename(name_at, name, what->name);
@@ -412,7 +415,7 @@ bool router::settled(std::string_view sql) const {
 
 // PREPARE, EXECUTE and DEALLOCATE know statements by the client's names, and so does the server
 // while such a text runs.
-void router::lend(std::string_view sql, bool in_batch) {
+void router::lend(std::string_view sql, lent how) {
     if (!ours_may_go()) {
         return;
     }
@@ -421,39 +424,40 @@ void router::lend(std::string_view sql, bool in_batch) {
         const bool there =
             known != nullptr && known->what != nullptr && gone(use.name) == deallocation::none;
         if (there) {
-            lend_as(use.name, known->what->definition, in_batch);
+            lend_as(use.name, known->what->definition, how);
         }
         if (use.deallocates && (there || use.name.empty())) {
-            note_deallocation(use.name, in_batch);
+            note_deallocation(use.name);
         }
     }
 }
 
-void router::lend_as(std::string_view name, std::string_view definition, bool in_batch) {
+void router::lend_as(std::string_view name, std::string_view definition, lent how) {
     append_close_statement(to_.own(), name);
     append_parse(to_.own(), name, definition);
     owed_.sent(frontend::close, fate::swallow);
-    owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = in_batch});
+    owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = how == lent::in_batch});
     link_.mine.lent(name);
 }
 
-void router::note_deallocation(std::string_view name, bool in_batch) {
-    if (in_batch) {
-        link_.mine.may_deallocate(name, batch_); // when it is executed
-    } else {
+void router::note_deallocation(std::string_view name) {
+    if (static_cast<frontend>(frame_[0]) == frontend::query) {
         link_.mine.deallocating(name, client_statements::outside);
+    } else {
+        link_.mine.may_deallocate(name, batch_); // when it is executed
     }
 }
 
 routing router::query() {
     auto& mine = link_.mine;
-    if (mine.has_names() && complete_ && !owed_.may_skip() && !mine.anything_lent() &&
-        ours_may_go()) {
+    // A Sync of ours must neither end what the client has begun and not ended, nor a skipping.
+    const bool apart = !owed_.may_skip() && !owed_.batch_open() && !mine.anything_lent();
+    if (mine.has_names() && complete_ && apart && ours_may_go()) {
         const auto sql = string_at(frame_, header_bytes).text;
         if (!settled(sql)) {
             return {routing::how::wait};
         }
-        lend(sql, false);
+        lend(sql, lent::apart);
         if (mine.anything_lent()) {
             mine.lent_for_query();
             // In a batch of its own, so that its failure is not the Query's.
@@ -498,12 +502,8 @@ statement_id statement_used(bytes frame, const client_statements& mine) {
     return known != nullptr && known->what != nullptr ? known->what->id : statement_id{};
 }
 
-void take_back_lent(frontend type, const statement_link& link, reply_queue& owed, relay_sink& to) {
-    if (!link.mine.anything_lent() || (type == frontend::query && !link.mine.is_lent_for_query())) {
-        return;
-    }
-    auto& out = to.own();
-    for (const auto& name : link.mine.take_lent()) {
+void take_back_lent(client_statements& mine, reply_queue& owed, std::string& out) {
+    for (const auto& name : mine.take_lent()) {
         append_close_statement(out, name);
         owed.sent(frontend::close, fate::swallow);
     }

@@ -91,7 +91,10 @@ inline void note_execute(const statement_link& link, const reply_queue& owed) {
     }
 }
 
-/// A Query or Sync has been passed on whole: what was lent for it is taken back.
-void take_back_lent(frontend type, const statement_link& link, reply_queue& owed, relay_sink& to);
+/// Messages that take back what the server was lent: behind the Query or Sync that it was lent for;
+/// and where a batch ended with no Sync (with a Query or a FunctionCall, behind which a Sync of
+/// ours might end a skipping that is not ours to end), when the server is at rest. Until then the
+/// server is not to be given back.
+void take_back_lent(client_statements& mine, reply_queue& owed, std::string& out);
 
 } // namespace pgweir::protocol

@@ -82,6 +82,13 @@ void engine::maybe_give_back(server& s, time_point now) {
                        protocol::error::transaction_in_statement_mode, {}, now);
         return;
     }
+    if (s.ready_current && c->statements.anything_lent()) {
+        protocol::take_back_lent(c->statements, s.owed, s.out.own());
+        s.ready_current = false;
+        if (!flush(s, now)) {
+            return; // it is gone, or comes back to this when it has been sent
+        }
+    }
     notice_parameters(*c, s);
     switch (verdict(s)) {
     case protocol::return_verdict::yes:
@@ -150,8 +157,8 @@ void engine::detach(client& c, server& s) {
         c.pin_counted = false;
         s.pool->stats().clients_pinned.subtract();
     }
-    s.dirty =
-        s.dirty || c.session.dirty() || s.pool->shard.bounds().mode == pool::pool_mode::session;
+    s.dirty = s.dirty || c.session.dirty() || c.statements.anything_lent() ||
+              s.pool->shard.bounds().mode == pool::pool_mode::session;
     s.spoiled = s.spoiled || c.session.has(protocol::pin_reason::loaded_library) ||
                 c.session.has(protocol::pin_reason::sequence_value);
     c.session.clear();

@@ -217,18 +217,16 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
 
 void engine::server_ready_for_query(server& s, time_point now) {
     auto* const c = s.user;
-    if (c == nullptr || !s.ready_current || std::exchange(s.asks_again, false)) {
+    if (c == nullptr || !s.ready_current || std::exchange(s.asks_again, false) ||
+        !std::exchange(c->query_running, false)) { // what was lent to the server is taken back
         return;
     }
     auto& stats = s.pool->stats();
-    if (c->query_running) {
-        c->query_running = false;
-        const auto took = now - c->query_started;
-        stats.query_time.observe(took);
-        stats.query_ns.add(static_cast<std::uint64_t>(took.count()));
-        if (config_->slow_query && took >= *config_->slow_query) {
-            log_slow(s, *c, "slow query", took);
-        }
+    const auto ran = now - c->query_started;
+    stats.query_time.observe(ran);
+    stats.query_ns.add(static_cast<std::uint64_t>(ran.count()));
+    if (config_->slow_query && ran >= *config_->slow_query) {
+        log_slow(s, *c, "slow query", ran);
     }
     if (s.status == protocol::transaction_status::idle) {
         const auto took = now - c->transaction_started;

@@ -330,7 +330,18 @@ private:
         if (!s.user) {
             return false;
         }
-        const auto& c = *clients_[*s.user];
+        auto& c = *clients_[*s.user];
+        if (c.statements.anything_lent()) {
+            text_sink sink;
+            take_back_lent(c.statements, s.owed, sink.own());
+            s.gets.see(sink.text);
+            s.gets.forget();
+            s.ready_current = false;
+            if (honest_) {
+                s.answers += s.model.receive(sink.text);
+            }
+            return false;
+        }
         if (s.status != transaction_status::idle || !s.owed.empty() || s.owed.batch_open() ||
             s.owed.in_doubt() || s.owed.in_copy_in() || c.stream.inside_message() ||
             s.stream.inside_message() || c.session.pinned()) {
@@ -365,7 +376,8 @@ private:
         if (s.user == who) {
             const bool harmless = !s.owed.batch_open() && !s.owed.in_doubt() &&
                                   !s.owed.in_copy_in() && !c.stream.inside_message() &&
-                                  !c.session.dirty() && s.status == transaction_status::idle;
+                                  !c.session.dirty() && !c.statements.anything_lent() &&
+                                  s.status == transaction_status::idle;
             if (!harmless) {
                 lose_server();
                 return;

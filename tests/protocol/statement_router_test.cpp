@@ -5,7 +5,10 @@
 //     "a: P s X | B s | S"        client a sends Parse of text X under s, Bind of s, Sync
 //     "= C#1 P#1 X B#1 S"         … and the server gets that; #1 is the first shared name, and so
 //     on
-//     "< 3 1 2 Z"                 the server answers (types of messages; E is an error)
+//     "< 3 1 2 Z"                 the server answers (types of messages; E is an error, C- the
+//                                 end of a DEALLOCATE)
+//     "at rest"                   nothing is owed, no batch is open: before the server is given
+//     back
 // A client that begins takes the server over from the one before, as at a transaction's end.
 #include "protocol/relay.hpp"
 
@@ -36,10 +39,16 @@ std::string z(std::string_view text) { return std::string(text) + '\0'; }
 std::string client_message(std::istringstream& words) {
     std::string type, first, second;
     words >> type >> first >> second;
+    const auto joined = [&](std::string text) {
+        for (std::string more; words >> more;) {
+            text += " " + more;
+        }
+        return text;
+    };
     const auto name = first == "-" ? std::string() : first;
     switch (type[0]) {
     case 'P':
-        return message('P', z(name) + z(second) + std::string(2, '\0'));
+        return message('P', z(name) + z(joined(second)) + std::string(2, '\0'));
     case 'B':
         return message('B', z("") + z(name) + std::string(6, '\0'));
     case 'D':
@@ -47,13 +56,8 @@ std::string client_message(std::istringstream& words) {
         return message(type[0], "S" + z(name));
     case 'E':
         return message('E', z("") + std::string(4, '\0'));
-    case 'Q': {
-        std::string sql = first + (second.empty() ? "" : " " + second);
-        for (std::string more; words >> more;) {
-            sql += " " + more;
-        }
-        return message('Q', z(sql));
-    }
+    case 'Q':
+        return message('Q', z(joined(first + (second.empty() ? "" : " " + second))));
     default:
         return message(type[0], "");
     }
@@ -66,7 +70,11 @@ public:
     void play(const std::vector<std::string>& steps) {
         for (const auto& step : steps) {
             CAPTURE(step);
-            if (step[0] == '=') {
+            if (step == "at rest") {
+                if (client(now_).statements->anything_lent()) {
+                    take_back_lent(*client(now_).statements, owed, sent_.own());
+                }
+            } else if (step[0] == '=') {
                 CHECK(shown() == step.substr(2));
             } else if (step[0] == '<') {
                 answer(step.substr(2));
@@ -257,6 +265,14 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
         {"what SQL calls by name is lent",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q EXECUTE s",
           "= C s P s X S Q EXECUTE s C s S", "< 3 1 Z C Z 3 Z", "a: B s | S", "= B#1 S"}},
+        {"… and taken back at rest, where a batch ends with no Sync",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: P - EXECUTE s | F",
+          "= C s P s X P EXECUTE s F", "< 3 1 1 V Z", "at rest", "= C s S", "< 3 Z", "at rest",
+          "b: B s | S", "= B s S"}},
+        {"… not in the middle of a batch, which a Sync of ours would end",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: P - Y | H", "= P Y H", "< 1",
+          "a: Q EXECUTE s", "= Q EXECUTE s", "< E Z", "a: Q EXECUTE s",
+          "= C s P s X S Q EXECUTE s C s S"}},
         {"DEALLOCATE by SQL",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE other",
           "= Q DEALLOCATE other", "< E Z", "a: B s | S", "= B#1 S"}},
