@@ -1,5 +1,6 @@
 #include "protocol/client_statements.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace pgweir::protocol {
@@ -130,16 +131,20 @@ void client_statements::undone(std::string_view name, statement_ref before) {
     settle(at);
 }
 
-void client_statements::said_deallocated() {
-    if (deallocating_.empty()) {
-        return; // of one that SQL has prepared
+std::optional<std::string> client_statements::said_deallocated() {
+    const auto which = std::find_if(deallocating_.begin(), deallocating_.end(),
+                                    [](const deallocated_name& one) { return !one.name.empty(); });
+    if (which == deallocating_.end()) {
+        return std::nullopt; // of one that SQL has prepared
     }
-    const auto at = names_.find(significant(deallocating_.front().name));
+    auto name = std::move(which->name);
+    deallocating_.erase(which);
+    const auto at = names_.find(significant(name));
     if (at != names_.end() && at->second.in_flight == 0) {
         assign(*at, nullptr);
         names_.erase(at);
     }
-    deallocating_.erase(deallocating_.begin());
+    return name;
 }
 
 void client_statements::all_deallocated() {

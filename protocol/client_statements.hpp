@@ -85,7 +85,8 @@ public:
     void deallocating(std::string_view name, std::uint64_t batch) {
         deallocating_.push_back({std::string(name), batch, ++changes_});
     }
-    void said_deallocated();
+    /// What is that one's name? Nothing: it was none of these.
+    std::optional<std::string> said_deallocated();
     /// A text that deallocates it, or all, has been parsed in this batch; …
     void may_deallocate(std::string_view name, std::uint64_t batch) {
         if (armed_.empty() || armed_.front().batch != batch) {

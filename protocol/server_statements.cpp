@@ -196,17 +196,27 @@ void server_statements::all_deallocated() {
         }
         at = next;
     }
-    // What is still under way was sent behind it. Should it be skipped, there is nothing to go back
-    // to but what has been made under way.
+    for (auto i = head_; i < journal_.size(); ++i) {
+        journal_[i].was_present = false;
+    }
+    deallocated({});
+}
+
+void server_statements::deallocated(std::string_view name) {
+    // Should what is under way be skipped, there is nothing to go back to but what has itself been
+    // made under way.
+    const auto key = [](std::string_view of) { return of.substr(0, significant_name_bytes); };
     std::vector<std::string_view> made;
     for (auto i = head_; i < journal_.size(); ++i) {
         auto& next = journal_[i];
-        next.was_present = false;
-        if (std::find(made.begin(), made.end(), next.name) == made.end()) {
+        if (!name.empty() && key(next.name) != key(name)) {
+            continue;
+        }
+        if (std::find(made.begin(), made.end(), key(next.name)) == made.end()) {
             next.before = nullptr;
         }
         if (next.is == change::kind::parse) {
-            made.push_back(next.name);
+            made.push_back(key(next.name));
         }
     }
 }

@@ -65,6 +65,9 @@ public:
 
     /// SQL has deallocated all of them, or nobody knows what is left.
     void all_deallocated();
+    /// SQL has deallocated what the client's `name` (none: any) stood for; what is under way was
+    /// sent behind that.
+    void deallocated(std::string_view name);
     /// This one is not, or no longer, what it should be.
     void doubt(const statement_id& id);
 

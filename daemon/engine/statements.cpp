@@ -120,7 +120,9 @@ void engine::command_done(server& s, std::string_view tag) {
             s.carried = no_settings_;
         }
     } else if (tag == "DEALLOCATE" && c != nullptr) {
-        c->statements.said_deallocated();
+        if (const auto name = c->statements.said_deallocated()) {
+            s.statements.deallocated(*name);
+        }
     }
 }
 

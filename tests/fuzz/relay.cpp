@@ -320,7 +320,9 @@ private:
                 c->statements.all_deallocated();
             }
         } else if (tag == "DEALLOCATE" && c != nullptr) {
-            c->statements.said_deallocated();
+            if (const auto name = c->statements.said_deallocated()) {
+                s.statements.deallocated(*name);
+            }
         }
     }
 

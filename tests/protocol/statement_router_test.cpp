@@ -148,6 +148,11 @@ private:
             CHECK(owed.received(static_cast<backend>(type[0]), "42601").what !=
                   reply::kind::unexpected);
             settle();
+            if (type == "C-") {
+                const auto name = client(now_).statements->said_deallocated();
+                REQUIRE(name);
+                there.deallocated(*name);
+            }
         }
         forward(); // what has waited
     }
@@ -338,9 +343,22 @@ TEST_CASE("statement_router: without room, or without sharing, a named statement
 TEST_CASE("statement_router: DEALLOCATE of a shared statement") {
     shared_server server;
     server.play({"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE s",
-                 "= C s P s X S Q DEALLOCATE s C s S", "< 3 1 Z C"});
-    server.statements_of('a').said_deallocated();
-    server.play({"< Z 3 Z", "a: B s | S", "= B s S"});
+                 "= C s P s X S Q DEALLOCATE s C s S", "< 3 1 Z C- Z 3 Z", "a: B s | S",
+                 "= B s S"});
+}
+
+TEST_CASE("statement_router: DEALLOCATE in a batch, and what is made anew behind it") {
+    shared_server server;
+    server.play({"a: P s DEALLOCATE s | B s | E | P s Y | C s | S",
+                 "= C#1 P#1 DEALLOCATE s C s P s DEALLOCATE s B#1 E C#2 P#2 Y C s S C s S"});
+    SUBCASE("is skipped: there is nothing to go back to") {
+        server.play({"< 3 1 3 1 2 C- E Z 3 Z", "a: B s | S", "= B s S"});
+    }
+    SUBCASE("is closed") { server.play({"< 3 1 3 1 2 C- 3 1 3 Z 3 Z", "a: B s | S", "= B s S"}); }
+    SUBCASE("stays when the DEALLOCATE has failed") {
+        server.play({"< 3 1 3 1 2 E Z 3 Z", "a: B s | S"});
+        server.play({"= C s P s DEALLOCATE s B#1 S C s S"});
+    }
 }
 
 TEST_CASE("statement_router: a renamed message must not become longer than a message can be") {
