@@ -11,7 +11,7 @@ namespace {
 
 /// How long a client that has been told goodbye may take to read it.
 constexpr auto farewell_patience = std::chrono::seconds(2);
-/// How long a client that says no more is answered what it has asked.
+/// How long a client that says no more may go without taking an answer.
 constexpr auto last_answers_patience = std::chrono::seconds(10);
 
 std::string describe(pool::duration held) {
@@ -60,6 +60,9 @@ bool engine::flush(client& c, time_point now) {
     }
     if (c.pool != nullptr) {
         c.pool->stats().bytes_to_clients.add(result.sent);
+    }
+    if (c.said_no_more_at != time_point{} && result.sent != 0) {
+        c.said_no_more_at = now; // slow, but there
     }
     if (!result.done) {
         c.blocked = true;
@@ -121,16 +124,46 @@ void engine::close_when_sent(client& c, pool::client_close reason, time_point no
 }
 
 /// It says no more (Terminate, or the end of its stream), but what it has asked is still being
-/// answered: PostgreSQL answers all of it before it closes. Every event of its server leads to
-/// pump(), which meets the same end of the stream again.
+/// answered, or waits for a server: PostgreSQL answers all of it before it closes. Every event of
+/// its server, or of its waiting, leads to pump(), which meets the same end of the stream again.
 bool engine::still_answering(client& c, pool::client_close reason, time_point now) {
-    const bool said_no_more =
-        reason == pool::client_close::terminate || reason == pool::client_close::eof;
-    if (!said_no_more || c.state != client_state::active || c.held == nullptr ||
-        c.pool->entry->replication) { // a stream has no last answer
+    if (reason != pool::client_close::terminate && reason != pool::client_close::eof) {
         return false;
     }
-    const auto& owed = c.held->owed;
+    switch (c.state) {
+    case client_state::waiting:
+    case client_state::refusing:
+        return true; // for wait_timeout at most
+    case client_state::idle:
+        if (!c.blocked) {
+            return false;
+        }
+        break; // more may have been asked: it is looked at when this has been taken
+    case client_state::active:
+        if (!owes_last_answers(c, now)) {
+            return false;
+        }
+        break;
+    default:
+        return false;
+    }
+    if (c.state == client_state::gone) {
+        return true;
+    }
+    if (c.said_no_more_at == time_point{}) {
+        c.said_no_more_at = now;
+        leave_later(c, now);
+    }
+    return now - c.said_no_more_at < last_answers_patience;
+}
+
+/// The server it holds will answer something yet.
+bool engine::owes_last_answers(client& c, time_point now) {
+    if (c.held == nullptr || c.pool->entry->replication) {
+        return false; // a stream has no last answer
+    }
+    auto& s = *c.held;
+    const auto& owed = s.owed;
     // A COPY whose CopyDone has not been sent, and half a message, will never be answered; and of
     // a server in doubt nobody knows whether there is more to come.
     const bool unfinished =
@@ -141,20 +174,25 @@ bool engine::still_answering(client& c, pool::client_close reason, time_point no
     if (unfinished || (owed.owed_ready(protocol::fate::forward) == 0 && !last_words)) {
         return false;
     }
-    if (last_words && !c.held->told_to_end) {
-        auto& s = *c.held;
+    if (last_words && !s.told_to_end) {
         s.told_to_end = true;
         protocol::message_writer(s.out.own()).begin(protocol::frontend::terminate).end();
-        if (!flush(s, now) && c.state == client_state::gone) {
-            return true;
-        }
+        flush(s, now);
     }
-    if (c.said_no_more_at == time_point{}) {
-        c.said_no_more_at = now;
-        leaving_deadlines_.emplace_back(now + last_answers_patience, c.id);
-        wake_by(now + last_answers_patience);
+    return true;
+}
+
+void engine::leave_later(client& c, time_point now) {
+    leaving_deadlines_.emplace_back(now + last_answers_patience, c.id);
+    wake_by(now + last_answers_patience);
+}
+
+/// It has been answered for a while since it said no more: whoever takes what comes is waited for.
+void engine::leave_unless_taking(client& c, time_point now) {
+    end(c, pool::client_close::eof, now);
+    if (c.state != client_state::gone) {
+        leave_later(c, now);
     }
-    return now - c.said_no_more_at < last_answers_patience;
 }
 
 void engine::end(client& c, pool::client_close reason, time_point now) {

@@ -273,7 +273,7 @@ void engine::sweep_clients(time_point now) {
             end(c, c.closing_for, now);
         }
     });
-    due(leaving_deadlines_, [&](client& c) { end(c, pool::client_close::eof, now); });
+    due(leaving_deadlines_, [&](client& c) { leave_unless_taking(c, now); });
     std::vector<client_id> overdue;
     for (auto& [id, pending] : refusals_) {
         if (pending.deadline <= now) {

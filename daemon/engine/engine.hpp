@@ -219,6 +219,9 @@ private:
     void close_when_sent(client& c, pool::client_close reason, time_point now);
     void end(client& c, pool::client_close reason, time_point now);
     [[nodiscard]] bool still_answering(client& c, pool::client_close reason, time_point now);
+    [[nodiscard]] bool owes_last_answers(client& c, time_point now);
+    void leave_later(client& c, time_point now);
+    void leave_unless_taking(client& c, time_point now);
     void leave_pool(client& c, pool::client_close reason, time_point now);
     void wait_timed_out(client& c, time_point now);
     void answer_exhausted(client& c, time_point now);
