@@ -183,8 +183,8 @@ void client_statements::keep(bytes definition) {
 }
 
 client_statements::serial client_statements::unnamed_sent(bytes definition, std::uint64_t batch) {
-    if (unnamed_in_flight_ == 0) {
-        // What there was comes back if this message turns out to be skipped.
+    if (truth_ >= definition_from_) {
+        // What there is comes back if this message, and all that is in flight, is skipped.
         previous_.swap(definition_);
         previous_kept_ = definition_kept_ && previous_.size() <= free_bytes;
         if (!previous_kept_) {
