@@ -18,6 +18,9 @@ constexpr std::size_t longest_shared_name = 1'024;
 // One client's statements may take this part of the table: a quarter.
 constexpr std::size_t largest_share = 4;
 
+// What a statement says where that does not matter. It is parsed in a failed transaction, too.
+constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
+
 // The settings that PostgreSQL reads the same text under. What a client calls itself is not one.
 std::string reading_context(const setting_map& settings) {
     std::string context;
@@ -85,8 +88,11 @@ private:
     [[nodiscard]] bool renamed_fits(std::string_view name, std::string_view to) const;
     void make_room();
     void provide(const statement_ref& what);
-    // What an error of the lent Parse is: the batch's own, or nobody's.
-    enum class lent : std::uint8_t { in_batch, apart };
+    enum class lent : std::uint8_t {
+        in_batch, // for a message of the extended protocol: an error is that batch's
+        apart,    // for a Query, in a batch of its own: an error is nobody's
+        in_front, // for a Query in an open batch, which an error would skip: none may come
+    };
     void lend(std::string_view sql, lent how);
     void lend_as(std::string_view name, std::string_view definition, lent how);
     void note_deallocation(std::string_view name);
@@ -254,10 +260,8 @@ routing router::named_parse(std::string_view name, bytes definition) {
 }
 
 // PostgreSQL is to refuse it, with the words and in the order it has for that: so there has to be a
-// statement under the client's own name, for so long. What it says does not matter; ROLLBACK is
-// parsed in a failed transaction, too.
+// statement under the client's own name, for so long. What it says does not matter.
 routing router::repeated_parse(std::string_view name) {
-    constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
     lend_as(name, any_definition, lent::in_batch);
     return pass(frontend::parse);
 }
@@ -414,17 +418,22 @@ bool router::settled(std::string_view sql) const {
 }
 
 // PREPARE, EXECUTE and DEALLOCATE know statements by the client's names, and so does the server
-// while such a text runs.
+// while such a text runs. What is only deallocated may say anything.
 void router::lend(std::string_view sql, lent how) {
     if (!ours_may_go()) {
         return;
     }
-    for (const auto& use : statement_names(sql)) {
+    const auto names = statement_names(sql);
+    for (const auto& use : names) {
         const auto* const known = use.name.empty() ? nullptr : link_.mine.find(use.name);
         const bool there =
             known != nullptr && known->what != nullptr && gone(use.name) == deallocation::none;
-        if (there) {
-            lend_as(use.name, known->what->definition, how);
+        const bool only_deallocated =
+            std::all_of(names.begin(), names.end(), [&](const auto& other) {
+                return other.deallocates || other.name != use.name;
+            });
+        if (there && (only_deallocated || how != lent::in_front)) {
+            lend_as(use.name, only_deallocated ? any_definition : known->what->definition, how);
         }
         if (use.deallocates && (there || use.name.empty())) {
             note_deallocation(use.name);
@@ -450,15 +459,15 @@ void router::note_deallocation(std::string_view name) {
 
 routing router::query() {
     auto& mine = link_.mine;
-    // A Sync of ours must neither end what the client has begun and not ended, nor a skipping.
-    const bool apart = !owed_.may_skip() && !owed_.batch_open() && !mine.anything_lent();
-    if (mine.has_names() && complete_ && apart && ours_may_go()) {
+    if (mine.has_names() && complete_ && ours_may_go()) {
         const auto sql = string_at(frame_, header_bytes).text;
         if (!settled(sql)) {
             return {routing::how::wait};
         }
-        lend(sql, lent::apart);
-        if (mine.anything_lent()) {
+        // A Sync of ours must neither end what the client has begun and not ended, nor a skipping.
+        const bool apart = !owed_.may_skip() && !owed_.batch_open() && !mine.anything_lent();
+        lend(sql, apart ? lent::apart : lent::in_front);
+        if (apart && mine.anything_lent()) {
             mine.lent_for_query();
             // In a batch of its own, so that its failure is not the Query's.
             message_writer(to_.own()).begin(frontend::sync).end();

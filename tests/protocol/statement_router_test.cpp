@@ -240,7 +240,8 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
           "< 3 1 E Z 3 Z 3 E Z 3 Z", "a: P s V | S", "= C s P s ROLLBACK P s V S C s S"}},
         {"nothing is waited for that nobody will tell",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE s",
-          "= C s P s X S Q DEALLOCATE s C s S", "a: C - | B s", "= C", "< 3 1 Z E Z 3 Z", "= B#1"}},
+          "= C s P s ROLLBACK S Q DEALLOCATE s C s S", "a: C - | B s", "= C", "< 3 1 Z E Z 3 Z",
+          "= B#1"}},
         {"CopyData that belongs to no COPY",
          {"a: P s X | d | S | P s Y | S", "= C#1 P#1 X d S", "< 3 1 Z",
           "= C s P s ROLLBACK P s Y S C s S"}},
@@ -282,6 +283,9 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: P - Y | H", "= P Y H", "< 1",
           "a: Q EXECUTE s", "= Q EXECUTE s", "< E Z", "a: Q EXECUTE s",
           "= C s P s X S Q EXECUTE s C s S"}},
+        {"… but for DEALLOCATE, which what is lent cannot fail in front of",
+         {"a: P s X | Q DEALLOCATE s", "= C#1 P#1 X C s P s ROLLBACK Q DEALLOCATE s",
+          "< 3 1 3 1 C- Z", "at rest", "= C s S", "< 3 Z", "a: B s | S", "= B s S"}},
         {"DEALLOCATE by SQL",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE other",
           "= Q DEALLOCATE other", "< E Z", "a: B s | S", "= B#1 S"}},
@@ -347,21 +351,21 @@ TEST_CASE("statement_router: without room, or without sharing, a named statement
 TEST_CASE("statement_router: DEALLOCATE of a shared statement") {
     shared_server server;
     server.play({"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE s",
-                 "= C s P s X S Q DEALLOCATE s C s S", "< 3 1 Z C- Z 3 Z", "a: B s | S",
+                 "= C s P s ROLLBACK S Q DEALLOCATE s C s S", "< 3 1 Z C- Z 3 Z", "a: B s | S",
                  "= B s S"});
 }
 
 TEST_CASE("statement_router: DEALLOCATE in a batch, and what is made anew behind it") {
     shared_server server;
     server.play({"a: P s DEALLOCATE s | B s | E | P s Y | C s | S",
-                 "= C#1 P#1 DEALLOCATE s C s P s DEALLOCATE s B#1 E C#2 P#2 Y C s S C s S"});
+                 "= C#1 P#1 DEALLOCATE s C s P s ROLLBACK B#1 E C#2 P#2 Y C s S C s S"});
     SUBCASE("is skipped: there is nothing to go back to") {
         server.play({"< 3 1 3 1 2 C- E Z 3 Z", "a: B s | S", "= B s S"});
     }
     SUBCASE("is closed") { server.play({"< 3 1 3 1 2 C- 3 1 3 Z 3 Z", "a: B s | S", "= B s S"}); }
     SUBCASE("stays when the DEALLOCATE has failed") {
         server.play({"< 3 1 3 1 2 E Z 3 Z", "a: B s | S"});
-        server.play({"= C s P s DEALLOCATE s B#1 S C s S"});
+        server.play({"= C s P s ROLLBACK B#1 S C s S"});
     }
 }
 
