@@ -183,6 +183,18 @@ class BadServerTest(unittest.TestCase):
                 self.still_well(daemon)
                 self.assertEqual(0, daemon.stop())
 
+    def test_last_words_are_heard_although_nothing_can_be_sent(self):
+        """PostgreSQL says why it closes; what was still on its way to it makes sending fail first."""
+        server = BadServer(answer=error(b"FATAL", b"57P01"), leaves=True)
+        daemon = self.run_daemon(server)
+        for _ in range(50):
+            with wire.Wire(daemon.host, daemon.port) as raw:
+                raw.log_in("", user=OWNER, database=DATABASE)
+                raw.send(wire.query("bad") + wire.query("x" * 20_000) * 20)
+                kind, body = raw.read_to_end()[-1]
+                self.assertEqual("E", kind)
+                self.assertEqual("57P01", wire.error_fields(body)["C"])
+
 
 # Clients that misbehave ----------------------------------------------------------------------------
 

@@ -140,15 +140,12 @@ bool engine::still_answering(client& c, pool::client_close reason, time_point no
         }
         break; // more may have been asked: it is looked at when this has been taken
     case client_state::active:
-        if (!owes_last_answers(c, now)) {
+        if (!owes_last_answers(c)) {
             return false;
         }
         break;
     default:
         return false;
-    }
-    if (c.state == client_state::gone) {
-        return true;
     }
     if (c.said_no_more_at == time_point{}) {
         c.said_no_more_at = now;
@@ -158,7 +155,7 @@ bool engine::still_answering(client& c, pool::client_close reason, time_point no
 }
 
 /// The server it holds will answer something yet.
-bool engine::owes_last_answers(client& c, time_point now) {
+bool engine::owes_last_answers(client& c) {
     if (c.held == nullptr || c.pool->entry->replication) {
         return false; // a stream has no last answer
     }
@@ -177,7 +174,7 @@ bool engine::owes_last_answers(client& c, time_point now) {
     if (last_words && !s.told_to_end) {
         s.told_to_end = true;
         protocol::message_writer(s.out.own()).begin(protocol::frontend::terminate).end();
-        flush(s, now);
+        flush(s);
     }
     return true;
 }

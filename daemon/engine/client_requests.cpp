@@ -233,7 +233,7 @@ void engine::grant(client& c, server& s, time_point now) {
         if (s.pool->shard.bounds().mode == pool::pool_mode::session) {
             append_forget_unnamed_statement(s.out.own(), s.owed); // it was that of the replay
         }
-        flush(s, now);
+        flush(s);
     }
 }
 
@@ -258,9 +258,7 @@ void engine::pump_active(client& c, time_point now) {
             s.ready_current = s.ready_current && !asks;
             c.pinned_bytes = step.taken_bytes;
             c.pool->stats().queries.add(step.queries);
-            if (!flush(s, now) && (c.state == client_state::gone || c.held != &s)) {
-                return;
-            }
+            flush(s);
             if (s.ready_current) {
                 maybe_give_back(s, now);
                 if (c.held != &s) {

@@ -219,7 +219,7 @@ private:
     void close_when_sent(client& c, pool::client_close reason, time_point now);
     void end(client& c, pool::client_close reason, time_point now);
     [[nodiscard]] bool still_answering(client& c, pool::client_close reason, time_point now);
-    [[nodiscard]] bool owes_last_answers(client& c, time_point now);
+    [[nodiscard]] bool owes_last_answers(client& c);
     void leave_later(client& c, time_point now);
     void leave_unless_taking(client& c, time_point now);
     void leave_pool(client& c, pool::client_close reason, time_point now);
@@ -268,7 +268,7 @@ private:
     [[nodiscard]] bool relay_ready(server& s, const protocol::server_step& step, bool ours,
                                    time_point now);
     void server_ready_for_query(server& s, time_point now);
-    bool flush(server& s, time_point now);
+    bool flush(server& s);
     void arm_read(server& s);
     void server_gone(server& s, pool::server_close reason, boost::system::error_code error,
                      time_point now);
@@ -293,7 +293,7 @@ private:
     void carry_out(server& s, const pool::shard::placement& where, time_point now);
     void send_to_other(server& s, worker_index to);
     void abandon(server& s, time_point now);
-    void fail_copy(server& s, time_point now);
+    void fail_copy(server& s);
     void notice_parameters(client& c, server& s);
     void clean(server& s, time_point now);
     void close_server(server& s, pool::server_close reason, time_point now);

@@ -47,7 +47,7 @@ void engine::go_on_alone(server& s, time_point now) {
         } else if (sync_missing || s.owed.in_doubt()) {
             close_server(s, pool::server_close::client_left, now);
         } else {
-            fail_copy(s, now);
+            fail_copy(s);
         }
         return;
     }
@@ -85,8 +85,8 @@ void engine::maybe_give_back(server& s, time_point now) {
     if (s.ready_current && c->statements.anything_lent()) {
         protocol::take_back_lent(c->statements, s.owed, s.out.own());
         s.ready_current = false;
-        if (!flush(s, now)) {
-            return; // it is gone, or comes back to this when it has been sent
+        if (!flush(s)) {
+            return; // it comes back to this when it has been answered
         }
     }
     notice_parameters(*c, s);
@@ -280,7 +280,7 @@ void engine::abandon(server& s, time_point now) {
     s.drain_cancelled = false;
     s.deadline = now + drain_patience;
     wake_by(s.deadline);
-    fail_copy(s, now);
+    fail_copy(s);
     if (s.task != server_task::drain) {
         return;
     }
@@ -295,7 +295,7 @@ void engine::abandon(server& s, time_point now) {
 }
 
 /// Its client is gone and cannot send the rest of its COPY: PostgreSQL is told so.
-void engine::fail_copy(server& s, time_point now) {
+void engine::fail_copy(server& s) {
     if (s.task == server_task::drain && s.owed.in_copy_in() && !s.copy_failed) {
         s.copy_failed = true;
         protocol::message_writer(s.out.own())
@@ -303,7 +303,7 @@ void engine::fail_copy(server& s, time_point now) {
             .c_string("client disconnected")
             .end();
         s.owed.sent(protocol::frontend::copy_fail, protocol::fate::swallow);
-        flush(s, now);
+        flush(s);
     }
 }
 
@@ -359,7 +359,7 @@ void engine::clean(server& s, time_point now) {
         s.dirty = false;
     }
     s.ready_current = false;
-    flush(s, now);
+    flush(s);
     if (s.task == server_task::clean) {
         arm_read(s);
     }

@@ -148,7 +148,7 @@ void engine::server_login_step(server& s, protocol::server_login_action action, 
     while (true) {
         if (auto* const write = std::get_if<protocol::login_write>(&action)) {
             s.out.own() += write->data;
-            if (!flush(s, now)) {
+            if (!flush(s)) {
                 return; // goes on when the socket takes the rest, or has failed
             }
         } else if (auto* const derive = std::get_if<protocol::login_derive>(&action)) {

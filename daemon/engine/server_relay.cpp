@@ -21,7 +21,7 @@ void server::on_readable(time_point) {
 
 void server::on_writable(time_point now) {
     blocked = false;
-    if (home.flush(*this, now)) {
+    if (home.flush(*this)) {
         if (login) {
             auto nothing = protocol::bytes{};
             home.server_login_step(*this, login->resume(nothing), now);
@@ -241,13 +241,15 @@ void engine::server_ready_for_query(server& s, time_point now) {
 }
 
 /// True when everything has been sent (then the server is still there).
-bool engine::flush(server& s, time_point now) {
+bool engine::flush(server& s) {
     if (s.blocked) {
         return false;
     }
     const auto result = s.out.flush(*s.socket);
     if (result.error) {
-        server_gone(s, pool::server_close::network_error, result.error, now);
+        // It has closed, but its last words may still be there: the end is met by reading.
+        s.blocked = true;
+        arm_read(s);
         return false;
     }
     s.pool->stats().bytes_to_servers.add(result.sent);
