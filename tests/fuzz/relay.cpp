@@ -36,7 +36,7 @@ struct one_client {
     // What it has heard, and what it would have heard.
     std::string heard;
     frame_walker hears{to_client_types};
-    postgres_model alone;
+    postgres_model alone{{.describes_in_failed_transaction = false}};
     std::string would_hear;
     std::size_t asked_for_ready = 0; // Query, FunctionCall and Sync that a server was given
 };
@@ -45,7 +45,7 @@ struct one_server {
     server_stream stream;
     reply_queue owed;
     server_statements statements;
-    postgres_model model;
+    postgres_model model{{.describes_in_failed_transaction = false}};
     std::string answers; // on their way
     std::string unread;
     std::optional<std::size_t> user; // the client that holds it

@@ -40,6 +40,9 @@ struct postgres_model_options {
     // A message of another kind in the middle of COPY FROM STDIN: from version 14 on the server
     // says so and closes; before, it read the message and went on.
     bool closes_on_message_in_copy = true;
+    // In a failed transaction it says what a statement without rows is like. (Where a server is
+    // shared it may lack the statement, and would have to prepare it.)
+    bool describes_in_failed_transaction = true;
 };
 
 class postgres_model {
@@ -246,7 +249,8 @@ private:
             return fail(what == 'S' ? "26000" : "34000");
         }
         const auto& text = what == 'S' ? statement->second : open->second.statement;
-        if (row_count(text) != 0 && refused_in_failed_transaction(text)) {
+        const bool refuses = row_count(text) != 0 || !options_.describes_in_failed_transaction;
+        if (refuses && refused_in_failed_transaction(text)) {
             return fail("25P02");
         }
         if (what == 'S') {
