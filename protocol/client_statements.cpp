@@ -182,7 +182,8 @@ void client_statements::keep(bytes definition) {
     }
 }
 
-client_statements::serial client_statements::unnamed_sent(bytes definition, std::uint64_t batch) {
+client_statements::serial client_statements::unnamed_sent(bytes definition, std::uint64_t batch,
+                                                          bool names_statements) {
     if (truth_ >= definition_from_) {
         // What there is comes back if this message, and all that is in flight, is skipped.
         previous_.swap(definition_);
@@ -190,11 +191,14 @@ client_statements::serial client_statements::unnamed_sent(bytes definition, std:
         if (!previous_kept_) {
             previous_ = std::string();
         }
+        previous_names_ = definition_names_;
         previous_from_ = definition_from_;
         previous_to_ = last_;
     }
     const auto which = next_unnamed(batch);
     keep(definition);
+    definition_names_ = names_statements;
+    definition_batch_ = batch;
     definition_from_ = which;
     unnamed_exists_ = true;
     known_ = definition_kept_;
@@ -234,6 +238,8 @@ void client_statements::unnamed_decided() {
         table_->release(std::exchange(reserved_bytes_, 0));
         definition_.swap(previous_);
         definition_kept_ = previous_kept_;
+        definition_names_ = previous_names_;
+        definition_batch_ = 0;
         definition_from_ = previous_from_;
         known_ = definition_kept_;
     } else {

@@ -71,13 +71,8 @@ public:
     /// The server knows the statement under this name now.
     void lent(std::string_view name) { lent_.emplace_back(name); }
     [[nodiscard]] bool anything_lent() const { return !lent_.empty(); }
-    [[nodiscard]] std::vector<std::string> take_lent() {
-        lent_for_query_ = false;
-        return std::exchange(lent_, {});
-    }
-    /// It is taken back behind the Query, not only behind the next Sync.
-    void lent_for_query() { lent_for_query_ = true; }
-    [[nodiscard]] bool is_lent_for_query() const { return lent_for_query_; }
+    [[nodiscard]] std::size_t lent_count() const { return lent_.size(); }
+    [[nodiscard]] std::vector<std::string> take_lent() { return std::exchange(lent_, {}); }
     /// DEALLOCATE of it, or (no name) of all, has been sent in this batch; `outside` of any: by a
     /// Query. PostgreSQL says that it was carried out with the tag of the first that has not been
     /// spoken of yet.
@@ -115,7 +110,8 @@ public:
     /// Each message that changes it has a number, counted up from 1.
     using serial = std::uint64_t;
     /// An unnamed Parse, which says this, is being sent. Empty: it could not be seen whole.
-    serial unnamed_sent(bytes definition, std::uint64_t batch);
+    /// `names_statements`: its text is PREPARE, EXECUTE or DEALLOCATE of one, or of all.
+    serial unnamed_sent(bytes definition, std::uint64_t batch, bool names_statements = false);
     /// A Parse of the same definition, for a server that lacks it; or a message that destroys it.
     serial unnamed_sent_again(std::uint64_t batch);
     serial unnamed_destroyed(std::uint64_t batch);
@@ -131,6 +127,10 @@ public:
     /// … and this is what it says. False: only the server knows, so the client must stay there.
     [[nodiscard]] bool unnamed_known() const { return !unnamed_exists_ || known_; }
     [[nodiscard]] std::string_view unnamed_definition() const { return definition_; }
+    /// It names statements, and was parsed in an earlier batch than this one.
+    [[nodiscard]] bool unnamed_names_statements(std::uint64_t now) const {
+        return unnamed_exists_ && known_ && definition_names_ && definition_batch_ != now;
+    }
     /// The last message that was carried out.
     [[nodiscard]] serial unnamed_truth() const { return truth_; }
     [[nodiscard]] serial unnamed_last() const { return last_; }
@@ -159,7 +159,6 @@ private:
     std::size_t named_bytes_ = 0;
     std::uint64_t changes_ = 0;
     std::vector<std::string> lent_;
-    bool lent_for_query_ = false;
     struct deallocated_name {
         std::string name; // empty: all
         std::uint64_t batch;
@@ -176,6 +175,8 @@ private:
     std::string definition_, previous_;
     serial definition_from_ = 1, previous_from_ = 0, previous_to_ = 0;
     bool definition_kept_ = false, previous_kept_ = false;
+    bool definition_names_ = false, previous_names_ = false; // statements
+    std::uint64_t definition_batch_ = 0;                     // it was parsed in
     serial last_ = 0, truth_ = 0;
     bool truth_exists_ = false;
     bool unnamed_exists_ = false;

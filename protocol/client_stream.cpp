@@ -118,12 +118,6 @@ bool is_about_statements(frontend type) {
            type == frontend::close || type == frontend::query;
 }
 
-// With this message passed on, nothing that was lent is needed any more, and a Sync may follow it.
-bool ends_lending(frontend type, const client_statements& mine) {
-    return mine.anything_lent() &&
-           (type == frontend::sync || (type == frontend::query && mine.is_lent_for_query()));
-}
-
 // Built-in functions with an effect on the session, called by number
 // (src/include/catalog/pg_proc.dat; the numbers of built-in functions never change).
 void look_at_function_call(bytes body, session_state& state) {
@@ -273,8 +267,8 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         step.queries += is_request(frame.type) ? 1U : 0U;
         body_left_ = frame.frame_bytes - there;
         step.taken_bytes += there;
-        if (statements != nullptr && body_left_ == 0 &&
-            ends_lending(frame.type, statements->mine)) {
+        if (statements != nullptr && body_left_ == 0 && frame.type == frontend::sync &&
+            statements->mine.anything_lent()) {
             pass_on();
             take_back_lent(statements->mine, owed, to.own());
         }

@@ -37,6 +37,21 @@ std::string identifier(const sql_token& token) {
 
 } // namespace
 
+bool may_name_statements(std::string_view statement) {
+    // EXPLAIN EXECUTE …; CREATE TABLE … AS EXECUTE …
+    constexpr std::array<std::string_view, 6> openings = {"prepare", "execute", "deallocate",
+                                                          "discard", "explain", "create"};
+    const auto first = statement.find_first_not_of(" \t\n\r\f\v");
+    if (first == std::string_view::npos) {
+        return false;
+    }
+    const auto text = statement.substr(first);
+    const bool word = lower(text[0]) >= 'a' && lower(text[0]) <= 'z';
+    return !word || std::any_of(openings.begin(), openings.end(), [&](std::string_view opening) {
+        return same_word(text.substr(0, opening.size()), opening);
+    });
+}
+
 std::vector<sql_statement_name> statement_names(std::string_view sql) {
     std::vector<sql_statement_name> names;
     if (!may_name_one(sql)) {

@@ -15,6 +15,9 @@ struct sql_statement_name {
     bool deallocates = false;
 };
 
+/// False: one statement (as Parse has it) that certainly names none. A look at how it begins.
+[[nodiscard]] bool may_name_statements(std::string_view statement);
+
 /// In the order in which they stand. May name more than there are (EXECUTE FUNCTION in a trigger's
 /// definition), never fewer. DEALLOCATE ALL and DISCARD ALL name all.
 [[nodiscard]] std::vector<sql_statement_name> statement_names(std::string_view sql);

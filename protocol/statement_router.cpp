@@ -93,7 +93,8 @@ private:
         apart,    // for a Query, in a batch of its own: an error is nobody's
         in_front, // for a Query in an open batch, which an error would skip: none may come
     };
-    void lend(std::string_view sql, lent how);
+    bool lend(std::string_view sql, lent how);
+    void lend_for_unnamed(frontend type);
     void lend_as(std::string_view name, std::string_view definition, lent how);
     void note_deallocation(std::string_view name);
     [[nodiscard]] bool settled(std::string_view sql) const;
@@ -267,10 +268,8 @@ routing router::repeated_parse(std::string_view name) {
 }
 
 routing router::unnamed_parse(bytes definition) {
-    if (link_.mine.has_names()) {
-        lend(string_at(definition, 0).text, lent::in_batch);
-    }
-    const auto serial = link_.mine.unnamed_sent(definition, batch_);
+    const bool names = lend(string_at(definition, 0).text, lent::in_batch);
+    const auto serial = link_.mine.unnamed_sent(definition, batch_, names);
     link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
     return pass(frontend::parse, {.noted = true});
 }
@@ -345,11 +344,13 @@ routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
         return {routing::how::wait};
     }
     if (link_.there.unnamed_is_of(mine)) {
+        lend_for_unnamed(type);
         return pass(type, how);
     }
     if (ours_may_go_soon()) {
         return {routing::how::wait};
     }
+    lend_for_unnamed(type);
     if (!ours_may_go()) {
         // What the server has may be another client's; PostgreSQL says that there is none.
         (void)pass(type, how);
@@ -371,6 +372,14 @@ routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
         owed_.sent(frontend::close, fate::swallow, {.noted = true});
     }
     return pass(type, how);
+}
+
+// It is going to be executed, long after it was parsed.
+void router::lend_for_unnamed(frontend type) {
+    if (type == frontend::bind && link_.mine.unnamed_names_statements(batch_)) {
+        const auto text = link_.mine.unnamed_definition();
+        lend(text.substr(0, text.find('\0')), lent::in_batch);
+    }
 }
 
 // Close ------------------------------------------------------------------------------------------
@@ -418,10 +427,11 @@ bool router::settled(std::string_view sql) const {
 }
 
 // PREPARE, EXECUTE and DEALLOCATE know statements by the client's names, and so does the server
-// while such a text runs. What is only deallocated may say anything.
-void router::lend(std::string_view sql, lent how) {
-    if (!ours_may_go()) {
-        return;
+// while such a text runs. What is only deallocated may say anything. True if the text names any.
+bool router::lend(std::string_view sql, lent how) {
+    const bool one_statement = how == lent::in_batch;
+    if (!ours_may_go() || (one_statement && !may_name_statements(sql))) {
+        return false;
     }
     const auto names = statement_names(sql);
     for (const auto& use : names) {
@@ -439,6 +449,7 @@ void router::lend(std::string_view sql, lent how) {
             note_deallocation(use.name);
         }
     }
+    return !names.empty();
 }
 
 void router::lend_as(std::string_view name, std::string_view definition, lent how) {
@@ -465,10 +476,10 @@ routing router::query() {
             return {routing::how::wait};
         }
         // A Sync of ours must neither end what the client has begun and not ended, nor a skipping.
-        const bool apart = !owed_.may_skip() && !owed_.batch_open() && !mine.anything_lent();
+        const bool apart = !owed_.may_skip() && !owed_.batch_open();
+        const auto before = mine.lent_count();
         lend(sql, apart ? lent::apart : lent::in_front);
-        if (apart && mine.anything_lent()) {
-            mine.lent_for_query();
+        if (apart && mine.lent_count() != before) {
             // In a batch of its own, so that its failure is not the Query's.
             message_writer(to_.own()).begin(frontend::sync).end();
             owed_.sent(frontend::sync, fate::swallow);

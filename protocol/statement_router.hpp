@@ -91,10 +91,9 @@ inline void note_execute(const statement_link& link, const reply_queue& owed) {
     }
 }
 
-/// Messages that take back what the server was lent: behind the Query or Sync that it was lent for;
-/// and where a batch ended with no Sync (with a Query or a FunctionCall, behind which a Sync of
-/// ours might end a skipping that is not ours to end), when the server is at rest. Until then the
-/// server is not to be given back.
+/// Messages that take back what the server was lent: behind the Sync of the batch that it was lent
+/// for, or when the server is at rest. (Behind a Query they might be read by a COPY, or their Sync
+/// might end a skipping that is not ours to end.) Until then the server is not to be given back.
 void take_back_lent(client_statements& mine, reply_queue& owed, std::string& out);
 
 } // namespace pgweir::protocol

@@ -6,7 +6,7 @@
 //     "= C#1 P#1 X B#1 S"         … and the server gets that; #1 is the first shared name, and so
 //     on
 //     "< 3 1 2 Z"                 the server answers (types of messages; E is an error, C- the
-//                                 end of a DEALLOCATE)
+//                                 end of a DEALLOCATE, C* of DISCARD ALL)
 //     "at rest"                   nothing is owed, no batch is open: before the server is given
 //     back
 // A client that begins takes the server over from the one before, as at a transaction's end.
@@ -152,6 +152,9 @@ private:
                 const auto name = client(now_).statements->said_deallocated();
                 REQUIRE(name);
                 there.deallocated(*name);
+            } else if (type == "C*") {
+                there.all_deallocated();
+                client(now_).statements->all_deallocated();
             }
         }
         forward(); // what has waited
@@ -240,8 +243,7 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
           "< 3 1 E Z 3 Z 3 E Z 3 Z", "a: P s V | S", "= C s P s ROLLBACK P s V S C s S"}},
         {"nothing is waited for that nobody will tell",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE s",
-          "= C s P s ROLLBACK S Q DEALLOCATE s C s S", "a: C - | B s", "= C", "< 3 1 Z E Z 3 Z",
-          "= B#1"}},
+          "= C s P s ROLLBACK S Q DEALLOCATE s", "a: C - | B s", "= C", "< 3 1 Z E Z", "= B#1"}},
         {"CopyData that belongs to no COPY",
          {"a: P s X | d | S | P s Y | S", "= C#1 P#1 X d S", "< 3 1 Z",
           "= C s P s ROLLBACK P s Y S C s S"}},
@@ -273,8 +275,16 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
           "a: B none | Q Y | P - V | Q Y | P - W | S", "= B none Q Y P V Q Y P W S", "< E Z",
           "b: Q Z", "= Q Z", "< C Z", "a: B - | S", "= P X B S"}},
         {"what SQL calls by name is lent",
-         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q EXECUTE s",
-          "= C s P s X S Q EXECUTE s C s S", "< 3 1 Z C Z 3 Z", "a: B s | S", "= B#1 S"}},
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q EXECUTE s", "= C s P s X S Q EXECUTE s",
+          "< 3 1 Z C Z", "at rest", "= C s S", "< 3 Z", "a: B s | S", "= B#1 S"}},
+        {"… and lent again for the next batch that uses such a text",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: P - EXECUTE s | S",
+          "= C s P s X P EXECUTE s S C s S", "< 3 1 1 Z 3 Z", "a: B - | E | S",
+          "= C s P s X B E S C s S"}},
+        {"… and taken back behind no Query, which may be a COPY that would read it",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q COPY t FROM STDIN; DEALLOCATE s",
+          "= C s P s ROLLBACK S Q COPY t FROM STDIN; DEALLOCATE s", "< 3 1 Z G", "a: c", "= c",
+          "< C C- Z", "at rest", "= C s S"}},
         {"… and taken back at rest, where a batch ends with no Sync",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: P - EXECUTE s | F",
           "= C s P s X P EXECUTE s F", "< 3 1 1 V Z", "at rest", "= C s S", "< 3 Z", "at rest",
@@ -282,7 +292,7 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
         {"… not in the middle of a batch, which a Sync of ours would end",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: P - Y | H", "= P Y H", "< 1",
           "a: Q EXECUTE s", "= Q EXECUTE s", "< E Z", "a: Q EXECUTE s",
-          "= C s P s X S Q EXECUTE s C s S"}},
+          "= C s P s X S Q EXECUTE s"}},
         {"… but for DEALLOCATE, which what is lent cannot fail in front of",
          {"a: P s X | Q DEALLOCATE s", "= C#1 P#1 X C s P s ROLLBACK Q DEALLOCATE s",
           "< 3 1 3 1 C- Z", "at rest", "= C s S", "< 3 Z", "a: B s | S", "= B s S"}},
@@ -351,8 +361,17 @@ TEST_CASE("statement_router: without room, or without sharing, a named statement
 TEST_CASE("statement_router: DEALLOCATE of a shared statement") {
     shared_server server;
     server.play({"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE s",
-                 "= C s P s ROLLBACK S Q DEALLOCATE s C s S", "< 3 1 Z C- Z 3 Z", "a: B s | S",
-                 "= B s S"});
+                 "= C s P s ROLLBACK S Q DEALLOCATE s", "< 3 1 Z C- Z", "at rest", "= C s S",
+                 "< 3 Z", "a: B s | S", "= B s S"});
+}
+
+TEST_CASE("statement_router: what a batch has prepared is gone when it has discarded all") {
+    shared_server server;
+    // A first one, although nothing was there to be deallocated when it was parsed.
+    server.play({"a: P - DISCARD ALL | P s X | B - | E | P s Y | S",
+                 "= P DISCARD ALL C#1 P#1 X B E C#2 P#2 Y S"});
+    // … and one that was parsed in an earlier batch.
+    server.play({"< 1 3 1 2 C* 3 1 Z", "a: B - | E | P s Z | S", "= B E C#3 P#3 Z S"});
 }
 
 TEST_CASE("statement_router: DEALLOCATE in a batch, and what is made anew behind it") {
