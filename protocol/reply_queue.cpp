@@ -1,5 +1,7 @@
 #include "protocol/reply_queue.hpp"
 
+#include <algorithm>
+
 namespace pgweir::protocol {
 
 namespace {
@@ -16,7 +18,7 @@ constexpr std::size_t compact_at = 4'096;
 void reply_queue::sent(frontend type, fate where, ask how) {
     switch (type) {
     case frontend::copy_data:
-        copy_data_sent_ = !empty();
+        copy_data_sent_ = copy_data_behind_end_ = !empty();
         return;
     case frontend::flush:
     case frontend::terminate:
@@ -27,6 +29,7 @@ void reply_queue::sent(frontend type, fate where, ask how) {
         // Ignored without an answer unless a COPY runs, or will when the server gets here.
         if (!empty() && !skipping_) {
             copy_end_sent_ = true;
+            copy_data_behind_end_ = sync_behind_that_ = false;
             push(type == frontend::copy_done ? request::copy_done : request::copy_fail, where, {});
         }
         return;
@@ -34,6 +37,7 @@ void reply_queue::sent(frontend type, fate where, ask how) {
         push(request::sync, where, how);
         ++batch_;
         sync_behind_copy_data_ = copy_data_sent_;
+        sync_behind_that_ = copy_data_behind_end_;
         unsynced_ = false;
         skipping_ = false;
         batch_open_ = false;
@@ -128,6 +132,7 @@ void reply_queue::pop(outcome how) {
             entries_.clear(); // keeps its capacity
             head_ = 0;
             copy_data_sent_ = sync_behind_copy_data_ = copy_end_sent_ = false;
+            copy_data_behind_end_ = sync_behind_that_ = false;
             return;
         }
         // At the front there is no COPY for these to end: the server reads over them.
@@ -167,7 +172,14 @@ bool reply_queue::finish_copy() {
     }
     entries_[end] = entries_[head_];
     head_ = end;
-    copy_data_sent_ = sync_behind_copy_data_ = copy_end_sent_ = false;
+    // The data and the end of another COPY may have been sent behind this one's.
+    const auto behind = entries_.begin() + static_cast<std::ptrdiff_t>(head_ + 1);
+    copy_end_sent_ = std::any_of(behind, entries_.end(),
+                                 [](entry e) { return request_of(e) >= request::copy_done; });
+    if (!copy_end_sent_) {
+        copy_data_sent_ = copy_data_behind_end_;
+        sync_behind_copy_data_ = sync_behind_that_;
+    }
     if (request_of(entries_[head_]) == request::execute) {
         // The batch goes on if the Sync that was meant to close it has been eaten.
         bool closed = false;

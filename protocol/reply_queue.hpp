@@ -206,6 +206,8 @@ private:
     bool copy_data_sent_ = false; // behind something that has not been answered yet
     bool sync_behind_copy_data_ = false;
     bool copy_end_sent_ = false;
+    bool copy_data_behind_end_ = false; // behind the last CopyDone or CopyFail, too
+    bool sync_behind_that_ = false;
     bool copy_both_expected_ = false;
     bool unsynced_ = false; // as batch_open_, but only a Sync ends it
     bool in_doubt_ = false;

@@ -248,3 +248,44 @@ TEST_CASE("reply_queue: replication streams both ways until either side ends it"
         }
     }
 }
+
+// Seed 14300 of the simulator: a name that was taken could be prepared again behind two COPYs.
+TEST_CASE("reply_queue: what was sent for a COPY is remembered when the one before it ends") {
+    reply_queue owed;
+    const auto begin_copy = [&] {
+        CHECK(owed.received(backend::bind_complete).what == reply::kind::completes);
+        CHECK(owed.received(backend::copy_in_response).what == reply::kind::partial);
+    };
+    const auto send = [&](std::initializer_list<frontend> types) {
+        for (const auto type : types) {
+            owed.sent(type);
+        }
+    };
+    send({frontend::bind, frontend::execute});
+    begin_copy();
+    send({frontend::copy_data, frontend::copy_done, frontend::sync});
+    send({frontend::bind, frontend::execute, frontend::copy_data, frontend::sync});
+    CHECK(owed.doubt_ahead());
+    SUBCASE("the second one's end has been sent") {
+        send({frontend::copy_done});
+        CHECK(owed.received(backend::command_complete).what == reply::kind::completes);
+        CHECK(owed.copy_end_sent());
+        CHECK(owed.doubt_ahead());
+        CHECK(owed.received(backend::ready_for_query).what == reply::kind::ready);
+        begin_copy();
+        CHECK(owed.copy_end_sent());
+        CHECK(owed.received(backend::command_complete).what == reply::kind::completes);
+    }
+    SUBCASE("it has not") {
+        CHECK(owed.received(backend::command_complete).what == reply::kind::completes);
+        CHECK_FALSE(owed.copy_end_sent());
+        CHECK(owed.doubt_ahead());
+        CHECK(owed.received(backend::ready_for_query).what == reply::kind::ready);
+        begin_copy();
+        CHECK_FALSE(owed.copy_end_sent());
+        send({frontend::copy_done});
+        CHECK(owed.received(backend::command_complete).what == reply::kind::completes);
+    }
+    CHECK_FALSE(owed.copy_end_sent());
+    CHECK_FALSE(owed.doubt_ahead());
+}
