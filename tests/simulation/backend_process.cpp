@@ -165,7 +165,6 @@ void backend_process::start_session(std::string_view parameters) {
     }
     refuses_ = at_start.contains("bad_setting");
     session_ = postgres_session(at_start);
-    session_.process_id = process_id;
     session_.max_connections = home_.max_connections;
     phase_ = phase::authentication;
     auto& shared = home_.shared_;
@@ -297,7 +296,8 @@ void backend_process::handle(message m) {
         takes += shared.random.between(duration(0), home_.max_step);
     }
     if (home_.odd_percent != 0 && shared.random.chance(home_.odd_percent) && !tag.empty()) {
-        protocol::message_writer(held_back_)
+        out_ += session_.send_unflushed();
+        protocol::message_writer(out_)
             .begin('N')
             .raw(std::string("SNOTICE\0C00000\0Mfor ", 20) + last_tag_ + std::string(2, '\0'))
             .end();
@@ -305,7 +305,7 @@ void backend_process::handle(message m) {
     running_ = std::move(m);
     ++statement_serial_;
     if (takes == duration(0)) {
-        finish(session_.execute(running_));
+        finish(session_.receive(running_.type, running_.body));
         return;
     }
     busy_ = true;
@@ -313,7 +313,7 @@ void backend_process::handle(message m) {
         const auto self = weak.lock();
         if (self && self->busy_ && self->statement_serial_ == serial) {
             self->busy_ = false;
-            self->finish(self->session_.execute(self->running_));
+            self->finish(self->session_.receive(self->running_.type, self->running_.body));
             self->process();
         }
     });
@@ -324,7 +324,7 @@ void backend_process::cancel() {
     // While it waits for the next message, or skips to the next Sync, it takes no notice.
     const bool running = busy_ && !session_.skipping() &&
                          std::string_view("QPBEFS").find(running_.type) != std::string_view::npos;
-    const bool strikes = phase_ == phase::ready && (running || session_.in_copy());
+    const bool strikes = phase_ == phase::ready && (running || session_.in_copy_in());
     shared.trace(process_id, "cancel", [&] {
         return name() + (strikes ? " is cancelled while it runs a statement of " + last_tag_
                                  : std::string(" is cancelled while it runs nothing"));
@@ -347,31 +347,30 @@ void backend_process::cancel() {
     }
     busy_ = false;
     ++statement_serial_;
-    finish(session_.fail(running_, "57014", "canceling statement due to user request"));
+    session_.give_up_writes(running_);
+    finish(session_.refuse(running_.type, "57014"));
     process();
 }
 
-void backend_process::finish(std::vector<message> replies) {
+/// A message has been processed; `flushed` is to be sent.
+void backend_process::finish(std::string flushed) {
     take_writes();
-    bool send_now = running_.type == 'H';
-    for (const auto& reply : replies) {
-        append(held_back_, reply);
-        send_now = send_now || reply.type == 'Z' || reply.type == 'E' || reply.type == 'G' ||
-                   held_back_.size() >= 8'192;
-    }
     home_.shared_.trace(process_id, "backend>", [&] {
         std::string types;
-        for (const auto& reply : replies) {
+        for (const auto& reply : messages_of(flushed)) {
             types += reply.type;
         }
-        return name() + " answers " + types + " status " + static_cast<char>(session_.status());
+        return name() + " answers " + types + " status " + static_cast<char>(session_.status()) +
+               (session_.unflushed().empty() ? "" : ", more is held back");
     });
-    if (home_.odd_percent != 0 && home_.shared_.random.chance(home_.odd_percent)) {
-        send_now = true;
+    constexpr std::size_t full = 8'192; // PostgreSQL's own buffer
+    const bool oddly = home_.odd_percent != 0 && home_.shared_.random.chance(home_.odd_percent);
+    if (oddly || session_.unflushed().size() >= full) {
+        flushed += session_.send_unflushed();
     }
-    if (send_now) {
-        const auto all = std::exchange(held_back_, {});
-        write(all);
+    write(flushed);
+    if (session_.closed()) {
+        exit(duration(0));
     }
 }
 
@@ -385,7 +384,7 @@ void backend_process::take_writes() {
 }
 
 void backend_process::notify() {
-    if (phase_ != phase::ready || busy_ || !held_back_.empty() || !out_.empty()) {
+    if (phase_ != phase::ready || busy_ || !session_.unflushed().empty() || !out_.empty()) {
         return;
     }
     for (const auto& channel : session_.listens()) {
@@ -464,7 +463,7 @@ void backend_process::die(bool says_so) {
     ++statement_serial_;
     busy_ = false;
     if (says_so && phase_ != phase::exiting && phase_ != phase::startup) {
-        out_ += std::exchange(held_back_, {});
+        out_ += session_.send_unflushed();
         say_fatal("57P01", "terminating connection due to administrator command");
     }
     phase_ = phase::gone;

@@ -82,7 +82,7 @@ std::string fake_client::insert() {
     return shared_.random.chance(20) ? sql + " ms=2" : sql;
 }
 
-std::string fake_client::failing() { return "SELECT fail" + ids(); }
+std::string fake_client::failing() { return "FAIL" + ids(); }
 
 void fake_client::query(std::string_view sql) { add('Q', std::string(sql) + '\0'); }
 
@@ -112,7 +112,7 @@ void fake_client::send_named_statements() {
         const std::string name = random.chance(60) ? "s" : random.chance(50) ? "t" : "pgw_t";
         switch (random.below(6)) {
         case 0:
-            parse(name, random.chance(20) ? "syntax error" + ids() : select());
+            parse(name, random.chance(20) ? "FAIL PARSE" + ids() : select());
             break;
         case 1: // the same text as others have
             parse(name, "SELECT row tag=everybody n=1 rows=2");
@@ -197,7 +197,7 @@ void fake_client::send_extended_variant(std::uint64_t which) {
         }
         break;
     case 2: // an error before anything runs
-        parse("", random.chance(50) ? "syntax error" + ids() : select());
+        parse("", random.chance(50) ? "FAIL PARSE" + ids() : select());
         bind("", random.chance(50) ? "no_such_statement" : "");
         execute();
         add('C', std::string("P") + '\0');

@@ -139,7 +139,7 @@ private:
     [[nodiscard]] bool fatal_excusable(std::string_view sqlstate) const;
     [[nodiscard]] bool server_trouble() const;
     [[nodiscard]] bool outstanding() const {
-        return !units_.empty() || !expected_.empty() || model_.in_copy();
+        return !units_.empty() || !expected_.empty() || model_.in_copy_in();
     }
     void wrong(std::string what);
 

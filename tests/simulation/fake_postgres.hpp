@@ -60,7 +60,7 @@ private:
     void check_password(std::string_view body);
     void check_scram(std::string_view body);
     void handle(message m);
-    void finish(std::vector<message> replies);
+    void finish(std::string flushed);
     void take_writes();
     void write(std::string_view bytes);
     void flush();
@@ -73,7 +73,7 @@ private:
     fake_postgres& home_;
     network::end_ptr end_;
     postgres_session session_;
-    std::string in_, out_, held_back_; // held_back_: answers not flushed yet
+    std::string in_, out_;
     std::string user_, database_, last_tag_, secret_key_;
     std::string scram_nonce_, scram_first_;
     message running_;

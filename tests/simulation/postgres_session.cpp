@@ -1,14 +1,21 @@
-// What a session is, its transactions and its statements. See postgres_session.hpp; the messages
-// are in session_protocol.cpp.
+// What a session is, and what its statements do to it. See postgres_session.hpp.
 #include "tests/simulation/postgres_session.hpp"
 
 namespace pgweir::simulation {
 
 namespace {
 
-using protocol::backend;
-
 const settings server_defaults = {{"application_name", ""}, {"timezone", "UTC"}};
+
+constexpr std::string_view set_config_call = "SELECT pg_catalog.set_config(";
+constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
+
+/// The name of a write: who made it, and its number, or a star.
+std::string write_of(std::string_view sql) {
+    const auto number = word_of(sql, "n");
+    return std::string(word_of(sql, "tag")) + '.' +
+           (number.empty() ? std::string("*") : std::string(number));
+}
 
 } // namespace
 
@@ -18,8 +25,30 @@ postgres_session::postgres_session(const settings& at_start)
         at_start_[name] = value;
     }
     now_.values = at_start_;
+    at_begin_ = now_;
     on_commit_ = at_start_;
     told_ = reported();
+}
+
+std::vector<message> postgres_session::execute(const message& m) {
+    auto bytes = receive(m.type, m.body);
+    return messages_of(bytes + send_unflushed());
+}
+
+std::vector<message> postgres_session::fail(const message& m, std::string_view sqlstate) {
+    give_up_writes(m);
+    auto bytes = refuse(m.type, sqlstate);
+    return messages_of(bytes + send_unflushed());
+}
+
+void postgres_session::give_up_writes(const message& m) {
+    for (const auto& part : test::split_statements(statement_of(m))) {
+        const bool writes =
+            starts_with(part, "INSERT") || part.find("FROM STDIN") != std::string::npos;
+        if (writes) {
+            aborted.push_back(write_of(part));
+        }
+    }
 }
 
 settings postgres_session::reported() const {
@@ -57,92 +86,122 @@ std::string postgres_session::digest() const {
     return text;
 }
 
-protocol::transaction_status postgres_session::status() const {
-    switch (state_) {
-    case transaction::none:
-    case transaction::implicit:
-        break;
-    case transaction::open:
-        return protocol::transaction_status::in_transaction;
-    case transaction::failed:
-        return protocol::transaction_status::failed;
+std::string_view postgres_session::statement_of(const message& m) const {
+    const auto name = std::string_view(m.body).substr(0, m.body.find('\0'));
+    if (m.type == 'Q') {
+        return name;
     }
-    return protocol::transaction_status::idle;
+    if (m.type == 'E') {
+        const auto found = portals_.find(name);
+        return found == portals_.end() ? std::string_view{} : found->second.statement;
+    }
+    return {};
+}
+
+std::uint64_t postgres_session::cost_ms(const message& m) const {
+    if (skipping() || in_copy_in()) {
+        return 0;
+    }
+    std::uint64_t total = 0;
+    for (const auto& part : test::split_statements(statement_of(m))) {
+        total += number_of(part, "ms");
+    }
+    return total;
 }
 
 // Transactions -----------------------------------------------------------------------------------
 
-void postgres_session::start() {
-    if (state_ == transaction::none) {
-        state_ = transaction::implicit;
+void postgres_session::on_commit() {
+    if (std::exchange(touched_, false)) {
+        committed.insert(committed.end(), writes_.begin(), writes_.end());
+        writes_.clear();
+        now_.values = on_commit_;
         at_begin_ = now_;
-        on_commit_ = now_.values;
     }
 }
 
-void postgres_session::commit() {
-    committed.insert(committed.end(), writes_.begin(), writes_.end());
-    writes_.clear();
-    now_.values = on_commit_;
-    state_ = transaction::none;
-    portals_.clear();
-}
-
-void postgres_session::abort() {
-    if (state_ == transaction::none) {
-        return;
-    }
-    if (state_ != transaction::failed) {
+void postgres_session::on_abort() {
+    if (std::exchange(touched_, false)) {
         aborted.insert(aborted.end(), writes_.begin(), writes_.end());
         writes_.clear();
         now_ = at_begin_;
         on_commit_ = now_.values;
     }
-    state_ = state_ == transaction::implicit ? transaction::none : transaction::failed;
-    portals_.clear();
 }
 
-std::vector<message> postgres_session::ready() {
-    if (state_ == transaction::implicit) {
-        commit();
-    }
-    std::vector<message> replies;
-    for (const auto& [name, value] : reported()) {
-        if (told_[name] != value) {
-            told_[name] = value;
-            replies.push_back({'S', name + '\0' + value + '\0'});
+void postgres_session::before_ready() {
+    for (const auto& [name, ignored] : server_defaults) {
+        auto& told = told_[name];
+        if (const auto& value = now_.values.at(name); told != value) {
+            told = value;
+            writer().begin('S').c_string(name).c_string(value).end();
         }
     }
-    replies.push_back({'Z', std::string(1, static_cast<char>(status()))});
-    return replies;
-}
-
-bool postgres_session::refuses_while_failed(std::string_view sql) const {
-    return state_ == transaction::failed && !starts_with(sql, "ROLLBACK") &&
-           !starts_with(sql, "COMMIT");
 }
 
 // Statements -------------------------------------------------------------------------------------
 
-postgres_session::result postgres_session::control(std::string_view sql) {
-    if (starts_with(sql, "BEGIN")) {
-        state_ = transaction::open;
-        return {{complete("BEGIN")}};
-    }
-    const bool lost = state_ == transaction::failed;
-    if (starts_with(sql, "COMMIT") && !lost) {
-        commit();
-        return {{complete("COMMIT")}};
-    }
-    if (state_ != transaction::implicit) {
-        state_ = lost ? state_ : transaction::open;
-        abort();
-        state_ = transaction::none;
-    }
-    return {{complete("ROLLBACK")}};
+std::optional<std::size_t> postgres_session::row_count(std::string_view text) const {
+    const auto rows = word_of(text, "rows");
+    return starts_with(text, "SELECT") && !rows.empty() ? number_of(text, "rows")
+                                                        : postgres_model::row_count(text);
 }
 
-postgres_session::result postgres_session::change_setting(std::string_view sql) {
+std::string postgres_session::row_text(const portal& what, std::size_t index) const {
+    const std::string_view sql = what.statement;
+    if (starts_with(sql, probe)) {
+        return std::to_string(max_connections);
+    }
+    std::string text = "tag=";
+    text += word_of(sql, "tag");
+    text += " n=";
+    text += word_of(sql, "n");
+    text += " i=" + std::to_string(index) + " session=[" + digest() + "] ";
+    text.append(number_of(sql, "size"), static_cast<char>('a' + index % 26));
+    return text;
+}
+
+std::vector<std::string> postgres_session::copied_out(std::string_view text) const {
+    const auto rows = word_of(text, "rows").empty() ? 2 : number_of(text, "rows");
+    return std::vector<std::string>(rows, "copy " + write_of(text) + '\n');
+}
+
+void postgres_session::copied_in(std::string_view text, bool done) {
+    (done ? writes_ : aborted).push_back(write_of(text));
+    touched_ = true;
+}
+
+postgres_session::effect postgres_session::perform(const portal& what) {
+    const std::string_view sql = what.statement;
+    if (starts_with(sql, set_config_call)) {
+        return apply_set_config(what.arguments);
+    }
+    const auto tag = std::string(word_of(sql, "tag"));
+    if (starts_with(sql, "SELECT pg_advisory_lock")) {
+        locks_.insert("lock of " + tag);
+    } else if (starts_with(sql, "INSERT")) {
+        writes_.push_back(write_of(sql));
+        touched_ = true;
+        return {"INSERT 0 1", {}};
+    } else if (starts_with(sql, "SET ")) {
+        return change_setting(sql);
+    } else if (starts_with(sql, "LISTEN")) {
+        return leave_behind("LISTEN", "listen " + tag);
+    } else if (starts_with(sql, "CREATE TEMP TABLE")) {
+        return leave_behind("CREATE TABLE", "table of " + tag);
+    } else if (starts_with(sql, "RESET ") || starts_with(sql, "DISCARD ")) {
+        return reset(sql);
+    }
+    return postgres_model::perform(what);
+}
+
+postgres_session::effect postgres_session::leave_behind(const char* tag, std::string what) {
+    now_.artefacts.insert(std::move(what));
+    touched_ = true;
+    return {tag, {}};
+}
+
+postgres_session::effect postgres_session::change_setting(std::string_view sql) {
     const bool local = starts_with(sql, "SET LOCAL ");
     sql.remove_prefix(local ? 10 : 4);
     const auto name = std::string(sql.substr(0, sql.find(' ')));
@@ -152,121 +211,39 @@ postgres_session::result postgres_session::change_setting(std::string_view sql) 
     if (!local) {
         on_commit_[name] = value;
     }
-    return {{complete("SET")}};
+    touched_ = true;
+    return {"SET", {}};
 }
 
-postgres_session::result postgres_session::rows(std::string_view sql, bool describe) {
-    result r;
-    if (describe) {
-        r.replies.push_back(describe_rows());
-    }
-    if (starts_with(sql, "SELECT pg_catalog.current_setting('max_connections')")) {
-        r.replies.push_back(row({std::to_string(max_connections)}));
-        r.replies.push_back(complete("SELECT 1"));
-        return r;
-    }
-    if (starts_with(sql, "SELECT pg_advisory_lock")) {
-        locks_.insert("lock of " + std::string(word_of(sql, "tag")));
-    }
-    const auto count = number_of(sql, "rows");
-    const auto size = number_of(sql, "size");
-    const auto backend = std::to_string(process_id);
-    for (std::uint64_t i = 0; i < count; ++i) {
-        std::string text = "tag=";
-        text += word_of(sql, "tag");
-        text += " n=";
-        text += word_of(sql, "n");
-        text += " i=" + std::to_string(i) + " session=[" + digest() + "] ";
-        text.append(size, static_cast<char>('a' + i % 26));
-        r.replies.push_back(row({text, backend}));
-    }
-    r.replies.push_back(complete("SELECT " + std::to_string(count)));
-    return r;
-}
-
-postgres_session::result postgres_session::copy(std::string_view sql) {
-    const auto id = std::string(word_of(sql, "tag")) + '.' + std::string(word_of(sql, "n"));
-    if (sql.find("FROM STDIN") != std::string_view::npos) {
-        copying_ = true;
-        copy_write_ = id;
-        return {{copy_response(backend::copy_in_response)}};
-    }
-    result r{{copy_response(backend::copy_out_response)}};
-    const auto count = number_of(sql, "rows");
-    for (std::uint64_t i = 0; i < count; ++i) {
-        r.replies.push_back({'d', "copy " + id + '\n'});
-    }
-    r.replies.push_back(plain(backend::copy_done));
-    r.replies.push_back(complete("COPY " + std::to_string(count)));
-    return r;
-}
-
-postgres_session::result postgres_session::run(std::string_view sql, bool describe) {
-    if (refuses_while_failed(sql)) {
-        return {{error("25P02", "current transaction is aborted")}, true};
-    }
-    start();
-    if (starts_with(sql, "BEGIN") || starts_with(sql, "COMMIT") || starts_with(sql, "ROLLBACK")) {
-        return control(sql);
-    }
-    if (starts_with(sql, "SELECT fail")) {
-        return {{error("22012", "division by zero")}, true};
-    }
-    if (starts_with(sql, "SELECT")) {
-        return rows(sql, describe);
-    }
-    if (starts_with(sql, "INSERT")) {
-        writes_.push_back(std::string(word_of(sql, "tag")) + '.' + std::string(word_of(sql, "n")));
-        return {{complete("INSERT 0 1")}};
-    }
-    if (starts_with(sql, "SET ")) {
-        return change_setting(sql);
-    }
-    if (starts_with(sql, "COPY")) {
-        return copy(sql);
-    }
-    const auto tag = std::string(word_of(sql, "tag"));
-    if (starts_with(sql, "LISTEN")) {
-        now_.artefacts.insert("listen " + tag);
-        return {{complete("LISTEN")}};
-    }
-    if (starts_with(sql, "CREATE TEMP TABLE")) {
-        now_.artefacts.insert("table of " + tag);
-        return {{complete("CREATE TABLE")}};
-    }
-    if (starts_with(sql, "RESET ")) {
-        if (starts_with(sql, "RESET ALL")) {
-            now_.values = at_start_;
-            on_commit_ = at_start_;
-        }
-        return {{complete("RESET")}};
-    }
-    if (starts_with(sql, "DISCARD SEQUENCES")) {
-        return {{complete("DISCARD SEQUENCES")}};
-    }
-    if (starts_with(sql, "DISCARD ALL")) {
-        if (state_ != transaction::implicit) {
-            return {{error("25001", "DISCARD ALL cannot run inside a transaction block")}, true};
+postgres_session::effect postgres_session::reset(std::string_view sql) {
+    touched_ = true;
+    if (starts_with(sql, "RESET ALL")) {
+        now_.values = at_start_;
+        on_commit_ = at_start_;
+    } else if (starts_with(sql, "DISCARD ALL")) {
+        if (status() != protocol::transaction_status::idle) {
+            return {{}, "25001"};
         }
         now_ = {at_start_, {}};
         on_commit_ = at_start_;
         locks_.clear();
         statements_.clear();
-        return {{complete("DISCARD ALL")}};
+        return {"DISCARD ALL", {}};
     }
-    return {{error("42601", "syntax error")}, true};
+    return {starts_with(sql, "RESET") ? "RESET" : std::string(sql), {}};
 }
 
-postgres_session::result
+postgres_session::effect
 postgres_session::apply_set_config(const std::vector<std::string>& arguments) {
     for (std::size_t i = 0; i + 1 < arguments.size(); i += 2) {
         if (arguments[i] == "bad_setting") {
-            return {{error("42704", "unrecognized configuration parameter")}, true};
+            return {{}, "42704"};
         }
         now_.values[arguments[i]] = arguments[i + 1];
         on_commit_[arguments[i]] = arguments[i + 1];
     }
-    return {{row({"ok"}), complete("SELECT 1")}};
+    touched_ = true;
+    return {};
 }
 
 } // namespace pgweir::simulation

@@ -1,10 +1,9 @@
-// Messages as the fakes make and read them, and the little language of their statements.
+// Messages as the fakes compare them, and the words of their statements.
 #pragma once
 
 #include "protocol/message.hpp"
 
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,27 +16,19 @@ struct message {
     std::string body;
 };
 void append(std::string& out, const message& m);
-/// What two equal answers have in common, whoever gave them: the text of a row, a tag, a SQLSTATE,
-/// a status byte.
+/// Whole messages only.
+[[nodiscard]] std::vector<message> messages_of(std::string_view bytes);
+/// What a message says, in short: the text of a row, a tag, a SQLSTATE, a status byte.
 [[nodiscard]] std::string essence(const message& m);
+/// Whether a client was told the same: of errors and notices the SQLSTATE counts and whether they
+/// are the end, of everything else every byte.
+[[nodiscard]] bool same(const message& a, const message& b);
+[[nodiscard]] bool is_fatal(const message& m);
 
 /// The value of key=… in a statement; empty when it is not there.
 [[nodiscard]] std::string_view word_of(std::string_view sql, std::string_view key);
 [[nodiscard]] std::uint64_t number_of(std::string_view sql, std::string_view key);
 
 [[nodiscard]] bool starts_with(std::string_view text, std::string_view with);
-[[nodiscard]] bool gives_rows(std::string_view sql);
-/// The statements of a Query.
-[[nodiscard]] std::vector<std::string_view> split(std::string_view sql);
-/// A zero-terminated string, or an integer, off the front of a body.
-std::string_view take_text(std::string_view& body);
-std::uint64_t take_number(std::string_view& body, std::size_t bytes);
-
-[[nodiscard]] message plain(protocol::backend type);
-[[nodiscard]] message error(std::string_view sqlstate, std::string_view text);
-[[nodiscard]] message complete(std::string_view tag);
-[[nodiscard]] message row(std::initializer_list<std::string_view> columns);
-[[nodiscard]] message describe_rows();
-[[nodiscard]] message copy_response(protocol::backend type);
 
 } // namespace pgweir::simulation

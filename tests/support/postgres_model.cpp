@@ -43,7 +43,7 @@ std::string postgres_model::receive(std::string_view bytes) {
         }
         const auto body = std::string(input_, at + protocol::header_bytes, head.body_bytes());
         at += head.frame_bytes();
-        message(head.type, body);
+        process(head.type, body);
     }
     input_.erase(0, at);
     return std::exchange(flushed_, {});
@@ -51,7 +51,7 @@ std::string postgres_model::receive(std::string_view bytes) {
 
 std::string postgres_model::receive(char type, std::string_view body) {
     if (!closed_) {
-        message(type, body);
+        process(type, body);
     }
     return std::exchange(flushed_, {});
 }
@@ -96,9 +96,9 @@ std::string postgres_model::parameter(std::string_view name, std::string_view va
     return std::exchange(flushed_, {});
 }
 
-void postgres_model::message(char type, std::string_view body) {
+void postgres_model::process(char type, std::string_view body) {
     if (copy_) {
-        return message_in_copy(type);
+        return process_in_copy(type);
     }
     const bool extended = std::string_view("PBDECH").find(type) != std::string_view::npos;
     if (type == 'S') {
@@ -155,7 +155,7 @@ void postgres_model::message(char type, std::string_view body) {
 }
 
 // CopyGetData.
-void postgres_model::message_in_copy(char type) {
+void postgres_model::process_in_copy(char type) {
     switch (type) {
     case 'd':
         if (copy_->fails_at != never && --copy_->fails_at == 0) {

@@ -110,8 +110,8 @@ protected:
     /// The row's only column.
     [[nodiscard]] virtual std::string row_text(const portal& what, std::size_t index) const;
     [[nodiscard]] virtual std::vector<std::string> copied_out(std::string_view text) const;
-    /// A COPY FROM STDIN has come to its end.
-    virtual void copied_in(std::string_view /*text*/) {}
+    /// A COPY FROM STDIN has come to its end, or has failed.
+    virtual void copied_in(std::string_view /*text*/, bool /*done*/) {}
     /// What has been done since the last commit or abort stays, or has never been.
     virtual void on_commit() {}
     virtual void on_abort() {}
@@ -135,8 +135,8 @@ private:
     static constexpr std::size_t never = static_cast<std::size_t>(-1);
 
     // Messages.
-    void message(char type, std::string_view body);
-    void message_in_copy(char type);
+    void process(char type, std::string_view body);
+    void process_in_copy(char type);
 
     // The extended protocol.
     void parse(const std::string& name, const std::string& text);

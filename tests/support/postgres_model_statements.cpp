@@ -176,7 +176,7 @@ void postgres_model::begin_copy(const std::string& text, bool simple,
 void postgres_model::finish_copy() {
     const auto done = std::exchange(copy_, std::nullopt);
     const auto failures = failures_;
-    copied_in(done->text);
+    copied_in(done->text, true);
     complete("COPY 1", done->simple && done->rest.empty());
     if (done->simple && failures == failures_) {
         portals_.erase("");
@@ -186,8 +186,9 @@ void postgres_model::finish_copy() {
 
 void postgres_model::fail_copy(std::string_view sqlstate) {
     copy_has_failed_ = true;
-    extended_ = !copy_->simple;
-    copy_.reset();
+    const auto failed = std::exchange(copy_, std::nullopt);
+    extended_ = !failed->simple;
+    copied_in(failed->text, false);
     fail(sqlstate);
 }
 
