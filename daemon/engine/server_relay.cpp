@@ -201,11 +201,12 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
             c->statements.at_rest();
         }
     }
-    if (!ours || !s.replaying || s.owed.next_is_swallowed()) {
+    if (!ours || !s.replaying || s.owed.owes_us_ready_first()) {
         server_ready_for_query(s, now);
         return true;
     }
-    // Our own messages are answered; what comes now is the client's.
+    // The replay is answered. What comes now is the client's, or stands in front of that in the
+    // same batch (a statement that this server lacks).
     s.replaying = false;
     if (s.replay_failed && c != nullptr) {
         tell_and_close(*c, pool::client_close::setting_refused, protocol::error::setting_refused,
