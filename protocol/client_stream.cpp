@@ -333,7 +333,7 @@ client_stream::discarded client_stream::discard_request(bytes in) {
             }
             if (discarding_last_) {
                 discarding_last_ = false;
-                return {taken, true};
+                return {taken, true, true};
             }
         }
         // The message is dropped whatever is in it: its header is enough.

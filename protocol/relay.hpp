@@ -85,6 +85,7 @@ public:
     struct discarded {
         std::size_t consumed = 0;
         bool complete = false; // false: the end has not come yet, call again with more bytes
+        bool ready = false;    // its end is owed a ReadyForQuery
     };
     [[nodiscard]] discarded discard_request(bytes in);
 

@@ -344,8 +344,10 @@ void engine::refuse_request(client& c, protocol::error code, protocol::error_wor
 bool engine::pump_discarding(client& c, time_point now) {
     const auto result = c.stream.discard_request(c.in.held() ? c.in.unused() : protocol::bytes{});
     consume(c, result.consumed);
-    if (result.complete) {
+    if (result.ready) {
         protocol::append_ready_for_query(c.out.own(), protocol::transaction_status::idle);
+    }
+    if (result.complete) {
         set_state(c, client_state::idle, now);
     }
     return flush(c, now) && result.complete;

@@ -451,6 +451,7 @@ TEST_CASE("client_stream: taking back a request that gets an error of ours") {
                 buffer.erase(0, got.consumed);
             }
             CHECK(got.complete);
+            CHECK(got.ready == (rest != terminate && rest != message('z')));
             CHECK(consumed == request.size());
             if (rest == next) {
                 held h;
@@ -477,6 +478,7 @@ TEST_CASE("client_stream: taking back one request after another") {
         const auto all = request + query("SELECT 'next'") + sync_message;
         const auto got = client.discard_request(as_bytes(all));
         CHECK(got.complete);
+        CHECK(got.ready);
         CHECK(got.consumed == request.size());
     }
     // A header is enough to begin with.
@@ -488,7 +490,9 @@ TEST_CASE("client_stream: taking back one request after another") {
     CHECK(client.discard_request(as_bytes(large).subspan(header_bytes)).complete);
     // A batch that ended at a Terminate does not go on.
     const auto leaving = parse("") + terminate;
-    CHECK(client.discard_request(as_bytes(leaving)).complete);
+    const auto left = client.discard_request(as_bytes(leaving));
+    CHECK(left.complete);
+    CHECK_FALSE(left.ready); // PostgreSQL would say nothing more
     const auto two = query("SELECT 1") + query("SELECT 2");
     CHECK(client.discard_request(as_bytes(two)).consumed == query("SELECT 1").size());
 }
