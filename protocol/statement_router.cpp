@@ -67,23 +67,31 @@ private:
     [[nodiscard]] routing pass(frontend type, ask how = {});
     [[nodiscard]] routing rename(std::size_t name_at, std::string_view name, std::string_view to);
     // Nothing of ours may be sent into a COPY, where it would be read as a part of it, nor where it
-    // may become impossible to tell whose the answers are. Most often an answer will tell.
+    // may become impossible to tell whose the answers are. Most often an answer will tell; behind
+    // the end of a COPY with no Sync none will come, and there it is safe.
     [[nodiscard]] bool ours_may_go() const {
-        return !(owed_.doubt_ahead() && ready_owed()) && !owed_.in_copy_in() && !owed_.in_doubt();
+        const bool in_copy = owed_.in_copy_in() && (!owed_.copy_end_sent() || answers_will_come());
+        return !(owed_.doubt_ahead() && answers_will_come()) && !in_copy && !owed_.in_doubt();
+    }
+    [[nodiscard]] bool ours_may_go_soon() const {
+        return !ours_may_go() && answers_will_come() &&
+               (!owed_.in_copy_in() || owed_.copy_end_sent());
     }
     // The server will answer without being asked for more. Where it will not, waiting would never
     // end; nor is anything left that an answer could tell.
-    [[nodiscard]] bool ready_owed() const {
-        return owed_.owed_ready(fate::forward) + owed_.owed_ready(fate::swallow) != 0;
+    [[nodiscard]] bool answers_will_come() const {
+        return !owed_.in_doubt() &&
+               owed_.owed_ready(fate::forward) + owed_.owed_ready(fate::swallow) != 0;
+    }
+    // It depends on an earlier batch, of which an answer will tell.
+    [[nodiscard]] bool unsettled(const client_statements::named* known) const {
+        return known != nullptr && !known->settled_for(batch_) && answers_will_come();
     }
     // What has become of a DEALLOCATE.
     [[nodiscard]] deallocation gone(std::string_view name) const {
         const auto known = link_.mine.deallocation_of(name, batch_);
-        return known == deallocation::unsettled && !ready_owed() ? deallocation::none : known;
-    }
-    [[nodiscard]] bool ours_may_go_soon() const {
-        return !ours_may_go() && !owed_.in_doubt() &&
-               (!owed_.in_copy_in() || owed_.copy_end_sent());
+        return known == deallocation::unsettled && !answers_will_come() ? deallocation::none
+                                                                        : known;
     }
     [[nodiscard]] bool renamed_fits(std::string_view name, std::string_view to) const;
     void make_room();
@@ -216,7 +224,7 @@ routing router::pass_under(frontend type, std::size_t name_at, std::string_view 
 routing router::named_parse(std::string_view name, bytes definition) {
     if (const auto* const known = link_.mine.find(name); known != nullptr) {
         const auto taken = gone(name);
-        if (!known->settled_for(batch_) || taken == deallocation::unsettled) {
+        if (unsettled(known) || taken == deallocation::unsettled) {
             return {routing::how::wait};
         }
         if (known->what != nullptr && taken == deallocation::none) {
@@ -238,7 +246,7 @@ routing router::named_parse(std::string_view name, bytes definition) {
         return pinning_parse(name);
     }
     const auto there = link_.there.of(what->id, batch_);
-    if (there == presence::unsettled) {
+    if (there == presence::unsettled && answers_will_come()) {
         return {routing::how::wait};
     }
     if (!renamed_fits(name, what->name)) {
@@ -302,7 +310,7 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     }
     const auto* const known = link_.mine.find(name);
     const auto taken = gone(name);
-    if ((known != nullptr && !known->settled_for(batch_)) || taken == deallocation::unsettled) {
+    if (unsettled(known) || taken == deallocation::unsettled) {
         return {routing::how::wait};
     }
     if (known == nullptr || known->what == nullptr || taken == deallocation::done) {
@@ -314,7 +322,10 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     }
     switch (link_.there.of(what->id, batch_, known->epoch)) {
     case presence::unsettled:
-        return {routing::how::wait};
+        if (answers_will_come()) {
+            return {routing::how::wait};
+        }
+        [[fallthrough]];
     case presence::absent:
         if (ours_may_go_soon()) {
             return {routing::how::wait};
@@ -340,7 +351,7 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
 
 routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
     auto& mine = link_.mine;
-    if (!mine.unnamed_settled_for(batch_)) {
+    if (!mine.unnamed_settled_for(batch_) && answers_will_come()) {
         return {routing::how::wait};
     }
     if (link_.there.unnamed_is_of(mine)) {
@@ -400,7 +411,7 @@ routing router::close() {
         return pass(frontend::close, {.noted = true});
     }
     const auto* const known = link_.mine.find(name.text);
-    if (known != nullptr && !known->settled_for(batch_)) {
+    if (unsettled(known)) {
         return {routing::how::wait};
     }
     ask how;
@@ -421,8 +432,7 @@ bool router::settled(std::string_view sql) const {
     const auto names = statement_names(sql);
     return std::all_of(names.begin(), names.end(), [&](const sql_statement_name& use) {
         const auto* const known = link_.mine.find(use.name);
-        return (known == nullptr || known->settled_for(batch_)) &&
-               gone(use.name) != deallocation::unsettled;
+        return !unsettled(known) && gone(use.name) != deallocation::unsettled;
     });
 }
 
