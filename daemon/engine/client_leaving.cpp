@@ -135,12 +135,10 @@ bool engine::still_answering(client& c, pool::client_close reason, time_point no
     case client_state::refusing:
         return true; // for wait_timeout at most
     case client_state::idle:
-        if (!c.blocked) {
-            return false;
-        }
-        break; // more may have been asked: it is looked at when this has been taken
     case client_state::active:
-        if (!owes_last_answers(c)) {
+        // What it has not taken yet, it is to have; and more may have been asked, which is looked
+        // at then.
+        if (!c.blocked && (c.state == client_state::idle || !owes_last_answers(c))) {
             return false;
         }
         break;
@@ -161,13 +159,20 @@ bool engine::owes_last_answers(client& c) {
     }
     auto& s = *c.held;
     const auto& owed = s.owed;
+    const auto ours = owed.owed_ready(protocol::fate::swallow);
+    if (ours != 0 && c.in.held() && !c.in.empty()) {
+        return true; // the rest of what it has asked waits for an answer to us
+    }
     // A COPY whose CopyDone has not been sent, and half a message, will never be answered; and of
     // a server in doubt nobody knows whether there is more to come.
     const bool unfinished =
         c.stream.inside_message() || owed.in_doubt() || (owed.in_copy_in() && owed.size() == 1);
-    // A batch without its Sync: PostgreSQL says what it has to say of it, errors and notices, and
-    // closes. Such a server is not used again, so that it may be told what the client has said.
-    const bool last_words = owed.owed_ready(protocol::fate::forward) == 0 && owed.batch_open();
+    // A batch without its Sync, or whose Sync a COPY has read: PostgreSQL says what it has to say
+    // of it, errors and notices, and closes. Such a server is not used again, so that it may be
+    // told what the client has said.
+    const bool copied = owed.in_copy_in() && owed.copy_end_sent();
+    const bool last_words =
+        owed.owed_ready(protocol::fate::forward) == 0 && (owed.batch_open() || copied);
     if (unfinished || (owed.owed_ready(protocol::fate::forward) == 0 && !last_words)) {
         return false;
     }
