@@ -260,7 +260,8 @@ void backend_process::authenticated() {
 void backend_process::handle(message m) {
     auto& shared = home_.shared_;
     shared.trace(process_id, "backend<", [&] {
-        return name() + " gets " + m.type + ' ' + std::string(session_.statement_of(m));
+        const auto sql = m.type == 'E' ? " " + std::string(session_.statement_of(m)) : "";
+        return name() + " gets " + m.type + ' ' + request_of(m) + sql;
     });
     if (phase_ == phase::authentication) {
         if (m.type != 'p') {
@@ -348,7 +349,7 @@ void backend_process::cancel() {
     busy_ = false;
     ++statement_serial_;
     session_.give_up_writes(running_);
-    finish(session_.refuse(running_.type, "57014"));
+    finish(session_.refuse(running_.type, running_.body, "57014"));
     process();
 }
 
@@ -397,6 +398,26 @@ void backend_process::notify() {
             .end();
         write(out);
     }
+}
+
+void backend_process::babble() {
+    if (phase_ != phase::ready) {
+        return die(false);
+    }
+    using namespace std::string_literals;
+    // A length below itself, one beyond all bounds, a type that there is not, messages that belong
+    // to a login or to replication, parameters without their ends.
+    const std::vector<std::string> nonsense = {
+        "D\0\0\0\3"s,         "T\x7f\xff\xff\xff"s, "!\0\0\0\4"s,   "K\0\0\0\f\1\2\3\4\5\6\7\b"s,
+        "R\0\0\0\b\0\0\0\0"s, "W\0\0\0\7\0\0\0"s,   "S\0\0\0\6ab"s, "Z\0\0\0\5!"s};
+    const auto which = home_.shared_.random.below(nonsense.size() + 1);
+    home_.shared_.trace(process_id, "babble", [&] { return name(); });
+    babbled_ = true;
+    if (which == nonsense.size()) {
+        write("D\0\0\0\xff\0\1"s); // half a row
+        return cut();
+    }
+    write(nonsense[which]);
 }
 
 void backend_process::write(std::string_view bytes) {

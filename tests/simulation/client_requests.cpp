@@ -51,11 +51,10 @@ void fake_client::add(char type, std::string body) {
     std::string out;
     message m{type, std::move(body)};
     append(out, m);
-    shared_.trace(plan_.number, "client>", [&] {
-        return tag_ + " sends " + m.type + ' ' +
-               (m.type == 'Q' || m.type == 'P' ? m.body.substr(0, 100) : std::string());
-    });
+    shared_.trace(plan_.number, "client>",
+                  [&] { return tag_ + " sends " + m.type + ' ' + request_of(m); });
     units_.push_back({std::move(m), shared_.time.now()});
+    look_ahead();
     out_ += out;
 }
 
@@ -356,6 +355,11 @@ void fake_client::send_request() {
         }
     }
     pump_out();
+    maybe_cancel();
+}
+
+void fake_client::maybe_cancel() {
+    auto& random = shared_.random;
     if (random.chance(plan_.cancel_percent)) {
         const bool right = random.chance(80);
         shared_.time.after(random.between(duration(0), milliseconds(random.chance(50) ? 3 : 30)),

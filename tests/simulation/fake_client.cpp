@@ -181,6 +181,7 @@ void fake_client::login_message(const message& m) {
     case protocol::backend::ready_for_query:
         check_welcome();
         phase_ = phase::ready;
+        make_up_conversation();
         think();
         break;
     case protocol::backend::error_response:
@@ -265,9 +266,10 @@ void fake_client::receive(message m) {
     }
     if (phase_ == phase::login) {
         login_message(m);
-    } else {
-        answer(m);
+        return;
     }
+    heard_ += m.type;
+    answer(m);
 }
 
 void fake_client::put(std::string bytes) {
@@ -281,7 +283,7 @@ void fake_client::pump_out() {
     }
     auto count = out_.size();
     if (plan_.fragments) {
-        count = shared_.random.between(1, count);
+        count = plan_.single_bytes ? 1 : shared_.random.between(1, count);
     }
     const bool vanishes = sent_bytes_ + count >= plan_.vanishes_after_bytes;
     if (vanishes) {
@@ -296,13 +298,16 @@ void fake_client::pump_out() {
     }
     if (out_.empty() && closes_when_sent_) {
         finished();
+    } else if (out_.empty() && half_close_when_sent_) {
+        half_closed_ = true;
+        end_->finish();
     } else if (sent < count) {
         if (!end_->broken()) {
             end_->wait_room();
         }
     } else if (!out_.empty()) {
         sending_paused_ = true;
-        const bool stalls = shared_.random.chance(5);
+        const bool stalls = !plan_.single_bytes && shared_.random.chance(5);
         after(shared_.random.between(duration(0), stalls ? milliseconds(300) : milliseconds(2)),
               &fake_client::on_room);
     }
@@ -318,6 +323,13 @@ void fake_client::on_room() {
 /// Decides what to do next, now that it may.
 void fake_client::think() {
     if (thinking_ || phase_ != phase::ready) {
+        return;
+    }
+    if (plan_.converses) {
+        if (wait_is_over()) {
+            thinking_ = true;
+            after(shared_.random.between(duration(0), plan_.thinks), &fake_client::go_on);
+        }
         return;
     }
     const bool may_send = units_.size() < plan_.pipeline * 4 &&
@@ -379,6 +391,7 @@ void fake_client::finished() {
 void fake_client::hurry() {
     requests_left_ = 0;
     plan_.fragments = false;
+    plan_.thinks = std::min<duration>(plan_.thinks, milliseconds(1));
     plan_.reads_after = std::min<duration>(plan_.reads_after, milliseconds(1));
     if (phase_ == phase::before) {
         phase_ = phase::done;
@@ -403,7 +416,8 @@ void fake_client::ended() {
     // PostgreSQL, too, says nothing to one that has not even sent its startup packet in time.
     const bool too_late = (phase_ == phase::login || phase_ == phase::tls) &&
                           shared_.time.now() - started_at_ >= rules_.login_timeout;
-    const bool mine = phase_ == phase::leaving || too_late;
+    const bool mine = phase_ == phase::leaving || too_late || may_end();
+    heard_everything_ = model_.closed() && !outstanding() && !cut_ && fatal_.empty();
     if (!mine && !cut_ && fatal_.empty() &&
         !((server_trouble() || rules_.shutting_down || garbage_sent_) && !in_.empty())) {
         wrong("was closed without a word");

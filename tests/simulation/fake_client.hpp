@@ -3,13 +3,18 @@
 // postgres_session). It may be slow, fragment what it sends, ask for cancels, vanish at any byte,
 // or send garbage.
 //
-// fake_client.cpp: connection and login. client_requests.cpp: what it sends. client_answers.cpp:
-// what it accepts as an answer, and as an excuse for none.
+// Some play a conversation of tests/support/conversation_generator instead of making up their own
+// requests.
+//
+// fake_client.cpp: connection and login. client_requests.cpp: what it sends.
+// client_conversation.cpp: how it plays a conversation. client_answers.cpp: what it accepts as an
+// answer, and as an excuse for none.
 #pragma once
 
 #include "tests/simulation/fake_postgres.hpp"
 #include "tests/simulation/network.hpp"
 #include "tests/simulation/postgres_session.hpp"
+#include "tests/support/conversation.hpp"
 
 #include <cstdint>
 #include <deque>
@@ -22,8 +27,8 @@ namespace pgweir::simulation {
 
 /// What is true for all clients of a simulation.
 struct client_rules {
-    std::function<void(network::end_ptr)> accept; // hands a connection to some worker
-    const std::set<std::string>* log = nullptr;   // of committed writes
+    std::function<void(network::end_ptr)> accept;         // hands a connection to some worker
+    const std::map<std::string, unsigned>* log = nullptr; // committed writes, and how often
     bool statement_mode = false;
     bool shutting_down = false;
     duration wait_timeout{};
@@ -50,7 +55,9 @@ struct client_plan {
     unsigned requests = 5;
     std::size_t pipeline = 1; // requests under way at once
     duration thinks = milliseconds(5);
+    bool converses = false;             // plays a conversation; `requests` and `pipeline` are moot
     bool fragments = false;             // sends in pieces, with pauses
+    bool single_bytes = false;          // … of one byte each
     duration reads_after = duration(0); // slow reader
     unsigned cancel_percent = 0;
     unsigned session_state_percent = 5; // of requests: SET, LISTEN, named statements, …
@@ -116,6 +123,7 @@ private:
     void send_copy_in();
     void send_garbage();
     void send_cancel(bool right_key);
+    void maybe_cancel();
     void add(char type, std::string body);
     void query(std::string_view sql);
     void parse(std::string_view name, std::string_view sql);
@@ -127,19 +135,29 @@ private:
     [[nodiscard]] std::string failing();
     [[nodiscard]] std::string ids();
 
+    // client_conversation.cpp
+    void make_up_conversation();
+    void go_on();
+    void perform(const test::conversation_step& step);
+    void wait_for(const test::conversation_step& step);
+    [[nodiscard]] bool wait_is_over();
+
     // client_answers.cpp
     void answer(const message& m);
     void compare(const message& m);
     void compare_console(const message& m);
-    void start_unit();
-    void skip_silent_units();
+    void look_ahead();
+    void note_copy(const std::vector<message>& replies);
     void unit_done();
     void fatal(std::string_view sqlstate);
     [[nodiscard]] bool excusable(std::string_view sqlstate) const;
     [[nodiscard]] bool fatal_excusable(std::string_view sqlstate) const;
+    [[nodiscard]] bool may_end() const;
+    [[nodiscard]] bool misses_only_unflushed() const;
+    [[nodiscard]] bool known_difference(const message& m) const;
     [[nodiscard]] bool server_trouble() const;
     [[nodiscard]] bool outstanding() const {
-        return !units_.empty() || !expected_.empty() || model_.in_copy_in();
+        return !units_.empty() || !expected_.empty() || (model_.in_copy_in() && !model_.closed());
     }
     void wrong(std::string what);
 
@@ -159,15 +177,36 @@ private:
     time_point started_at_{};
 
     postgres_session model_, snapshot_;
-    std::deque<unit> units_; // sent, not yet begun to be answered
+    std::deque<unit> units_; // sent, and behind what is being answered
     unit current_;           // being answered
     std::deque<message> expected_;
     settings seen_; // ParameterStatus
     std::vector<std::string> never_written_;
+    std::map<std::string, unsigned> acknowledged_; // writes without a number: how many of them
     std::string scram_first_, scram_nonce_;
     std::string key_; // process id and key, from BackendKeyData
     std::string fatal_;
     unsigned requests_left_;
+
+    test::conversation steps_;
+    std::size_t next_step_ = 0;
+    std::string heard_;         // types of all messages since the welcome
+    std::size_t waited_to_ = 0; // in heard_
+    std::string wait_types_;    // goes on when so many of these have come
+    std::uint32_t wait_count_ = 0;
+    bool waits_for_end_ = false;
+    bool half_close_when_sent_ = false;
+    bool half_closed_ = false;
+    bool said_goodbye_ = false; // sent a Terminate
+    // The COPY FROM STDIN that runs, or has failed before its end was sent.
+    enum class copy_so_far : std::uint8_t { none, plain, muddled } copy_ = copy_so_far::none;
+    // A COPY that could eat a Sync has failed, or a cancel has struck in an open batch, which might
+    // have been a statement_timeout before the message: nobody but PostgreSQL knows what has been
+    // read, so that the engine is less exact from now on (reply_queue::in_doubt(),
+    // integration/differential/allowed_differences.md).
+    bool doubt_ = false;
+    bool heard_everything_ = false; // … when it ended
+
     std::uint64_t nonce_ = 0;
     unsigned console_owed_ = 0;
     bool negotiated_ = false; // was told which protocol is spoken

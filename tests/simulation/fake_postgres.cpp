@@ -69,18 +69,27 @@ bool fake_postgres::kill_one() {
     }
     shared_.last_server_fault = shared_.time.now();
     const auto victim = backends_[shared_.random.below(backends_.size())];
-    switch (shared_.random.below(3)) {
+    switch (shared_.random.below(4)) {
     case 0:
         victim->die(true);
         break;
     case 1:
         victim->die(false);
         break;
+    case 2:
+        victim->babble();
+        break;
     default:
         victim->cut();
         break;
     }
     return true;
+}
+
+const backend_process* fake_postgres::babbler() const {
+    const auto found = std::find_if(backends_.begin(), backends_.end(),
+                                    [](const auto& b) { return b->counts() && b->has_babbled(); });
+    return found == backends_.end() ? nullptr : found->get();
 }
 
 void fake_postgres::notify_one() {
@@ -111,7 +120,7 @@ backend_process* fake_postgres::find(std::uint32_t process_id) {
 }
 
 void fake_postgres::commit(const std::string& write) {
-    if (!log_.insert(write).second) {
+    if (++log_[write] != 1 && !write.ends_with('*')) {
         shared_.violation("the write " + write + " was committed twice");
     }
 }

@@ -12,7 +12,6 @@
 
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -39,6 +38,9 @@ public:
     void cut();
     /// Now and then something that nobody asked for.
     void notify();
+    /// Says what no PostgreSQL says, or half of something and then nothing more.
+    void babble();
+    [[nodiscard]] bool has_babbled() const { return babbled_; }
     /// The parameters of its pool, once it has read its startup packet.
     [[nodiscard]] const std::string& user() const { return user_; }
     [[nodiscard]] const std::string& database() const { return database_; }
@@ -81,6 +83,7 @@ private:
     std::uint64_t statement_serial_ = 0;
     bool busy_ = false;
     bool refuses_ = false; // its start-up packet
+    bool babbled_ = false;
 };
 
 class fake_postgres {
@@ -98,8 +101,11 @@ public:
 
     void crash();
     void set_state(state to);
-    /// Ends one backend, chosen at random: by signal or by the network. False: there is none.
+    /// Ends one backend, chosen at random: by signal or by the network; or makes it say what must
+    /// end it. False: there is none.
     bool kill_one();
+    /// A backend that nobody may want any more.
+    [[nodiscard]] const backend_process* babbler() const;
     void notify_one();
     void shut(backend_process& who); // drops it
 
@@ -107,7 +113,7 @@ public:
     [[nodiscard]] std::uint32_t backends(std::string_view database, std::string_view user) const;
     [[nodiscard]] std::uint32_t backends() const;
     [[nodiscard]] backend_process* find(std::uint32_t process_id);
-    [[nodiscard]] const std::set<std::string>& log() const { return log_; }
+    [[nodiscard]] const std::map<std::string, unsigned>& log() const { return log_; }
     void commit(const std::string& write);
 
     std::uint32_t max_connections = 100;
@@ -128,7 +134,7 @@ private:
     network& network_;
     state state_ = state::up;
     std::vector<std::shared_ptr<backend_process>> backends_;
-    std::set<std::string> log_;
+    std::map<std::string, unsigned> log_; // committed writes, and how often
     std::uint32_t last_process_id_ = 100;
 };
 

@@ -123,6 +123,10 @@ void invariants::waiters_are_in_order() {
 }
 
 void invariants::when_quiet() {
+    if (const auto* const babbler = postgres_.babbler()) {
+        shared_.violation("backend " + to_string(babbler->process_id) +
+                          " has lost its mind, and is still in use");
+    }
     std::size_t servers = 0;
     for (const auto& [key, entry] : daemon_.pools) {
         std::uint64_t idle = 0;

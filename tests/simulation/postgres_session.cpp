@@ -37,7 +37,7 @@ std::vector<message> postgres_session::execute(const message& m) {
 
 std::vector<message> postgres_session::fail(const message& m, std::string_view sqlstate) {
     give_up_writes(m);
-    auto bytes = refuse(m.type, sqlstate);
+    auto bytes = refuse(m.type, m.body, sqlstate);
     return messages_of(bytes + send_unflushed());
 }
 

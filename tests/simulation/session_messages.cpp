@@ -45,6 +45,35 @@ std::string essence(const message& m) {
     }
 }
 
+std::string request_of(const message& m) {
+    protocol::body_reader reader(protocol::as_bytes(m.body));
+    const auto name = [&] { return '"' + std::string(reader.c_string()) + '"'; };
+    switch (m.type) {
+    case 'Q':
+        return std::string(reader.c_string()).substr(0, 100);
+    case 'P': {
+        const auto what = name();
+        return what + ' ' + std::string(reader.c_string()).substr(0, 100);
+    }
+    case 'B': {
+        const auto portal = name();
+        return portal + " of " + name();
+    }
+    case 'C':
+    case 'D': {
+        const bool of_statement = reader.character() == 'S';
+        return (of_statement ? "statement " : "portal ") + name();
+    }
+    case 'E': {
+        const auto portal = name();
+        const auto limit = reader.u32();
+        return limit == 0 ? portal : portal + ", at most " + std::to_string(limit) + " rows";
+    }
+    default:
+        return {};
+    }
+}
+
 bool is_fatal(const message& m) {
     return static_cast<backend>(m.type) == backend::error_response &&
            protocol::read_error_fields(protocol::as_bytes(m.body)).fatal();
@@ -64,7 +93,7 @@ std::string_view word_of(std::string_view sql, std::string_view key) {
     for (std::size_t at = 0; (at = sql.find(key, at)) != std::string_view::npos; ++at) {
         if (at != 0 && sql[at - 1] == ' ' && sql.substr(at + key.size(), 1) == "=") {
             const auto value = sql.substr(at + key.size() + 1);
-            return value.substr(0, value.find_first_of(" ;"));
+            return value.substr(0, value.find_first_of(std::string_view(" ;'\0", 4)));
         }
     }
     return {};

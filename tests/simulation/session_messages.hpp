@@ -20,6 +20,8 @@ void append(std::string& out, const message& m);
 [[nodiscard]] std::vector<message> messages_of(std::string_view bytes);
 /// What a message says, in short: the text of a row, a tag, a SQLSTATE, a status byte.
 [[nodiscard]] std::string essence(const message& m);
+/// What a client's message asks for, in short, for the trace: names and statement.
+[[nodiscard]] std::string request_of(const message& m);
 /// Whether a client was told the same: of errors and notices the SQLSTATE counts and whether they
 /// are the end, of everything else every byte.
 [[nodiscard]] bool same(const message& a, const message& b);

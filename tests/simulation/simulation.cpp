@@ -54,6 +54,7 @@ void simulation::plan_network() {
     cancel_storm_ = random.chance(8);
     reloads_ = random.chance(20);
     shuts_down_early_ = random.chance(15);
+    conversations_ = random.chance(50);
     postgres_.auth = static_cast<server_auth>(random.chance(60) ? 0 : random.below(4));
     postgres_.minor_version = random.chance(50) ? 2 : 0;
     postgres_.odd_percent = random.chance(30) ? 10 : 0;
@@ -161,6 +162,7 @@ client_plan simulation::plan_client(std::uint32_t number) {
         plan.database = "pgbouncer";
         plan.at_start.clear();
     }
+    plan.converses = conversations_ && !plan.console && random.chance(60);
     if (cancel_storm_) {
         plan.cancel_percent = number % 2 == 0 ? 60 : 0;
         plan.thinks = milliseconds(2);
@@ -169,6 +171,7 @@ client_plan simulation::plan_client(std::uint32_t number) {
         return plan;
     }
     plan.fragments = random.chance(20);
+    plan.single_bytes = plan.fragments && plan.converses && random.chance(20);
     if (random.chance(15)) {
         plan.reads_after = random.chance(70) ? milliseconds(3) : milliseconds(100);
     }

@@ -61,6 +61,7 @@ private:
     bool cancel_storm_ = false;
     bool reloads_ = false;
     bool small_max_clients_ = false;
+    bool conversations_ = false; // some clients play generated ones
     bool shuts_down_early_ = false;
     std::uint64_t sweeps_at_this_moment_ = 0;
     time_point moment_{};

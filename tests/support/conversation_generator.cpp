@@ -105,6 +105,7 @@ private:
     void maybe_wait(speaker& who);
     void wait_owed(speaker& who);
     void settle(speaker& who);
+    void leave_in_the_middle(speaker& who);
     void finish(std::vector<speaker>& everybody);
 
     dice dice_;
@@ -416,12 +417,31 @@ void generator::burst(speaker& who) {
     maybe_wait(who);
 }
 
+void generator::leave_in_the_middle(speaker& who) {
+    static constexpr std::array ways = {step_kind::terminate,  step_kind::terminate,
+                                        step_kind::half_close, step_kind::half_close,
+                                        step_kind::hang_up,    step_kind::reset};
+    const auto how = dice_.one_of(ways);
+    say(who, how);
+    if (how == step_kind::terminate || how == step_kind::half_close) {
+        say(who, step_kind::wait_close);
+    }
+    who.gone = true;
+}
+
 // Everybody comes to rest; some say Terminate, some just leave. Then the tables are looked at.
 void generator::finish(std::vector<speaker>& everybody) {
     for (auto& who : everybody) {
-        settle(who);
+        if (options_.leave_in_the_middle && dice_.once_in(2)) {
+            leave_in_the_middle(who);
+        } else {
+            settle(who);
+        }
     }
     for (auto& who : everybody) {
+        if (who.gone) {
+            continue;
+        }
         if (dice_.once_in(4)) {
             say(who, dice_.once_in(2) ? step_kind::hang_up : step_kind::reset);
         } else {

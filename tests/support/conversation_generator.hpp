@@ -5,8 +5,9 @@
 // the clock, and whatever is waited for comes in any case. So two runs of one conversation must be
 // told the same, whoever is in between.
 //
-// Tests only: integration/differential plays it (`--random`). The texts of statements come from a
-// dialect: one for PostgreSQL, one for tests/support/postgres_model.hpp. Sans-io; any thread.
+// Tests only: integration/differential plays it (`--random`), and clients of the simulator do
+// (tests/simulation/client_conversation.cpp). The texts of statements come from a dialect: one for
+// PostgreSQL, one for tests/support/postgres_model.hpp. Sans-io; any thread.
 #pragma once
 
 #include "tests/support/conversation.hpp"
@@ -47,6 +48,10 @@ struct generator_options {
     // A COPY may be interrupted by a Sync, or left open with other messages behind it: then nobody
     // but PostgreSQL can know what is answered.
     bool doubtful_copies = true;
+    // Half of the clients leave in whatever they are doing: a Terminate behind work, the end of
+    // their sending direction, a socket closed or reset. How much of it is still done and told is
+    // for the player to know.
+    bool leave_in_the_middle = false;
 };
 
 struct generated_conversation {

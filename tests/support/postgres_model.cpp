@@ -56,10 +56,13 @@ std::string postgres_model::receive(char type, std::string_view body) {
     return std::exchange(flushed_, {});
 }
 
-std::string postgres_model::refuse(char type, std::string_view sqlstate) {
+std::string postgres_model::refuse(char type, std::string_view body, std::string_view sqlstate) {
     if (copy_) {
         fail_copy(sqlstate);
     } else {
+        if (!skipping_ && (type == 'Q' || (type == 'P' && body.starts_with('\0')))) {
+            statements_.erase("");
+        }
         extended_ = std::string_view("PBDECH").find(type) != std::string_view::npos;
         skipping_ = skipping_ && type != 'S';
         fail(sqlstate);

@@ -63,8 +63,9 @@ public:
     std::string receive(std::string_view bytes);
     /// A whole message.
     std::string receive(char type, std::string_view body);
-    /// … which fails (it was cancelled, or refused) before it has had any effect.
-    std::string refuse(char type, std::string_view sqlstate);
+    /// … which fails (it was cancelled, or refused) before it has had any effect, but for the one
+    /// that comes first: a Query, and a Parse without a name, destroy the unnamed statement.
+    std::string refuse(char type, std::string_view body, std::string_view sqlstate);
 
     /// Answers that wait for a Flush or a Sync.
     [[nodiscard]] const std::string& unflushed() const { return output_; }
