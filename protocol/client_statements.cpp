@@ -214,6 +214,11 @@ client_statements::serial client_statements::unnamed_destroyed(std::uint64_t bat
     return next_unnamed(batch);
 }
 
+void client_statements::unnamed_refused() {
+    const auto which = unnamed_destroyed(unnamed_batch_);
+    unnamed_settled(which, false);
+}
+
 void client_statements::unnamed_settled(serial which, bool exists) {
     truth_ = which;
     truth_exists_ = exists;

@@ -115,6 +115,9 @@ public:
     /// A Parse of the same definition, for a server that lacks it; or a message that destroys it.
     serial unnamed_sent_again(std::uint64_t batch);
     serial unnamed_destroyed(std::uint64_t batch);
+    /// A message that destroys it was refused before it had been sent: so it would have been in
+    /// PostgreSQL, which destroys it first. Nothing may be in flight.
+    void unnamed_refused();
     /// What became of the message with that number. `exists`: there is one now.
     void unnamed_settled(serial which, bool exists);
     void unnamed_skipped(serial which);

@@ -524,6 +524,15 @@ routing route_statement_message(frontend type, bytes frame, bool complete,
     }
 }
 
+bool destroys_unnamed_statement(bytes frame) {
+    if (frame.size() <= header_bytes) {
+        return false;
+    }
+    const auto type = static_cast<frontend>(frame[0]);
+    return type == frontend::query ||
+           (type == frontend::parse && frame[header_bytes] == std::byte{});
+}
+
 statement_id statement_used(bytes frame, const client_statements& mine) {
     const bool is_bind = !frame.empty() && frame[0] == static_cast<std::byte>(frontend::bind);
     const auto name_at =

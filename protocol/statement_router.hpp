@@ -81,6 +81,10 @@ struct routing {
                                               const statement_link& link, reply_queue& owed,
                                               session_state& state, relay_sink& to);
 
+/// The first thing that the message at the front of `frame` does is to destroy the unnamed
+/// statement.
+[[nodiscard]] bool destroys_unnamed_statement(bytes frame);
+
 /// The statement that the Bind or Describe at the front of `frame` is about, by the client's name.
 [[nodiscard]] statement_id statement_used(bytes frame, const client_statements& mine);
 

@@ -335,6 +335,9 @@ void engine::pump_console(client& c, time_point now) {
 /// The request is answered with an error in place of a server's answer; the session goes on.
 void engine::refuse_request(client& c, protocol::error code, protocol::error_words words,
                             time_point now) {
+    if (c.in.held() && protocol::destroys_unnamed_statement(c.in.unused())) {
+        c.statements.unnamed_refused();
+    }
     set_state(c, client_state::discarding, now);
     protocol::append_error(c.out.own(), code, words);
     pump(c, now);

@@ -394,6 +394,17 @@ TEST_CASE("statement_router: DEALLOCATE in a batch, and what is made anew behind
     }
 }
 
+TEST_CASE("statement_router: a Query that is refused has destroyed the unnamed statement") {
+    shared_server server;
+    server.play({"a: P - X | S", "= P X S", "< 1 Z"});
+    CHECK(destroys_unnamed_statement(as_bytes(message('Q', z("Y")))));
+    CHECK(destroys_unnamed_statement(as_bytes(message('P', z("") + z("Y")))));
+    CHECK_FALSE(destroys_unnamed_statement(as_bytes(message('P', z("s") + z("Y")))));
+    CHECK_FALSE(destroys_unnamed_statement(as_bytes(message('S', ""))));
+    server.statements_of('a').unnamed_refused();
+    server.play({"b: Q Z", "= Q Z", "< C Z", "a: B - | S", "= C B S", "< 3 E Z"});
+}
+
 TEST_CASE("statement_router: a renamed message must not become longer than a message can be") {
     // The length field is at its most; the server's name is longer than the client's.
     statement_table table("key", 1'000'000);
