@@ -58,14 +58,17 @@ void reply_queue::sent(frontend type, fate where, ask how) {
     case frontend::describe:
     case frontend::execute:
     case frontend::close:
-        break;
-    }
-    if (skipping_) {
-        if (how.noted) {
+        if (!skipping_) {
+            extended_sent(type, where, how);
+        } else if (how.noted) {
             outcomes_.push_back(outcome::skipped);
         }
         return;
     }
+}
+
+// Parse, Bind, Describe, Execute or Close, which the server will heed.
+void reply_queue::extended_sent(frontend type, fate where, ask how) {
     switch (type) {
     case frontend::parse:
         push(request::parse, where, how);

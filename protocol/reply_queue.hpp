@@ -188,6 +188,7 @@ private:
     [[nodiscard]] judgement judge(request what, phase now, backend type) const;
     [[nodiscard]] judgement judge_statement(request what, phase now, backend type) const;
 
+    void extended_sent(frontend type, fate where, ask how);
     void push(request what, fate where, ask how);
     void pop(outcome how);
     void forget(entry e);
