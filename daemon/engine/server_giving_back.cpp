@@ -82,7 +82,7 @@ void engine::maybe_give_back(server& s, time_point now) {
                        protocol::error::transaction_in_statement_mode, {}, now);
         return;
     }
-    if (s.ready_current && c->statements.anything_lent()) {
+    if (s.ready_current && c->statements.anything_lent() && !c->stream.inside_message()) {
         protocol::take_back_lent(c->statements, s.owed, s.out.own());
         s.ready_current = false;
         if (!flush(s)) {
