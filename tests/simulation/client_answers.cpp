@@ -34,6 +34,9 @@ bool fake_client::misses_only_unflushed() const {
     const auto is_flushed = [&](const message& m) {
         return flushed.find(m.type) != std::string_view::npos;
     };
+    if (current_.m.type == 'X') {
+        return true; // in the middle of COPY PostgreSQL complains, but to whom?
+    }
     if (std::any_of(expected_.begin(), expected_.end(), is_flushed)) {
         return false;
     }
