@@ -72,7 +72,7 @@ class DifferentialTest(unittest.TestCase):
     def test_random(self):
         """Random conversations: the same ones each time; more, and for as long as wanted, on demand."""
         self.play(POOLS, "--random",
-                  "--seeds", "1000000000" if "PGWEIR_DIFFERENTIAL_MINUTES" in os.environ else "3000",
+                  "--seeds", "1000000000" if "PGWEIR_DIFFERENTIAL_MINUTES" in os.environ else "2000",
                   "--seed", os.environ.get("PGWEIR_DIFFERENTIAL_SEED", "1"),
                   "--minutes", os.environ.get("PGWEIR_DIFFERENTIAL_MINUTES", "20"))
 
