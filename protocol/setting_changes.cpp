@@ -1,0 +1,227 @@
+#include "protocol/setting_changes.hpp"
+
+#include "protocol/sql_lexer.hpp"
+#include "protocol/startup_options.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace pgweir::protocol {
+
+namespace {
+
+using how = setting_changes::how;
+using tokens = std::span<const sql_token>;
+
+bool is_word(const sql_token& token, std::string_view expected) {
+    return token.is == sql_token::kind::word && same_word(token.text, expected);
+}
+
+bool begins(tokens statement, std::initializer_list<std::string_view> words) {
+    return statement.size() >= words.size() &&
+           std::equal(
+               words.begin(), words.end(), statement.begin(),
+               [](std::string_view word, const auto& token) { return is_word(token, word); });
+}
+
+bool is_symbol(tokens statement, char symbol) {
+    return !statement.empty() && statement[0].is == sql_token::kind::symbol &&
+           statement[0].text[0] == symbol;
+}
+
+std::string lower(std::string_view text) {
+    std::string out(text);
+    std::transform(out.begin(), out.end(), out.begin(), [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    });
+    return out;
+}
+
+// a.b."C" at the front, taken off; empty where there is no name. Settings are told apart without
+// regard to case.
+std::string take_name(tokens& statement) {
+    std::string name;
+    while (!statement.empty()) {
+        const auto& token = statement[0];
+        if (token.is != sql_token::kind::word && token.is != sql_token::kind::quoted_identifier) {
+            return {};
+        }
+        name += lower(token.text);
+        statement = statement.subspan(1);
+        if (!is_symbol(statement, '.')) {
+            return name;
+        }
+        name += '.';
+        statement = statement.subspan(1);
+    }
+    return {};
+}
+
+class reader {
+public:
+    explicit reader(setting_changes& into)
+        : into_(into) {}
+
+    void statement(tokens text) {
+        if (begins(text, {"set"})) {
+            set(text.subspan(1));
+        } else if (begins(text, {"reset"})) {
+            reset(text.subspan(1));
+        } else if (begins(text, {"discard", "all"})) {
+            into_.all_reset = true;
+            into_.note("role", how::reset);
+            into_.note("session_authorization", how::reset);
+        } else if (begins(text, {"do"})) {
+            into_.unknown = true; // what is in its strings is code
+        }
+        calls(text);
+    }
+
+private:
+    // Names that grammar has words of its own for.
+    struct special {
+        std::initializer_list<std::string_view> words;
+        std::initializer_list<std::string_view> settings;
+    };
+
+    void set(tokens text) {
+        if (begins(text, {"local"}) || begins(text, {"transaction"}) ||
+            begins(text, {"constraints"})) {
+            return; // gone with the transaction
+        }
+        if (begins(text, {"session", "characteristics"})) {
+            for (const auto* const name :
+                 {"default_transaction_isolation", "default_transaction_read_only",
+                  "default_transaction_deferrable"}) {
+                into_.note(name, how::set);
+            }
+            return;
+        }
+        if (begins(text, {"session"}) && !begins(text, {"session", "authorization"})) {
+            text = text.subspan(1);
+        }
+        if (known_words(text)) {
+            return;
+        }
+        auto rest = text;
+        auto name = take_name(rest);
+        note(std::move(name), to_default(rest) ? how::reset : how::set);
+    }
+
+    // SET's forms without a name, and RESET's.
+    bool known_words(tokens text) {
+        static const std::array<special, 6> specials = {{
+            {{"time", "zone"}, {"timezone"}},
+            {{"session", "authorization"}, {"session_authorization", "role"}},
+            {{"xml", "option"}, {"xmloption"}},
+            {{"schema"}, {"search_path"}},
+            {{"names"}, {"client_encoding"}},
+            {{"role"}, {"role"}},
+        }};
+        for (const auto& [words, settings] : specials) {
+            // SET schema = 1 would be of a setting with that name.
+            const auto rest = begins(text, words) ? text.subspan(words.size()) : tokens{};
+            if (!begins(text, words) || is_symbol(rest, '=') || begins(rest, {"to"})) {
+                continue;
+            }
+            const bool resets = rest.empty() || begins(rest, {"default"}) ||
+                                (words.size() == 2 && begins(rest, {"local"}));
+            for (const auto name : settings) {
+                into_.note(std::string(name), resets ? how::reset : how::set);
+            }
+            return true;
+        }
+        return false;
+    }
+
+    static bool to_default(tokens rest) {
+        const bool assigns = is_symbol(rest, '=') || begins(rest, {"to"});
+        return assigns && rest.size() == 2 && is_word(rest[1], "default");
+    }
+
+    void reset(tokens text) {
+        if (begins(text, {"all"})) {
+            into_.all_reset = true;
+        } else if (!begins(text, {"transaction"}) && !known_words(text)) {
+            note(take_name(text), how::reset);
+        }
+    }
+
+    void note(std::string name, how what) {
+        if (valid_setting_name(name)) {
+            into_.note(std::move(name), what);
+        } else {
+            into_.unknown = true;
+        }
+    }
+
+    // set_config('name', …) wherever it stands.
+    void calls(tokens text) {
+        for (; !text.empty(); text = text.subspan(1)) {
+            const bool named =
+                is_word(text[0], "set_config") ||
+                (text[0].is == sql_token::kind::quoted_identifier && text[0].text == "set_config");
+            if (!named) {
+                continue;
+            }
+            const auto arguments = text.subspan(1);
+            const bool plain = is_symbol(arguments, '(') && arguments.size() > 2 &&
+                               arguments[1].is == sql_token::kind::string &&
+                               is_symbol(arguments.subspan(2), ',');
+            if (plain && valid_setting_name(arguments[1].text)) {
+                into_.note(lower(arguments[1].text), how::set);
+            } else {
+                into_.unknown = true;
+            }
+        }
+    }
+
+    setting_changes& into_;
+};
+
+} // namespace
+
+void setting_changes::note(std::string name, how what) {
+    const auto [at, is_new] = names.try_emplace(std::move(name), what);
+    if (!is_new && what == how::set) {
+        at->second = what;
+    }
+}
+
+void setting_changes::add(const setting_changes& more) {
+    for (const auto& [name, what] : more.names) {
+        note(name, what);
+    }
+    all_reset = all_reset || more.all_reset;
+    unknown = unknown || more.unknown;
+}
+
+setting_changes read_setting_changes(std::string_view sql) {
+    setting_changes changes;
+    reader into(changes);
+    sql_lexer lexer(sql);
+    std::vector<sql_token> statement;
+    for (;;) {
+        const auto token = lexer.next();
+        const bool end = token.is == sql_token::kind::end;
+        if (end || (token.is == sql_token::kind::symbol && token.text == ";")) {
+            into.statement(statement);
+            statement.clear();
+        } else {
+            statement.push_back(token);
+        }
+        if (end) {
+            break;
+        }
+    }
+    if (lexer.backslash_seen()) {
+        changes.unknown = true; // where strings end depends on a setting
+    }
+    return changes;
+}
+
+} // namespace pgweir::protocol

@@ -1,0 +1,41 @@
+// Which settings an SQL text may have changed for the session: what is asked of PostgreSQL when the
+// transaction has ended. Whether it has, nobody but PostgreSQL knows (ROLLBACK, savepoints,
+// errors, functions); so this errs to the side of asking, and where it cannot tell which, it says
+// so
+// (`unknown`).
+//
+// Owner: a client's session_state, between what it sends and the end of the transaction. Sans-io.
+// Tests: tests/protocol/setting_changes_test.cpp.
+// Source: PostgreSQL documentation, "SET", "RESET", "SET ROLE", "SET SESSION AUTHORIZATION", "SET
+// TRANSACTION", "DISCARD", "Configuration Settings Functions"; VariableSetStmt in gram.y.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace pgweir::protocol {
+
+struct setting_changes {
+    enum class how : std::uint8_t {
+        set,   // to a value that PostgreSQL will tell
+        reset, // to what it was at the session's start, and to nothing else
+    };
+    /// By name, in lower case.
+    std::map<std::string, how, std::less<>> names;
+    /// RESET ALL or DISCARD ALL: all but those that have been set besides.
+    bool all_reset = false;
+    /// Any of them may have been changed.
+    bool unknown = false;
+
+    [[nodiscard]] bool empty() const { return names.empty() && !all_reset && !unknown; }
+    void note(std::string name, how what);
+    void add(const setting_changes& more);
+    void clear() { *this = {}; }
+};
+
+/// The text of a Query or Parse, one or several statements. A text that scan() says sets nothing
+/// need not be read.
+[[nodiscard]] setting_changes read_setting_changes(std::string_view sql);
+
+} // namespace pgweir::protocol
