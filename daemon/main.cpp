@@ -22,13 +22,13 @@ bool report(const daemon::loaded_configuration& loaded) {
     return loaded.config != nullptr;
 }
 
-int run(const std::string& path) {
+int run(const std::string& path, bool rotate_servers) {
     auto loaded = daemon::load_configuration(path);
     if (!report(loaded)) {
         return 1;
     }
     try {
-        return daemon::service(path, std::move(loaded)).run();
+        return daemon::service(path, std::move(loaded), rotate_servers).run();
     } catch (const std::exception& e) {
         std::cerr << "pgweir: " << e.what() << '\n';
         return 1;
@@ -74,6 +74,8 @@ int main(int argc, char** argv) {
     app.add_option("--config", path, "configuration file")->capture_default_str();
     auto* const run_command = app.add_subcommand("run", "serve (the default)");
     run_command->add_option("--config", path, "configuration file");
+    bool rotate_servers = false;
+    run_command->add_flag("--rotate-servers", rotate_servers)->group(""); // hidden: for tests
     auto* const check_command =
         app.add_subcommand("check", "print every error of a configuration file");
     check_command->add_option("--config", path, "configuration file");
@@ -92,5 +94,5 @@ int main(int argc, char** argv) {
     if (*passwd_command) {
         return passwd();
     }
-    return run(path);
+    return run(path, rotate_servers);
 }

@@ -14,8 +14,10 @@ namespace pgweir::daemon {
 
 class service {
 public:
-    /// `path`: the file `config` was read from, for reloads.
-    service(std::string path, loaded_configuration config);
+    /// `path`: the file `config` was read from, for reloads. `rotate_servers`: for tests, the
+    /// server that has been idle longest is used next, so that a client gets another one where it
+    /// can.
+    service(std::string path, loaded_configuration config, bool rotate_servers = false);
     ~service();
     service(const service&) = delete;
     service& operator=(const service&) = delete;

@@ -35,6 +35,8 @@ def arguments_of(argv):
     parser.add_argument("--mode", choices=("session", "transaction"), default="session")
     parser.add_argument("--servers", type=int, default=None, metavar="N",
                         help="pgweir's maxconn (two for each test that runs in parallel)")
+    parser.add_argument("--switch", action="store_true",
+                        help="another server at every permitted boundary (of --servers idle ones)")
     parser.add_argument("--no-reuse", action="store_true",
                         help="a server of its own for each client (pool: { reuse: never })")
     parser.add_argument("--protocol", choices=("simple", "unnamed", "named"), default="simple",
@@ -61,7 +63,7 @@ def arguments_of(argv):
 
 
 def pgweir_settings(given):
-    pool = {"mode": given.mode, "minconn": 0, "maxconn": given.servers, "wait_timeout": "60s"}
+    pool = {"mode": given.mode, "minconn": given.servers if given.switch else 0, "maxconn": given.servers, "wait_timeout": "60s"}
     if given.no_reuse:
         pool["reuse"] = "never"
     return {
@@ -147,7 +149,7 @@ class Regress:
         postgres = self.start_postgres()
         settings = pgweir_settings(self.given)
         settings["databases"]["*"]["port"] = postgres.port
-        daemon = Pgweir(postgres, **settings)
+        daemon = Pgweir(postgres, rotate=self.given.switch, **settings)
         try:
             daemon.start()
             return self.play("through", (daemon.host, daemon.port))

@@ -84,10 +84,12 @@ class Pooler:
 
 
 class Pgweir(Pooler):
-    """One daemon. `settings` are laid over `base_settings()`."""
+    """One daemon. `settings` are laid over `base_settings()`; with `rotate` a client gets another server
+    wherever it can: the one that has been idle longest."""
 
-    def __init__(self, postgres, **settings):
+    def __init__(self, postgres, rotate=False, **settings):
         super().__init__(postgres)
+        self.arguments = ["--rotate-servers"] if rotate else []
         self.directory = surroundings.temporary_directory("daemon")
         self.config_path = os.path.join(self.directory, "pgweir.yaml")
         self.log_path = os.path.join(self.directory, "pgweir.log")
@@ -116,7 +118,7 @@ class Pgweir(Pooler):
 
     def start(self, **environment):
         self.process = surroundings.start_process(
-            [surroundings.BINARY, "run", "--config", self.config_path], self.log_path,
+            [surroundings.BINARY, "run", "--config", self.config_path] + self.arguments, self.log_path,
             env=dict(os.environ, **environment))
         wait_for(self.is_up, lambda: "the daemon is up; its log:\n" + self.log(), 30)
         return self
