@@ -192,12 +192,14 @@ client_statements::serial client_statements::unnamed_sent(bytes definition, std:
             previous_ = std::string();
         }
         previous_names_ = definition_names_;
+        previous_leaves_ = definition_leaves_;
         previous_from_ = definition_from_;
         previous_to_ = last_;
     }
     const auto which = next_unnamed(batch);
     keep(definition);
     definition_names_ = names_statements;
+    definition_leaves_ = false;
     definition_batch_ = batch;
     definition_from_ = which;
     unnamed_exists_ = true;
@@ -244,6 +246,7 @@ void client_statements::unnamed_decided() {
         definition_.swap(previous_);
         definition_kept_ = previous_kept_;
         definition_names_ = previous_names_;
+        definition_leaves_ = previous_leaves_;
         definition_batch_ = 0;
         definition_from_ = previous_from_;
         known_ = definition_kept_;

@@ -130,6 +130,12 @@ public:
     /// … and this is what it says. False: only the server knows, so the client must stay there.
     [[nodiscard]] bool unnamed_known() const { return !unnamed_exists_ || known_; }
     [[nodiscard]] std::string_view unnamed_definition() const { return definition_; }
+    /// What the unnamed Parse that has just been sent says leaves something in the session.
+    void unnamed_leaves_something(bool it_does) { definition_leaves_ = it_does; }
+    /// … and so it will when it is bound now, long after it was parsed.
+    [[nodiscard]] bool unnamed_leaves_something_when_bound(std::uint64_t now) const {
+        return unnamed_exists_ && known_ && definition_leaves_ && definition_batch_ != now;
+    }
     /// It names statements, and was parsed in an earlier batch than this one.
     [[nodiscard]] bool unnamed_names_statements(std::uint64_t now) const {
         return unnamed_exists_ && known_ && definition_names_ && definition_batch_ != now;
@@ -179,7 +185,8 @@ private:
     serial definition_from_ = 1, previous_from_ = 0, previous_to_ = 0;
     bool definition_kept_ = false, previous_kept_ = false;
     bool definition_names_ = false, previous_names_ = false; // statements
-    std::uint64_t definition_batch_ = 0;                     // it was parsed in
+    bool definition_leaves_ = false, previous_leaves_ = false;
+    std::uint64_t definition_batch_ = 0; // it was parsed in
     serial last_ = 0, truth_ = 0;
     bool truth_exists_ = false;
     bool unnamed_exists_ = false;

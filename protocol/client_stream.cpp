@@ -126,7 +126,7 @@ void look_at_function_call(bytes body, session_state& state) {
     }
     switch (read_u32(body)) {
     case 2'078: // set_config
-        return state.pin(pin_reason::setting);
+        return state.suspect_settings();
     case 2'880: // pg_advisory_lock(bigint)
     case 2'881: // pg_advisory_lock_shared(bigint)
     case 2'882: // pg_try_advisory_lock(bigint)
@@ -262,8 +262,12 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         } else if (statements != nullptr && frame.type == frontend::execute) {
             note_execute(*statements, owed);
         }
-        look_at(frame.type, rest.subspan(header_bytes, there - header_bytes), frame.complete(rest),
-                about_statements ? nullptr : &owed, state);
+        const auto body = rest.subspan(header_bytes, there - header_bytes);
+        const bool leaves = look_at(frame.type, body, frame.complete(rest),
+                                    about_statements ? nullptr : &owed, state);
+        if (leaves && about_statements && frame.type == frontend::parse && body[0] == std::byte{}) {
+            statements->mine.unnamed_leaves_something(true);
+        }
         step.queries += is_request(frame.type) ? 1U : 0U;
         body_left_ = frame.frame_bytes - there;
         step.taken_bytes += there;
@@ -278,20 +282,21 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
 }
 
 // A message is going to the server: what it will be answered with (unless that has been noted), and
-// what it does to the session.
-void client_stream::look_at(frontend type, bytes body, bool complete, reply_queue* owed,
+// what it does to the session. False: its text leaves nothing there.
+bool client_stream::look_at(frontend type, bytes body, bool complete, reply_queue* owed,
                             session_state& state) {
     bool describes_statement = false;
+    bool leaves = false;
     switch (type) {
     case frontend::query: {
         const auto sql = take_string(body);
-        state.statement(sql.text, complete);
+        leaves = state.statement(sql.text, complete);
         break;
     }
     case frontend::parse: {
         take_string(body); // its name
         const auto sql = take_string(body);
-        state.statement(sql.text, complete || sql.found);
+        leaves = state.statement(sql.text, complete || sql.found);
         break;
     }
     case frontend::describe:
@@ -320,6 +325,7 @@ void client_stream::look_at(frontend type, bytes body, bool complete, reply_queu
     if (owed != nullptr) {
         owed->sent(type, fate::forward, {.describes_statement = describes_statement});
     }
+    return leaves;
 }
 
 client_stream::discarded client_stream::discard_request(bytes in) {

@@ -1,6 +1,7 @@
 #include "protocol/prepared_statement.hpp"
 
 #include "protocol/statement_names.hpp"
+#include "protocol/statement_scan.hpp"
 
 #include <openssl/evp.h>
 
@@ -84,12 +85,9 @@ statement_ref statement_table::intern(std::string_view context, bytes definition
         return nullptr;
     }
     auto made = std::make_unique<prepared_statement>(prepared_statement{
-        .id = id,
-        .name = server_name(id),
-        .definition = std::string(as_text(definition)),
-        .names_statements =
-            !statement_names(as_text(definition).substr(0, as_text(definition).find('\0')))
-                 .empty()});
+        .id = id, .name = server_name(id), .definition = std::string(as_text(definition))});
+    made->names_statements = !statement_names(made->text()).empty();
+    made->leaves_something = scan(made->text(), true) != 0;
     statement_ref ref(made.release(), [this](const prepared_statement* what) { forget(what); });
     statements_.emplace(id, ref);
     return ref;

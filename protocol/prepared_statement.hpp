@@ -49,6 +49,11 @@ struct prepared_statement {
     /// The body of Parse behind the name: text, zero, count and types of the parameters.
     std::string definition;
     bool names_statements = false; // its text is PREPARE, EXECUTE or DEALLOCATE of one, or of all
+    bool leaves_something = false; // in the session, when it is executed (statement_scan.hpp)
+
+    [[nodiscard]] std::string_view text() const {
+        return std::string_view(definition).substr(0, definition.find('\0'));
+    }
 };
 using statement_ref = std::shared_ptr<const prepared_statement>;
 

@@ -97,7 +97,7 @@ public:
 
 private:
     [[nodiscard]] std::size_t take_body(std::size_t available);
-    void look_at(frontend type, bytes body, bool complete, reply_queue* owed, session_state& state);
+    bool look_at(frontend type, bytes body, bool complete, reply_queue* owed, session_state& state);
 
     std::size_t body_left_ = 0;       // bytes of the current message that are still to come
     bool discarding_body_ = false;    // …and they are dropped, not forwarded
@@ -108,11 +108,12 @@ private:
 /// One stretch of the server's bytes and what is to be done with it.
 struct server_step {
     enum class stop : std::uint8_t {
-        exhausted,    // everything usable was taken
-        ready,        // the last frame taken was ReadyForQuery: `status` is set
-        parameter,    // … ParameterStatus: `name`, `value` are set
-        error,        // … ErrorResponse: `sqlstate`, `fatal` are set
-        command,      // … CommandComplete (so that statement kinds can be learned): `tag`
+        exhausted, // everything usable was taken
+        ready,     // the last frame taken was ReadyForQuery: `status` is set
+        parameter, // … ParameterStatus: `name`, `value` are set
+        error,     // … ErrorResponse: `sqlstate`, `fatal` are set
+        command,   // … CommandComplete (so that statement kinds can be learned): `tag`
+        result,    // … DataRow or FunctionCallResponse, an answer to us: `result`, if it is short
         fate_changed, // the next frame has another fate: take these bytes first
         desync,       // what follows was asked for by nobody: close the server
     };
@@ -123,6 +124,7 @@ struct server_step {
     std::string_view name, value, tag; // into the input
     std::array<char, 5> sqlstate{};
     std::string_view error; // the body of an ErrorResponse, as far as it is there; into the input
+    bytes result;           // the body of what answers us; empty where it is too long to be there
     std::size_t last_frame_bytes = 0; // so much of the last frame taken (error only)
     bool fatal = false;               // FATAL or PANIC: the server will close
 };

@@ -21,6 +21,8 @@ constexpr std::uint32_t max_parameter_length = 64 * 1'024;
 // the first part is enough, since severity and SQLSTATE come first.
 constexpr std::size_t whole_front_bytes = 4'096;
 constexpr std::size_t front_bytes = 1'024;
+// An answer to a question of ours is seen whole up to this size.
+constexpr std::size_t longest_result_bytes = 4'096;
 // No read buffer is smaller. All but a parameter fits into it.
 constexpr std::size_t min_buffer_bytes = 8'192;
 
@@ -177,6 +179,11 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         }
         const auto type = static_cast<backend>(head.type);
         const auto where = owed.where(type);
+        const bool answers_us = where == fate::swallow && (type == backend::data_row ||
+                                                           type == backend::function_call_response);
+        if (answers_us && rest.size() < std::min(head.frame_bytes(), longest_result_bytes)) {
+            return stop(server_step::stop::exhausted);
+        }
         if (where != step.where && step.taken_bytes != 0) {
             return stop(server_step::stop::fate_changed);
         }
@@ -194,6 +201,11 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         step.last_frame_bytes = there;
         body_left_ = head.frame_bytes() - there;
         body_fate_ = where;
+        if (answers_us) {
+            step.result =
+                body_left_ == 0 ? rest.subspan(header_bytes, there - header_bytes) : bytes{};
+            return stop(server_step::stop::result);
+        }
         if (stops) {
             return step;
         }

@@ -32,8 +32,27 @@ std::string_view to_string(pin_reason reason) {
     return "unknown";
 }
 
-void session_state::statement(std::string_view sql, bool complete) {
-    pins_ = static_cast<std::uint16_t>(pins_ | scan(sql, complete));
+bool session_state::statement(std::string_view sql, bool complete) {
+    const auto pins = scan(sql, complete);
+    if (pins == 0) [[likely]] {
+        return false;
+    }
+    pins_ = static_cast<std::uint16_t>(pins_ | pins);
+    if ((pins & static_cast<unsigned>(pin_reason::setting)) != 0) {
+        changed_settings_.add(read_setting_changes(sql));
+    }
+    return true;
+}
+
+void session_state::suspect_settings() {
+    pin(pin_reason::setting);
+    changed_settings_.unknown = true;
+}
+
+void session_state::settings_known() {
+    if (changed_settings_.empty()) {
+        unpin(pin_reason::setting);
+    }
 }
 
 } // namespace pgweir::protocol

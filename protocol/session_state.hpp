@@ -2,11 +2,17 @@
 // told from what the client sends. In transaction mode each kind keeps ("pins") the client on its
 // server until it is gone.
 //
+// Settings are another matter: what has been set can be asked for when the transaction has ended,
+// and be given to any other server (setting_replay.hpp). Until it is known, they pin as well.
+//
 // Owner: a client. Thread: its worker's. Sans-io. Tests: tests/protocol/session_state_test.cpp.
 #pragma once
 
+#include "protocol/setting_changes.hpp"
+
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace pgweir::protocol {
 
@@ -42,20 +48,45 @@ public:
     [[nodiscard]] bool dirty() const {
         return (pins_ & ~static_cast<unsigned>(pin_reason::unnamed_statement)) != 0;
     }
-    void clear() { pins_ = 0; }
+    void clear() {
+        pins_ = 0;
+        changed_settings_.clear();
+        settings_unknowable_ = false;
+    }
     /// DISCARD ALL was carried out. It unloads no library and does not undo setseed().
     void discarded_all() {
         pins_ =
             static_cast<std::uint16_t>(pins_ & (static_cast<unsigned>(pin_reason::loaded_library) |
-                                                static_cast<unsigned>(pin_reason::sequence_value)));
+                                                static_cast<unsigned>(pin_reason::sequence_value) |
+                                                static_cast<unsigned>(pin_reason::setting)));
+        settings_unknowable_ = false;
     }
 
-    /// The text of a Query, or of a Parse, is about to be sent: pins for every statement in it
-    /// that leaves something behind (protocol/statement_scan.hpp).
-    void statement(std::string_view sql, bool complete);
+    /// The text of a Query, of a Parse, or of what a Bind is going to execute, is about to be sent:
+    /// pins for every statement in it that leaves something behind (protocol/statement_scan.hpp).
+    /// False: it leaves nothing.
+    bool statement(std::string_view sql, bool complete);
+
+    /// Any setting may have been changed, by something that is not told from the text.
+    void suspect_settings();
+    /// What is to be asked of PostgreSQL when the transaction has ended; empty: nothing.
+    [[nodiscard]] const setting_changes& changed_settings() const { return changed_settings_; }
+    [[nodiscard]] bool settings_to_ask() const {
+        return has(pin_reason::setting) && !changed_settings_.empty() && !settings_unknowable_;
+    }
+    /// It is being asked. What is changed from here on is asked for afterwards.
+    [[nodiscard]] setting_changes take_changed_settings() {
+        return std::exchange(changed_settings_, {});
+    }
+    /// PostgreSQL has told: another server can be made like this one.
+    void settings_known();
+    /// … could not be asked: the client stays.
+    void settings_unknowable() { settings_unknowable_ = true; }
 
 private:
     std::uint16_t pins_ = 0;
+    bool settings_unknowable_ = false;
+    setting_changes changed_settings_;
 };
 
 } // namespace pgweir::protocol

@@ -3,6 +3,7 @@
 #include "protocol/statement_names.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace pgweir::protocol {
@@ -21,11 +22,24 @@ constexpr std::size_t largest_share = 4;
 // What a statement says where that does not matter. It is parsed in a failed transaction, too.
 constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
 
-// The settings that PostgreSQL reads the same text under. What a client calls itself is not one.
+// Settings that make no difference to what a text means, and differ from client to client.
+bool matters_to_reading(std::string_view name) {
+    constexpr std::array<std::string_view, 9> others = {
+        "application_name",     "statement_timeout",
+        "lock_timeout",         "work_mem",
+        "maintenance_work_mem", "client_min_messages",
+        "idle_session_timeout", "idle_in_transaction_session_timeout",
+        "synchronous_commit"};
+    // Those of applications and extensions have a dot in their names.
+    return name.find('.') == std::string_view::npos &&
+           std::find(others.begin(), others.end(), name) == others.end();
+}
+
+// The settings that PostgreSQL reads the same text under.
 std::string reading_context(const setting_map& settings) {
     std::string context;
     for (const auto& [name, value] : settings) {
-        if (name != "application_name") {
+        if (matters_to_reading(name)) {
             context.append(name).append(1, '\0').append(value).append(1, '\0');
         }
     }
@@ -102,7 +116,7 @@ private:
         in_front, // for a Query in an open batch, which an error would skip: none may come
     };
     bool lend(std::string_view sql, lent how);
-    void lend_for_unnamed(frontend type);
+    void unnamed_is_used(frontend type);
     void lend_as(std::string_view name, std::string_view definition, lent how);
     void note_deallocation(std::string_view name);
     [[nodiscard]] bool settled(std::string_view sql) const;
@@ -342,8 +356,10 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     }
     if (type == frontend::bind && what->names_statements) {
         // It is going to be executed, and to know statements by the client's names.
-        lend(std::string_view(what->definition).substr(0, what->definition.find('\0')),
-             lent::in_batch);
+        lend(what->text(), lent::in_batch);
+    }
+    if (type == frontend::bind && what->leaves_something) {
+        state_.statement(what->text(), true);
     }
     (void)pass(type, how);
     return rename(name_at, name, what->name);
@@ -355,13 +371,13 @@ routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
         return {routing::how::wait};
     }
     if (link_.there.unnamed_is_of(mine)) {
-        lend_for_unnamed(type);
+        unnamed_is_used(type);
         return pass(type, how);
     }
     if (ours_may_go_soon()) {
         return {routing::how::wait};
     }
-    lend_for_unnamed(type);
+    unnamed_is_used(type);
     if (!ours_may_go()) {
         // What the server has may be another client's; PostgreSQL says that there is none.
         (void)pass(type, how);
@@ -386,10 +402,17 @@ routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
 }
 
 // It is going to be executed, long after it was parsed.
-void router::lend_for_unnamed(frontend type) {
-    if (type == frontend::bind && link_.mine.unnamed_names_statements(batch_)) {
-        const auto text = link_.mine.unnamed_definition();
-        lend(text.substr(0, text.find('\0')), lent::in_batch);
+void router::unnamed_is_used(frontend type) {
+    if (type != frontend::bind) {
+        return;
+    }
+    const auto definition = link_.mine.unnamed_definition();
+    const auto text = [&] { return definition.substr(0, definition.find('\0')); };
+    if (link_.mine.unnamed_names_statements(batch_)) {
+        lend(text(), lent::in_batch);
+    }
+    if (link_.mine.unnamed_leaves_something_when_bound(batch_)) {
+        state_.statement(text(), true);
     }
 }
 

@@ -92,7 +92,9 @@ struct client final : pool::waiter, connection_events {
     protocol::client_stream stream;
     protocol::session_state session;
     protocol::client_statements statements;
-    std::shared_ptr<const protocol::setting_map> settings;
+    std::shared_ptr<const protocol::setting_map> settings; // of its session, wherever it is
+    std::shared_ptr<const protocol::setting_map> at_start; // what RESET goes back to
+    std::shared_ptr<const protocol::setting_map> reported; // what it has been told of them
     time_point state_since{};
     time_point transaction_started{};
     time_point query_started{};

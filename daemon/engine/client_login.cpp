@@ -202,6 +202,7 @@ bool engine::take_settings(client& c, protocol::startup_message& startup, time_p
         }
     }
     c.settings = settings.empty() ? no_settings_ : intern(std::move(settings));
+    c.at_start = c.settings;
     return true;
 }
 
@@ -275,6 +276,7 @@ void engine::send_welcome(client& c, const std::map<std::string, std::string>& p
                           time_point now) {
     // While it holds a server from its first byte on (session mode), a client is told PostgreSQL's
     // own process id, so that pg_backend_pid() and NotificationResponse agree with it.
+    remember_reported(c, parameters);
     const auto process_id = c.held != nullptr ? c.held->key.process_id : unused_process_id();
     auto& key = c.info->key.key;
     key.resize(protocol::own_cancel_key_bytes(c.info->minor_version));

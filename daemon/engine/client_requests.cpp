@@ -203,19 +203,10 @@ void engine::grant(client& c, server& s, time_point now) {
     s.statements.taken_over(c.statements.unnamed_last() + 1);
     c.transaction_started = now;
     if (s.carried != c.settings && options_.bug != options::planted::settings_not_replayed) {
-        if (opens_for_clients(*s.pool)) {
-            // It is as it was opened, but for this.
-            protocol::setting_map lacking;
-            if (const auto name = c.settings->find("application_name"); name != c.settings->end()) {
-                lacking.insert(*name);
-            }
-            protocol::append_setting_replay(s.out.own(), s.owed, {}, lacking);
-        } else {
-            protocol::append_setting_replay(s.out.own(), s.owed, *s.carried, *c.settings);
-        }
-        s.carried = c.settings;
-        s.replaying = true;
-        s.ready_current = false;
+        const bool requests_follow = c.state != client_state::awaiting_welcome;
+        replay_settings(c, s,
+                        requests_follow ? protocol::refused_setting::ends_server
+                                        : protocol::refused_setting::is_told);
     }
     if (c.state != client_state::awaiting_welcome) {
         if (reads_sequences(statement_at(c.in.unused()))) {
@@ -241,6 +232,9 @@ void engine::pump_active(client& c, time_point now) {
     while (c.state == client_state::active && c.held != nullptr && !c.held->blocked &&
            c.in.held() && !c.in.empty()) {
         auto& s = *c.held;
+        if (s.question && s.question->withholds()) {
+            return; // maybe_give_back() comes back to it
+        }
         const auto in = c.in.unused();
         const bool settled = s.ready_current && s.status == protocol::transaction_status::idle;
         const auto step = forward(c, s, in);

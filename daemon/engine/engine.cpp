@@ -39,7 +39,7 @@ void engine::accept(time_point now, std::unique_ptr<connection> socket, bool ove
     c.info = std::make_unique<client_info>();
     c.info->where = c.socket->names();
     c.info->connected_at = now;
-    c.settings = no_settings_;
+    c.settings = c.at_start = no_settings_;
     protocol::client_login::options login;
     login.method = static_cast<protocol::auth_method>(config_->auth);
     login.mock_secret = options_.mock_secret;

@@ -7,7 +7,8 @@
 // and exchange values (engine_message), nothing else.
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
-// server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, statements.cpp,
+// server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, settings.cpp,
+// statements.cpp,
 // cancel.cpp, snapshot.cpp.
 #pragma once
 
@@ -281,6 +282,13 @@ private:
     void command_done(server& s, std::string_view tag);
     void pass_error(client& c, const protocol::server_step& step, protocol::bytes taken);
 
+    // settings.cpp
+    void replay_settings(client& c, server& s, protocol::refused_setting refused);
+    void notice_parameters(client& c, server& s);
+    void ask_about_settings(client& c, server& s);
+    void settings_told(server& s);
+    void remember_reported(client& c, const std::map<std::string, std::string>& parameters);
+
     // server_giving_back.cpp
     [[nodiscard]] protocol::return_verdict verdict(const server& s) const;
     void go_on_alone(server& s, time_point now);
@@ -294,7 +302,6 @@ private:
     void send_to_other(server& s, worker_index to);
     void abandon(server& s, time_point now);
     void fail_copy(server& s);
-    void notice_parameters(client& c, server& s);
     void clean(server& s, time_point now);
     void close_server(server& s, pool::server_close reason, time_point now);
     void forget_server(server& s, time_point now);

@@ -14,6 +14,7 @@
 #include "protocol/relay.hpp"
 #include "protocol/reply_queue.hpp"
 #include "protocol/server_login.hpp"
+#include "protocol/setting_question.hpp"
 #include "protocol/setting_replay.hpp"
 
 #include <array>
@@ -103,6 +104,7 @@ struct server final : pool::server, connection_events {
     std::shared_ptr<const protocol::setting_map> opened_with; // what RESET goes back to; of a
                                                               // client's own: nothing
     std::shared_ptr<const protocol::setting_map> carried;
+    std::unique_ptr<protocol::setting_question> question; // that is being answered
     statement_note running;
     time_point deadline{}; // of the task
 

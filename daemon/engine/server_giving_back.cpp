@@ -90,6 +90,7 @@ void engine::maybe_give_back(server& s, time_point now) {
         }
     }
     notice_parameters(*c, s);
+    ask_about_settings(*c, s);
     switch (verdict(s)) {
     case protocol::return_verdict::yes:
     case protocol::return_verdict::cancel_in_flight:
@@ -163,6 +164,7 @@ void engine::detach(client& c, server& s) {
                 c.session.has(protocol::pin_reason::sequence_value);
     c.session.clear();
     buffers_.give_back(s.kept);
+    s.question.reset();
     s.keep_batch = s.asks_again = false;
     c.query_running = false;
     c.held = nullptr;
@@ -304,25 +306,6 @@ void engine::fail_copy(server& s) {
             .end();
         s.owed.sent(protocol::frontend::copy_fail, protocol::fate::swallow);
         flush(s);
-    }
-}
-
-/// PostgreSQL has reported changed settings while the client held the server. If they are still
-/// different at the end of the transaction, they were set for the session, from wherever (a
-/// function, a DO block): the client keeps the server.
-void engine::notice_parameters(client& c, server& s) {
-    if (!s.parameters_touched || !s.ready_current ||
-        s.status != protocol::transaction_status::idle) {
-        return;
-    }
-    s.parameters_touched = false;
-    const auto of_pool = latest_welcome(*c.pool);
-    const auto known = c.pool->welcomes.find(c.settings);
-    const auto* const expected = known != c.pool->welcomes.end()         ? known->second.get()
-                                 : of_pool && c.settings == no_settings_ ? &of_pool->parameters
-                                                                         : nullptr;
-    if (expected == nullptr || *expected != s.parameters) {
-        c.session.pin(protocol::pin_reason::setting);
     }
 }
 

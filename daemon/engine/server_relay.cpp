@@ -153,6 +153,13 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
             command_done(s, step.tag);
         }
         return true;
+    case stop::result:
+        if (s.question) {
+            s.question->take(
+                static_cast<protocol::backend>(taken[taken.size() - step.last_frame_bytes]),
+                step.result);
+        }
+        return true;
     case stop::parameter:
         s.parameters[std::string(step.name)] = step.value;
         s.parameters_touched = s.parameters_touched || !ours;
@@ -179,7 +186,9 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
             return false;
         }
     }
-    if (ours) {
+    if (ours && s.question) {
+        s.question->fail();
+    } else if (ours) {
         s.replay_failed = true;
         s.replay_error = protocol::words_of(protocol::as_bytes(step.error));
     } else if (c != nullptr) {
@@ -200,6 +209,12 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
         if (c != nullptr && c->statements.was_busy()) {
             c->statements.at_rest();
         }
+    }
+    if (ours && s.question) {
+        if (s.question->ready_came()) {
+            settings_told(s);
+        }
+        return true;
     }
     if (!ours || !s.replaying || s.owed.owes_us_ready_first()) {
         server_ready_for_query(s, now);
@@ -329,6 +344,9 @@ void engine::server_gone(server& s, pool::server_close reason, boost::system::er
         }
         if (c != nullptr && s.told_to_end) {
             close_when_sent(*c, pool::client_close::terminate, now);
+        } else if (c != nullptr && s.replaying && s.replay_failed) {
+            tell_and_close(*c, pool::client_close::setting_refused,
+                           protocol::error::setting_refused, s.replay_error, now);
         } else if (c != nullptr) {
             tell_and_close(*c, pool::client_close::server_lost, protocol::error::server_lost, {},
                            now);

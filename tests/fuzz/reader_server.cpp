@@ -89,6 +89,10 @@ private:
             saw.stops += "c" + std::string(step.tag);
             judged_by_beginning = judged_by_beginning || server_.inside_message();
             break;
+        case stop::result:
+            PGWEIR_MUST(step.where == fate::swallow);
+            PGWEIR_MUST(inside(taken, as_text(step.result)));
+            break;
         case stop::fate_changed:
             PGWEIR_MUST(step.taken_bytes != 0);
             break;

@@ -140,6 +140,9 @@ private:
             CHECK(step.tag == "SELECT 1");
             stops_ += 'C';
             break;
+        case stop::result:
+            CHECK(step.where == protocol::fate::swallow);
+            break;
         case stop::fate_changed:
             CHECK(step.taken_bytes != 0);
             break;

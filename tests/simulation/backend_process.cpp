@@ -24,7 +24,6 @@ std::string u32(std::uint32_t value) {
 }
 
 constexpr std::string_view salt = "salt";
-constexpr std::string_view set_config_call = "SELECT pg_catalog.set_confi";
 
 } // namespace
 
@@ -285,7 +284,7 @@ void backend_process::handle(message m) {
     }
     if (home_.one_client_each) {
         const bool others = !tag.empty() && !last_tag_.empty() && last_tag_ != tag;
-        if (others || std::string_view(m.body).find(set_config_call) != std::string_view::npos) {
+        if (others || is_about_settings(m)) {
             shared.violation(name() + " was opened for one client alone, and serves another");
         }
     }
@@ -339,8 +338,7 @@ void backend_process::cancel() {
         shared.violation("a cancel struck " + name() + " while it ran a statement of " +
                          std::string(whose) + ", who had not asked for one");
     }
-    const bool replay = sql.substr(0, 11) == "RESET ROLE;" || sql.substr(0, 27) == set_config_call;
-    if (busy_ && replay) {
+    if (busy_ && is_about_settings(running_)) {
         shared.violation("a cancel struck " + name() + " while it was given a client's settings");
     }
     if (!busy_) {

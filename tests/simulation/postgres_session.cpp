@@ -7,7 +7,8 @@ namespace {
 
 const settings server_defaults = {{"application_name", ""}, {"timezone", "UTC"}};
 
-constexpr std::string_view set_config_call = "SELECT pg_catalog.set_config(";
+constexpr std::uint32_t set_config_function = 2'078, current_setting_function = 3'294;
+constexpr std::string_view list_of_settings = "SELECT pg_catalog.lower(name), setting FROM";
 constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
 
 /// The name of a write: who made it, and its number, or a star.
@@ -142,6 +143,9 @@ void postgres_session::before_ready() {
 // Statements -------------------------------------------------------------------------------------
 
 std::optional<std::size_t> postgres_session::row_count(std::string_view text) const {
+    if (starts_with(text, list_of_settings)) {
+        return set_by_session().size();
+    }
     const auto rows = word_of(text, "rows");
     return starts_with(text, "SELECT") && !rows.empty() ? number_of(text, "rows")
                                                         : postgres_model::row_count(text);
@@ -173,9 +177,6 @@ void postgres_session::copied_in(std::string_view text, bool done) {
 
 postgres_session::effect postgres_session::perform(const portal& what) {
     const std::string_view sql = what.statement;
-    if (starts_with(sql, set_config_call)) {
-        return apply_set_config(what.arguments);
-    }
     const auto tag = std::string(word_of(sql, "tag"));
     if (starts_with(sql, "SELECT pg_advisory_lock")) {
         locks_.insert("lock of " + tag);
@@ -201,18 +202,84 @@ postgres_session::effect postgres_session::leave_behind(const char* tag, std::st
     return {tag, {}};
 }
 
+// Settings: in SQL, and as the daemon replays them and asks for them.
+
 postgres_session::effect postgres_session::change_setting(std::string_view sql) {
     const bool local = starts_with(sql, "SET LOCAL ");
     sql.remove_prefix(local ? 10 : 4);
     const auto name = std::string(sql.substr(0, sql.find(' ')));
     const auto quote = sql.find('\'');
-    const auto value = std::string(sql.substr(quote + 1, sql.rfind('\'') - quote - 1));
-    now_.values[name] = value;
-    if (!local) {
-        on_commit_[name] = value;
+    set(name, std::string(sql.substr(quote + 1, sql.rfind('\'') - quote - 1)), local);
+    return {"SET", {}};
+}
+
+/// Nothing: back to what it was at the start.
+void postgres_session::set(const std::string& name, const std::optional<std::string>& value,
+                           bool local) {
+    for (auto* const values : {&now_.values, local ? nullptr : &on_commit_}) {
+        if (values == nullptr) {
+            continue;
+        }
+        const auto start = at_start_.find(name);
+        if (value) {
+            (*values)[name] = *value;
+        } else if (start != at_start_.end()) {
+            (*values)[name] = start->second;
+        } else {
+            values->erase(name);
+        }
     }
     touched_ = true;
-    return {"SET", {}};
+}
+
+postgres_session::call_result
+postgres_session::call(std::uint32_t function,
+                       const std::vector<std::optional<std::string>>& arguments) {
+    const bool named = !arguments.empty() && arguments[0];
+    if (function == current_setting_function && named) {
+        const auto found = now_.values.find(*arguments[0]);
+        return {found == now_.values.end() ? std::nullopt : std::optional(found->second), {}};
+    }
+    if (function != set_config_function || !named || arguments.size() != 3) {
+        return postgres_model::call(function, arguments);
+    }
+    if (arguments[0] == "bad_setting") {
+        return {std::nullopt, "42704"};
+    }
+    if (arguments[0] != "exit_on_error") { // here nothing else is refused
+        set(*arguments[0], arguments[1], false);
+    }
+    return {arguments[1], {}};
+}
+
+/// What pg_settings shows with the source "session".
+settings postgres_session::set_by_session() const {
+    settings all;
+    for (const auto& [name, value] : now_.values) {
+        const auto start = at_start_.find(name);
+        const bool custom = name.find('.') != std::string::npos;
+        if (!custom && (start == at_start_.end() || start->second != value)) {
+            all.emplace(name, value);
+        }
+    }
+    return all;
+}
+
+std::vector<std::string> postgres_session::columns(const portal& what, std::size_t index) const {
+    if (!starts_with(what.statement, list_of_settings)) {
+        return postgres_model::columns(what, index);
+    }
+    const auto all = set_by_session();
+    const auto& [name, value] = *std::next(all.begin(), static_cast<std::ptrdiff_t>(index));
+    return {name, value};
+}
+
+bool is_about_settings(const message& m) {
+    if (m.type == 'F') {
+        const auto function = protocol::body_reader(protocol::as_bytes(m.body)).u32();
+        return function == set_config_function || function == current_setting_function;
+    }
+    return m.body.find("pgw_settings") != std::string::npos;
 }
 
 postgres_session::effect postgres_session::reset(std::string_view sql) {
@@ -231,19 +298,6 @@ postgres_session::effect postgres_session::reset(std::string_view sql) {
         return {"DISCARD ALL", {}};
     }
     return {starts_with(sql, "RESET") ? "RESET" : std::string(sql), {}};
-}
-
-postgres_session::effect
-postgres_session::apply_set_config(const std::vector<std::string>& arguments) {
-    for (std::size_t i = 0; i + 1 < arguments.size(); i += 2) {
-        if (arguments[i] == "bad_setting") {
-            return {{}, "42704"};
-        }
-        now_.values[arguments[i]] = arguments[i + 1];
-        on_commit_[arguments[i]] = arguments[i + 1];
-    }
-    touched_ = true;
-    return {};
 }
 
 } // namespace pgweir::simulation

@@ -28,6 +28,9 @@ namespace pgweir::simulation {
 
 using settings = std::map<std::string, std::string>;
 
+/// A message of the daemon's own about settings: they are being replayed, or asked for.
+[[nodiscard]] bool is_about_settings(const message& m);
+
 class postgres_session final : public test::postgres_model {
 public:
     /// `at_start`: settings given at start-up.
@@ -64,6 +67,10 @@ private:
     effect perform(const portal& what) override;
     [[nodiscard]] std::optional<std::size_t> row_count(std::string_view text) const override;
     [[nodiscard]] std::string row_text(const portal& what, std::size_t index) const override;
+    [[nodiscard]] std::vector<std::string> columns(const portal& what,
+                                                   std::size_t index) const override;
+    call_result call(std::uint32_t function,
+                     const std::vector<std::optional<std::string>>& arguments) override;
     [[nodiscard]] std::vector<std::string> copied_out(std::string_view text) const override;
     void copied_in(std::string_view text, bool done) override;
     void on_commit() override;
@@ -71,7 +78,8 @@ private:
     void before_ready() override;
 
     [[nodiscard]] effect change_setting(std::string_view sql);
-    [[nodiscard]] effect apply_set_config(const std::vector<std::string>& arguments);
+    void set(const std::string& name, const std::optional<std::string>& value, bool local);
+    [[nodiscard]] settings set_by_session() const;
     [[nodiscard]] effect reset(std::string_view sql);
     [[nodiscard]] effect leave_behind(const char* tag, std::string what);
 

@@ -123,7 +123,7 @@ void postgres_model::process(char type, std::string_view body) {
         statements_.erase("");
         return run(split_statements(reader.c_string()));
     case 'F':
-        return function_call(reader.u32());
+        return function_call(reader);
     case 'P': {
         const auto name = std::string(reader.c_string());
         return parse(name, trimmed(reader.c_string()));
@@ -268,7 +268,7 @@ void postgres_model::execute(std::string_view name, std::uint32_t limit) {
     }
     const auto count = limit == 0 ? p.rows_left : std::min<std::size_t>(limit, p.rows_left);
     for (std::size_t i = 0; i < count; ++i) {
-        row(row_text(p, p.rows_sent++));
+        row(columns(p, p.rows_sent++));
     }
     p.rows_left -= count;
     // Also when that was the last row: the server has not looked behind it.

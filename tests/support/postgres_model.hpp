@@ -110,6 +110,18 @@ protected:
     [[nodiscard]] virtual std::optional<std::size_t> row_count(std::string_view text) const;
     /// The row's only column.
     [[nodiscard]] virtual std::string row_text(const portal& what, std::size_t index) const;
+    /// … unless there are several.
+    [[nodiscard]] virtual std::vector<std::string> columns(const portal& what,
+                                                           std::size_t index) const {
+        return {row_text(what, index)};
+    }
+    struct call_result {
+        std::optional<std::string> value; // nothing: null
+        std::string sqlstate;             // it fails
+    };
+    /// FunctionCall, by the function's OID.
+    virtual call_result call(std::uint32_t function,
+                             const std::vector<std::optional<std::string>>& arguments);
     [[nodiscard]] virtual std::vector<std::string> copied_out(std::string_view text) const;
     /// A COPY FROM STDIN has come to its end, or has failed.
     virtual void copied_in(std::string_view /*text*/, bool /*done*/) {}
@@ -152,7 +164,7 @@ private:
     void run_statement(const portal& what, bool simple, const std::vector<std::string>& rest);
     [[nodiscard]] bool control(std::string_view text);
     void run_ordinary(const portal& what, bool simple, bool last);
-    void function_call(std::uint32_t function);
+    void function_call(protocol::body_reader& body);
     [[nodiscard]] bool commit();
     void begin_copy(const std::string& text, bool simple, const std::vector<std::string>& rest);
     void copy_out(std::string_view text, bool last);
@@ -166,7 +178,7 @@ private:
     void ready();
     void error_or_notice(char type, std::string_view severity, std::string_view sqlstate);
     void row_description();
-    void row(std::string_view text);
+    void row(const std::vector<std::string>& columns);
     void copy_response(char type) { writer().begin(type).u8(0).u16(0).end(); }
     void complete(std::string_view tag) { writer().begin('C').c_string(tag).end(); }
     void complete(std::string_view tag, bool last_of_query);

@@ -5,6 +5,8 @@
 
 namespace pgweir::test {
 
+using protocol::as_text;
+using protocol::body_reader;
 using protocol::transaction_status;
 
 namespace {
@@ -115,20 +117,38 @@ void postgres_model::run_ordinary(const portal& what, bool simple, bool last) {
         row_description();
     }
     for (std::size_t i = 0; i < *rows; ++i) {
-        row(row_text(what, i));
+        row(columns(what, i));
     }
     complete("SELECT " + std::to_string(*rows), last);
 }
 
-void postgres_model::function_call(std::uint32_t function) {
+void postgres_model::function_call(body_reader& body) {
     if (status_ == transaction_status::failed) {
         return fail("25P02");
     }
-    if (function == 0) {
-        return fail("42883");
+    constexpr std::uint32_t null = 0xffffffff;
+    const auto function = body.u32();
+    for (auto formats = body.u16(); formats != 0; --formats) {
+        body.u16();
     }
-    writer().begin('V').u32(0xffffffff).end();
+    std::vector<std::optional<std::string>> arguments(body.u16());
+    for (auto& argument : arguments) {
+        if (const auto size = body.u32(); size != null) {
+            argument = as_text(body.raw(size));
+        }
+    }
+    const auto result = call(function, arguments);
+    if (!result.sqlstate.empty()) {
+        return fail(result.sqlstate);
+    }
+    const auto size = result.value ? static_cast<std::uint32_t>(result.value->size()) : null;
+    writer().begin('V').u32(size).raw(result.value.value_or("")).end();
     sync();
+}
+
+postgres_model::call_result postgres_model::call(std::uint32_t function,
+                                                 const std::vector<std::optional<std::string>>&) {
+    return {std::nullopt, function == 0 ? "42883" : ""};
 }
 
 // The end of a transaction. False: it failed, and all about that has been said.
@@ -262,8 +282,13 @@ void postgres_model::row_description() {
         .end();
 }
 
-void postgres_model::row(std::string_view text) {
-    writer().begin('D').u16(1).u32(static_cast<std::uint32_t>(text.size())).raw(text).end();
+void postgres_model::row(const std::vector<std::string>& columns) {
+    auto to = writer();
+    to.begin('D').u16(static_cast<std::uint16_t>(columns.size()));
+    for (const auto& text : columns) {
+        to.u32(static_cast<std::uint32_t>(text.size())).raw(text);
+    }
+    to.end();
 }
 
 /// Of the last statement of a Query the server commits first and says so only then.

@@ -1,0 +1,182 @@
+"""Settings in transaction mode: each client has its own on whatever server it is given, nobody else has
+them, and nobody keeps a server because of them. The daemon hands out another server at every boundary
+where it may (--rotate-servers)."""
+
+import random
+
+import psycopg2
+
+from integration.support.case import PoolerCase, only_pgweir
+from integration.support.postgres import DATABASE, OWNER
+from integration.support.waiting import wait_for
+
+SERVERS = 3
+
+
+@only_pgweir
+class SettingsTest(PoolerCase):
+    settings = {"rotate": True, "workers": 1,
+                "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS}}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.query(
+            "do $$ begin create role settings_role nologin;"
+            " exception when duplicate_object then null; end $$")
+        cls.postgres.query("grant settings_role to " + OWNER)
+
+    def client(self, **options):
+        return self.connect_autocommit(**options)
+
+    def unpinned(self):
+        """Nobody keeps a server, and nobody has."""
+        wait_for(lambda: self.pooler.metric("pgweir_pool_pinned_clients", user=OWNER) == 0,
+                 "nobody is pinned")
+        self.assertEqual(0, self.pooler.metric("pgweir_pins_total", user=OWNER))
+
+    def everywhere(self, client, expression, expected):
+        """The same on every server, whatever others see of it."""
+        pids = set()
+        for _ in range(SERVERS * 2):
+            value, pid = self.rows(client, "select %s, pg_backend_pid()" % expression)[0]
+            self.assertEqual(expected, value)
+            pids.add(pid)
+        self.assertGreater(len(pids), 1, "it was never given another server")
+
+    def test_set_and_reset(self):
+        a, b = self.client(), self.client()
+        self.rows(a, "set work_mem = '7MB'")
+        self.rows(b, "set search_path to \"Odd \"\"Name\", public")
+        self.everywhere(a, "current_setting('work_mem')", "7MB")
+        self.everywhere(b, "current_setting('search_path')", '"Odd ""Name", public')
+        self.everywhere(b, "current_setting('work_mem')", "4MB")
+        self.rows(a, "reset work_mem")
+        self.everywhere(a, "current_setting('work_mem')", "4MB")
+        self.unpinned()
+
+    def test_rolled_back_as_postgresql_does_it(self):
+        a = self.client()
+        self.rows(a, "set work_mem = '5MB'")
+        for statements, expected in [
+                (["begin", "set work_mem = '6MB'", "rollback"], "5MB"),
+                (["begin", "set work_mem = '6MB'", "commit"], "6MB"),
+                (["begin", "set work_mem = '7MB'", "savepoint s", "set work_mem = '8MB'",
+                  "rollback to s", "commit"], "7MB"),
+                (["begin", "set local work_mem = '9MB'", "commit"], "7MB"),
+                (["begin", "set work_mem = '9MB'", "set local work_mem = '10MB'", "commit"], "9MB"),
+                (["begin", "reset work_mem", "rollback"], "9MB")]:
+            for statement in statements:
+                self.rows(a, statement)
+            self.everywhere(a, "current_setting('work_mem')", expected)
+        with self.assertRaises(psycopg2.errors.DivisionByZero):
+            self.rows(a, "set work_mem = '11MB'; select 1/0")
+        self.everywhere(a, "current_setting('work_mem')", "9MB")
+        self.unpinned()
+
+    def test_reset_goes_back_to_what_the_client_asked_for(self):
+        a = self.client(options="-c work_mem=5MB -c datestyle=German")
+        for undo in ("reset all", "discard all", "set work_mem to default", "reset work_mem"):
+            self.rows(a, "set work_mem = '12MB'")
+            self.everywhere(a, "current_setting('work_mem')", "12MB")
+            self.rows(a, undo)
+            self.everywhere(a, "current_setting('work_mem')", "5MB")
+            self.everywhere(a, "current_setting('datestyle')", "German, DMY")
+        self.unpinned()
+
+    def test_every_form_of_set(self):
+        a, b = self.client(), self.client()
+        for statement, name, expected in [
+                ("set session work_mem = 8192", "work_mem", "8MB"),
+                ("set time zone 'Europe/Paris'", "timezone", "Europe/Paris"),
+                ("set time zone interval '+05:30' hour to minute", "timezone", "<+05:30>-05:30"),
+                ("set names 'LATIN1'", "client_encoding", "LATIN1"),
+                ("set names 'UTF8'", "client_encoding", "UTF8"),
+                ("set schema 'pg_catalog'", "search_path", "pg_catalog"),
+                ("set xml option document", "xmloption", "document"),
+                ("set session characteristics as transaction isolation level serializable, read only",
+                 "default_transaction_isolation", "serializable"),
+                ("set session characteristics as transaction read write",
+                 "default_transaction_read_only", "off"),
+                ("select set_config('statement_timeout', '4321', false)", "statement_timeout", "4321ms"),
+                ("select set_config('app.user', 'it''s me', false)", "app.user", "it's me"),
+                ("set app.other.name = 'x'", "app.other.name", "x"),
+                ("set role settings_role", "role", "settings_role"),
+                ("reset role", "role", "none"),
+                ("set role settings_role", "role", "settings_role"),
+                ("set role none", "role", "none")]:
+            with self.subTest(statement=statement):
+                before = self.value(b, "select current_setting('%s', true)" % name)
+                self.rows(a, statement)
+                self.everywhere(a, "current_setting('%s')" % name, expected)
+                self.assertIn(self.value(b, "select current_setting('%s', true)" % name),
+                              (before, "" if "." in name else before))
+        self.unpinned()
+
+    def test_bound_arguments_and_code(self):
+        """What the text does not say, PostgreSQL is asked for."""
+        a, b = self.client(), self.client()
+        self.rows(a, "do $$ begin perform set_config('work_mem', '13MB', false); end $$")
+        self.rows(a, "do $$ begin set statement_timeout = '77s'; end $$")
+        self.everywhere(a, "current_setting('work_mem')", "13MB")
+        self.everywhere(a, "current_setting('statement_timeout')", "77s")
+        self.everywhere(b, "current_setting('work_mem')", "4MB")
+
+    def test_a_hidden_setting_that_is_reported(self):
+        self.postgres.query("create or replace function settings_hidden() returns void language plpgsql as"
+                            " $$ begin perform set_config('datestyle', 'SQL', false); end $$",
+                            database=DATABASE)
+        a, b = self.client(), self.client()
+        self.rows(a, "select settings_hidden()")
+        self.everywhere(a, "current_setting('datestyle')", "SQL, MDY")
+        self.everywhere(b, "current_setting('datestyle')", "ISO, MDY")
+        self.unpinned()
+
+    def test_a_role_is_nobody_elses(self):
+        a, b = self.client(), self.client()
+        self.rows(a, "set role settings_role")
+        for _ in range(10):
+            self.assertEqual("settings_role", self.value(a, "select current_user::text"))
+            self.assertEqual(OWNER, self.value(b, "select current_user::text"))
+        a.close()
+        for _ in range(SERVERS * 2):
+            self.assertEqual(OWNER, self.value(b, "select current_user::text"))
+        self.unpinned()
+
+    def test_what_cannot_be_replayed_ends_the_session_before_it_does_anything(self):
+        """The role is gone: nothing is carried out as somebody else."""
+        self.postgres.query("create table if not exists settings_done (who text)", database=DATABASE)
+        self.postgres.query("grant all on settings_done to public", database=DATABASE)
+        self.postgres.query("create role settings_short_lived nologin")
+        self.postgres.query("grant settings_short_lived to " + OWNER)
+        a = self.client()
+        self.rows(a, "set role settings_short_lived")
+        self.everywhere(a, "current_user::text", "settings_short_lived")
+        # The servers carry it no longer, and then it cannot be taken on any more.
+        b = self.client()
+        for _ in range(SERVERS):
+            self.rows(b, "select 1")
+        self.postgres.query("drop role settings_short_lived")
+        with self.assertRaises(psycopg2.Error): # libpq keeps to itself what it has been told
+            self.rows(a, "insert into settings_done values (current_user)")
+        wait_for(lambda: "reason=setting_refused" in self.pooler.log(), "the log says why")
+        self.assertEqual([], self.postgres.query("select * from settings_done", database=DATABASE))
+        self.assertEqual([(1,)], self.rows(b, "select 1"))
+
+    def test_a_hundred_clients_with_settings_of_their_own(self):
+        dice = random.Random(7)
+        clients = []
+        for i in range(100):
+            wanted = {"search_path": "s%d, public" % i, "statement_timeout": "%dms" % (100001 + 2 * i),
+                      "timezone": dice.choice(["UTC", "Europe/Paris", "Asia/Tokyo"]),
+                      "role": dice.choice(["none", "settings_role"])}
+            client = self.client()
+            for name, value in wanted.items():
+                self.rows(client, "select set_config(%s, %s, false)", name, value)
+            clients.append((client, wanted))
+        for _ in range(3):
+            dice.shuffle(clients)
+            for client, wanted in clients:
+                self.assertEqual(tuple(wanted.values()), self.rows(
+                    client, "select " + ", ".join("current_setting('%s')" % n for n in wanted))[0])
+        self.unpinned()

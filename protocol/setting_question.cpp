@@ -1,0 +1,168 @@
+#include "protocol/setting_question.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace pgweir::protocol {
+
+namespace {
+
+constexpr std::string_view role = "role", session_authorization = "session_authorization";
+
+// Those that are a transaction's are left out.
+constexpr std::string_view list_sql =
+    "SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings"
+    " WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL"
+    " ('{transaction_isolation,transaction_read_only,transaction_deferrable}'::pg_catalog.text[])";
+
+bool is_custom(std::string_view name) { return name.find('.') != std::string_view::npos; }
+
+// In a batch of its own that touches no statement of the client's.
+void append_list_question(std::string& out, reply_queue& owed) {
+    constexpr std::string_view name = "pgw_settings"; // no client's name begins like that
+    message_writer to(out);
+    to.begin(frontend::parse).c_string(name).c_string(list_sql).u16(0).end();
+    to.begin(frontend::bind).c_string("").c_string(name).u16(0).u16(0).u16(0).end();
+    to.begin(frontend::execute).c_string("").u32(0).end();
+    to.begin(frontend::close).u8('S').c_string(name).end();
+    to.begin(frontend::sync).end();
+    for (const auto type :
+         {frontend::parse, frontend::bind, frontend::execute, frontend::close, frontend::sync}) {
+        owed.sent(type, fate::swallow);
+    }
+}
+
+} // namespace
+
+setting_question::setting_question(const setting_changes& changes, const setting_map& before,
+                                   const setting_map& at_start, std::string_view login_user)
+    : changes_(changes)
+    , before_(before)
+    , at_start_(at_start)
+    , login_user_(login_user)
+    , everything_(changes.unknown || changes.all_reset || withholds()) {
+    if (!everything_) {
+        for (const auto& [name, what] : changes.names) {
+            asked_.push_back(name);
+        }
+        ready_missing_ = asked_.size();
+        return;
+    }
+    asked_ = {std::string(session_authorization), std::string(role)};
+    const auto ask = [&](const std::string& name) {
+        if (is_custom(name) && std::find(asked_.begin(), asked_.end(), name) == asked_.end()) {
+            asked_.push_back(name);
+        }
+    };
+    for (const auto& [name, what] : changes.names) {
+        ask(name);
+    }
+    for (const auto& [name, value] : before) {
+        ask(name);
+    }
+    ready_missing_ = asked_.size() + 1;
+}
+
+bool setting_question::withholds() const {
+    return std::any_of(at_start_.begin(), at_start_.end(),
+                       [&](const auto& setting) { return was_reset(setting.first); });
+}
+
+void setting_question::append(std::string& out, reply_queue& owed) const {
+    for (const auto& name : asked_) {
+        append_setting_question(out, owed, name);
+    }
+    if (everything_) {
+        append_list_question(out, owed);
+    }
+}
+
+bool setting_question::ready_came() {
+    if (ready_missing_ != 0) {
+        --ready_missing_;
+    }
+    return ready_missing_ == 0;
+}
+
+void setting_question::take(backend type, bytes body) {
+    if (body.empty()) {
+        return fail();
+    }
+    if (type == backend::function_call_response) {
+        const auto value = function_result(body);
+        told_.push_back(value ? std::optional(std::string(*value)) : std::nullopt);
+        return;
+    }
+    body_reader row(body);
+    std::array<std::string, 2> columns;
+    row.u16();
+    for (auto& column : columns) {
+        const auto length = row.u32();
+        column = as_text(row.raw(length));
+    }
+    row.finished() ? void(listed_.insert_or_assign(columns[0], columns[1])) : fail();
+}
+
+bool setting_question::was_reset(std::string_view name) const {
+    const auto found = changes_.names.find(name);
+    if (found != changes_.names.end()) {
+        return found->second == setting_changes::how::reset;
+    }
+    return changes_.all_reset;
+}
+
+// Has the server gone back to what it was logged in with?
+bool setting_question::is_default(std::string_view name,
+                                  const std::optional<std::string>& value) const {
+    if (!value || (name == role && *value == "none") ||
+        (name == session_authorization && *value == login_user_)) {
+        return true;
+    }
+    // What an application has made up does not cease to exist, it is empty.
+    return was_reset(name) && (!everything_ || !is_custom(name) || value->empty());
+}
+
+// What has become of one: of the value PostgreSQL tells, and of what was done to it. A value that
+// is as it was says that it was not changed, or has been rolled back.
+void setting_question::settle(answer& into, const std::string& name,
+                              const std::optional<std::string>& value, bool has_gone_back) const {
+    const auto before = before_.find(name);
+    if (before != before_.end() && value && before->second == *value) {
+        return;
+    }
+    into.session.erase(name);
+    into.carried.erase(name);
+    if (has_gone_back) {
+        // The server has gone back to nothing; the client is to go back to what it asked for.
+        if (const auto start = at_start_.find(name); start != at_start_.end()) {
+            into.session.insert(*start);
+        }
+        return;
+    }
+    into.session.emplace(name, *value);
+    into.carried.emplace(name, *value);
+}
+
+std::optional<setting_question::answer> setting_question::result() const {
+    if (failed_ || told_.size() != asked_.size()) {
+        return std::nullopt;
+    }
+    answer result{before_, before_};
+    if (everything_) {
+        for (const auto& [name, value] : before_) {
+            if (!is_custom(name) && name != role && name != session_authorization &&
+                !listed_.contains(name)) {
+                settle(result, name, std::nullopt, true);
+            }
+        }
+        for (const auto& [name, value] : listed_) {
+            settle(result, name, value, false);
+        }
+    }
+    for (std::size_t i = 0; i < asked_.size(); ++i) {
+        settle(result, asked_[i], told_[i], is_default(asked_[i], told_[i]));
+    }
+    return result;
+}
+
+} // namespace pgweir::protocol

@@ -1,0 +1,76 @@
+// What is asked of PostgreSQL when a transaction that may have changed settings has ended, and what
+// follows from the answer: what the client's session is like now, and what the server carries.
+//
+// Where it is known which settings may have changed, their values are asked for by name. Else all
+// that have been set for the session are listed (pg_settings leaves out who one is, and what
+// extensions and applications have made up: those are asked for besides, as far as they are known).
+// So are they where something was reset that the client had asked for at its start: from the value
+// alone nobody could tell whether the server has gone back to its own, or the RESET has been rolled
+// back. The questions travel behind the client's answer; their own answers are swallowed.
+//
+// Owner: a server, while it is asked. Thread: its worker's. Sans-io.
+// Tests: tests/protocol/setting_question_test.cpp.
+// Source: PostgreSQL documentation, "pg_settings", "Customized Options".
+#pragma once
+
+#include "protocol/message.hpp"
+#include "protocol/reply_queue.hpp"
+#include "protocol/setting_changes.hpp"
+#include "protocol/setting_replay.hpp"
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pgweir::protocol {
+
+class setting_question {
+public:
+    /// `before`: what the session was like before; `at_start`: what RESET goes back to.
+    /// `login_user`: who the server is logged in as.
+    setting_question(const setting_changes& changes, const setting_map& before,
+                     const setting_map& at_start, std::string_view login_user);
+
+    /// Something may have been reset on the server that is to be what the client asked for at its
+    /// start: what it sends next waits until that has been put right.
+    [[nodiscard]] bool withholds() const;
+
+    /// Appends the messages, and to `owed` what they will be answered with.
+    void append(std::string& out, reply_queue& owed) const;
+
+    /// The body of an answer: DataRow or FunctionCallResponse. Empty: it was too long.
+    void take(backend type, bytes body);
+    /// A ReadyForQuery has come that answers it. True: it was the last one.
+    [[nodiscard]] bool ready_came();
+    /// An error came, or what could not be read: nothing is known.
+    void fail() { failed_ = true; }
+
+    struct answer {
+        setting_map session; // what the client is to have wherever it goes
+        setting_map carried; // what this server has
+    };
+    /// When all has been answered. Nothing: it could not be found out.
+    [[nodiscard]] std::optional<answer> result() const;
+
+private:
+    [[nodiscard]] bool was_reset(std::string_view name) const;
+    [[nodiscard]] bool is_default(std::string_view name,
+                                  const std::optional<std::string>& value) const;
+    void settle(answer& into, const std::string& name, const std::optional<std::string>& value,
+                bool has_gone_back) const;
+
+    setting_changes changes_;
+    const setting_map before_, at_start_;
+    std::string login_user_;
+    bool everything_;
+    std::vector<std::string> asked_; // by name, in this order
+    std::vector<std::optional<std::string>> told_;
+    setting_map listed_;
+    std::size_t ready_missing_ = 0;
+    bool failed_ = false;
+};
+
+} // namespace pgweir::protocol

@@ -1,0 +1,156 @@
+// What is asked about settings, and what follows from the answers.
+#include "protocol/setting_question.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+using namespace pgweir::protocol;
+
+namespace {
+
+std::string function_response(const std::optional<std::string>& value) {
+    std::string body;
+    message_writer(body)
+        .u32(value ? static_cast<std::uint32_t>(value->size()) : 0xffffffff)
+        .raw(value.value_or(""));
+    return body;
+}
+
+std::string data_row(std::string_view name, std::string_view value) {
+    std::string body;
+    message_writer(body)
+        .u16(2)
+        .u32(static_cast<std::uint32_t>(name.size()))
+        .raw(name)
+        .u32(static_cast<std::uint32_t>(value.size()))
+        .raw(value);
+    return body;
+}
+
+using values = std::vector<std::optional<std::string>>;
+
+struct asked {
+    std::string sql;
+    setting_map before = {};
+    setting_map at_start = {};
+    values told = {};        // by name, in the order of the questions
+    setting_map listed = {}; // of all that are set
+};
+
+std::string shown(const setting_map& map) {
+    std::string out;
+    for (const auto& [name, value] : map) {
+        out += (out.empty() ? "" : " ") + name + "=" + value;
+    }
+    return out;
+}
+
+/// "session | carried", the second only where it differs; "?" where nothing is known.
+std::string settled(const asked& a) {
+    setting_question question(read_setting_changes(a.sql), a.before, a.at_start, "login");
+    std::string out;
+    reply_queue owed;
+    question.append(out, owed);
+    CHECK(owed.owed_ready(fate::forward) == 0);
+    for (const auto& value : a.told) {
+        question.take(backend::function_call_response, as_bytes(function_response(value)));
+    }
+    for (const auto& [name, value] : a.listed) {
+        question.take(backend::data_row, as_bytes(data_row(name, value)));
+    }
+    const auto result = question.result();
+    if (!result) {
+        return "?";
+    }
+    const auto session = shown(result->session), carried = shown(result->carried);
+    return session + (session == carried ? "" : " | " + carried);
+}
+
+} // namespace
+
+TEST_CASE("setting_question: by name") {
+    // Set, or rolled back.
+    CHECK(settled({.sql = "SET a = 1", .told = {"1"}}) == "a=1");
+    CHECK(settled({.sql = "SET a = 2", .before = {{"a", "1"}, {"b", "3"}}, .told = {"2"}}) ==
+          "a=2 b=3");
+    CHECK(settled({.sql = "SET a = 2", .before = {{"a", "1"}}, .told = {"1"}}) == "a=1");
+    // One that there is not, after all.
+    CHECK(settled({.sql = "SET x.y = 2", .told = {std::nullopt}}).empty());
+    CHECK(settled({.sql = "SET x.y = ''", .told = {""}}) == "x.y=");
+    // Reset, or that rolled back.
+    CHECK(settled({.sql = "RESET a", .before = {{"a", "1"}}, .told = {"default"}}).empty());
+    CHECK(settled({.sql = "RESET a", .before = {{"a", "1"}}, .told = {"1"}}) == "a=1");
+    CHECK(settled({.sql = "RESET x.y", .before = {{"x.y", "1"}}, .told = {""}}).empty());
+    // The server has gone back to its own value, the client to what it asked for at its start; or
+    // it was rolled back.
+    CHECK(settled({.sql = "RESET a",
+                   .before = {{"a", "2"}},
+                   .at_start = {{"a", "1"}},
+                   .told = {"login", "none"}}) == "a=1 | ");
+    CHECK(settled({.sql = "RESET a",
+                   .before = {{"a", "2"}},
+                   .at_start = {{"a", "1"}},
+                   .told = {"login", "none"},
+                   .listed = {{"a", "2"}}}) == "a=2");
+    CHECK(settled({.sql = "SET a TO DEFAULT; SET a = 3",
+                   .before = {{"a", "2"}},
+                   .at_start = {{"a", "1"}},
+                   .told = {"3"}}) == "a=3");
+    // Who one is.
+    CHECK(settled({.sql = "SET ROLE r", .told = {"r"}}) == "role=r");
+    CHECK(settled({.sql = "SET ROLE NONE", .before = {{"role", "r"}}, .told = {"none"}}).empty());
+    CHECK(settled({.sql = "SET SESSION AUTHORIZATION s", .told = {"none", "s"}}) ==
+          "session_authorization=s");
+    CHECK(settled({.sql = "SET SESSION AUTHORIZATION login", .told = {"none", "login"}}).empty());
+}
+
+TEST_CASE("setting_question: all of them") {
+    const setting_map before = {{"a", "1"}, {"app.user", "u"}, {"b", "2"}, {"role", "r"}};
+    // Asked by name: session_authorization, role, app.user.
+    CHECK(settled({.sql = "DO ''",
+                   .before = before,
+                   .told = {"login", "r", "u"},
+                   .listed = {{"a", "1"}, {"b", "2"}}}) == "a=1 app.user=u b=2 role=r");
+    CHECK(settled({.sql = "DO ''",
+                   .before = before,
+                   .told = {"login", "none", "v"},
+                   .listed = {{"b", "3"}, {"c", "4"}}}) == "app.user=v b=3 c=4");
+    CHECK(settled({.sql = "RESET ALL",
+                   .before = before,
+                   .at_start = {{"b", "0"}},
+                   .told = {"login", "r", ""}}) == "b=0 role=r | role=r");
+    CHECK(settled({.sql = "DISCARD ALL", .before = before, .told = {"login", "none", ""}}).empty());
+    // Set behind it, where the text does not show it.
+    CHECK(settled({.sql = "RESET ALL",
+                   .before = before,
+                   .told = {"login", "r", "w"},
+                   .listed = {{"d", "5"}}}) == "app.user=w d=5 role=r");
+    CHECK(settled(
+              {.sql = "RESET ALL; SET app.x = 1", .before = {}, .told = {"login", "none", "1"}}) ==
+          "app.x=1");
+}
+
+TEST_CASE("setting_question: when all has been answered") {
+    setting_question two(read_setting_changes("SET a = 1; SET b = 1"), {}, {}, "login");
+    CHECK_FALSE(two.ready_came());
+    CHECK(two.ready_came());
+    setting_question all(read_setting_changes("RESET ALL"), {{"app.x", "1"}}, {}, "login");
+    for (int i = 0; i < 3; ++i) { // who one is, twice, and app.x; then the list
+        CHECK_FALSE(all.ready_came());
+    }
+    CHECK(all.ready_came());
+}
+
+TEST_CASE("setting_question: what could not be found out") {
+    CHECK(settled({.sql = "SET a = 1; SET b = 1", .told = {"1"}}) == "?");
+    for (const auto& body : {std::string(), std::string("\0\2\0\0", 4), data_row("a", "b") + "c"}) {
+        setting_question question(read_setting_changes("RESET ALL"), {}, {}, "login");
+        question.take(backend::function_call_response, as_bytes(function_response("login")));
+        question.take(backend::function_call_response, as_bytes(function_response("none")));
+        CHECK(question.result());
+        question.take(backend::data_row, as_bytes(body));
+        CHECK(!question.result());
+    }
+}
