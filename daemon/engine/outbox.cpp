@@ -28,13 +28,9 @@ void outbox::pass(protocol::bytes what) {
     }
 }
 
-outbox::flushed outbox::flush(connection& to) {
-    seal();
-    if (parts_.empty()) {
-        return {};
-    }
-    std::array<protocol::bytes, max_parts> all;
-    const auto count = std::min(parts_.size(), max_parts);
+template <std::size_t Most>
+connection::send_result outbox::send(connection& to, std::size_t count) const {
+    std::array<protocol::bytes, Most> all; // is filled with nothing first: no larger than need be
     auto own = protocol::as_bytes(own_).subspan(own_head_);
     for (std::size_t i = 0; i < count; ++i) {
         const auto& next = parts_[i];
@@ -45,7 +41,17 @@ outbox::flushed outbox::flush(connection& to) {
             own = own.subspan(next.size);
         }
     }
-    const auto result = to.send(std::span(all).first(count));
+    return to.send(std::span(all).first(count));
+}
+
+outbox::flushed outbox::flush(connection& to) {
+    seal();
+    if (parts_.empty()) {
+        return {};
+    }
+    const auto count = std::min(parts_.size(), max_parts);
+    const auto result =
+        count <= few_parts ? send<few_parts>(to, count) : send<max_parts>(to, count);
     if (result.error) {
         return {false, 0, result.error};
     }

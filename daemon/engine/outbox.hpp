@@ -51,6 +51,8 @@ private:
     static constexpr std::size_t spare_parts = 4;
     // More than these are seldom needed and not kept.
     static constexpr std::size_t kept_parts = 16;
+    // Nearly all that is sent has no more.
+    static constexpr std::size_t few_parts = 4;
 
     // A piece, or (no data) the next `size` bytes of own_.
     struct part {
@@ -58,6 +60,9 @@ private:
         std::size_t size;
     };
     void seal();
+    // Sends the first `count` parts, Most at most.
+    template <std::size_t Most>
+    connection::send_result send(connection& to, std::size_t count) const;
     void drop(std::size_t count);
     void emptied();
 
