@@ -81,8 +81,8 @@ void engine::relay(server& s, time_point now) {
         settle_statements(s);
         const auto taken = in.subspan(used, step.taken_bytes);
         used += step.taken_bytes;
-        more =
-            relay_step(s, step, taken, now) && step.why != protocol::server_step::stop::exhausted;
+        more = relay_step(s, step, taken, now) && used != in.size() &&
+               step.why != protocol::server_step::stop::exhausted;
         if (more && c != nullptr && !c->out.has_room()) {
             break; // many small swallowed answers between forwarded ones: send what there is
         }
