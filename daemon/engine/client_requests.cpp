@@ -24,9 +24,17 @@ std::string_view statement_at(protocol::bytes in) {
 
 /// Cheap, and right for how people write it; what it misses is pinned by the statement scan anyway.
 bool reads_sequences(std::string_view sql) {
-    constexpr std::string_view names[] = {"currval", "lastval", "CURRVAL", "LASTVAL"};
-    return std::any_of(std::begin(names), std::end(names),
-                       [&](auto name) { return sql.find(name) != sql.npos; });
+    // Looked for by their ends: what begins with a "c" or an "l" is everywhere, a "v" is not.
+    const auto any = [&](std::string_view end, std::string_view one, std::string_view other) {
+        for (auto at = sql.find(end); at != sql.npos; at = sql.find(end, at + end.size())) {
+            const auto before = sql.substr(0, at);
+            if (before.ends_with(one) || before.ends_with(other)) {
+                return true;
+            }
+        }
+        return false;
+    };
+    return any("val", "curr", "last") || any("VAL", "CURR", "LAST");
 }
 
 /// The unnamed statement on a server is ours or another client's: nobody is to run it by a Bind.
