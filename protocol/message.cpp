@@ -1,6 +1,5 @@
 #include "protocol/message.hpp"
 
-#include <algorithm>
 #include <cstring>
 
 namespace pgweir::protocol {
@@ -21,15 +20,14 @@ std::uint32_t body_reader::u32() {
 }
 
 std::string_view body_reader::c_string() {
-    const auto zero = std::find(rest_.begin(), rest_.end(), std::byte{0});
-    if (!ok_ || zero == rest_.end()) {
+    const auto text = as_text(rest_);
+    const auto length = text.find('\0');
+    if (!ok_ || length == text.npos) {
         ok_ = false;
         return {};
     }
-    const auto length = static_cast<std::size_t>(zero - rest_.begin());
-    const auto text = as_text(rest_.first(length));
     rest_ = rest_.subspan(length + 1);
-    return text;
+    return text.substr(0, length);
 }
 
 bytes body_reader::raw(std::size_t count) {
