@@ -97,9 +97,12 @@ public:
         }
     }
     void give_back(buffer& what) {
+        if (!what.held()) {
+            return;
+        }
         auto& list = what.capacity_ == small_buffer_bytes ? small_ : large_;
         const std::size_t keep = what.capacity_ == small_buffer_bytes ? 1024 : 8;
-        if (what.held() && list.size() < keep) {
+        if (list.size() < keep) {
             list.push_back(std::move(what.block_));
         }
         what.block_.reset();
