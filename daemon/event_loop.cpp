@@ -45,17 +45,18 @@ int event_loop::wait_ms() const {
     if (deadline_ == pool::time_point::max()) {
         return -1;
     }
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline_ - std::chrono::steady_clock::now());
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - now_);
     constexpr std::int64_t longest = 60'000;
     return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, longest));
 }
 
 void event_loop::run(const std::function<void(pool::time_point)>& expired) {
     std::array<epoll_event, 256> events;
+    now_ = std::chrono::steady_clock::now();
     while (!stopped_) {
         const int count =
             ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), wait_ms());
+        now_ = std::chrono::steady_clock::now();
         for (int i = 0; i < count; ++i) {
             static_cast<event_source*>(events[static_cast<std::size_t>(i)].data.ptr)
                 ->on_events(events[static_cast<std::size_t>(i)].events);
@@ -67,10 +68,9 @@ void event_loop::run(const std::function<void(pool::time_point)>& expired) {
         }
         running_turns_.clear();
         retired_.clear();
-        if (deadline_ != pool::time_point::max()) {
-            if (const auto now = std::chrono::steady_clock::now(); now >= deadline_) {
-                expired(now);
-            }
+        now_ = std::chrono::steady_clock::now();
+        if (now_ >= deadline_) {
+            expired(now_);
         }
     }
 }

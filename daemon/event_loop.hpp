@@ -6,7 +6,7 @@
 // next edge is waited for. Everything that is not a client's or server's socket still runs on Asio,
 // on the ops thread.
 //
-// Owner: a worker. Thread: the worker's, but for nothing. Tests: tests/daemon/loop.
+// Owner: a worker. Thread: the worker's, but for nothing. Tests: tests/daemon/event_loop_test.cpp.
 #pragma once
 
 #include "pool/ids.hpp"
@@ -58,6 +58,11 @@ public:
     void set_deadline(pool::time_point when) { deadline_ = when; }
     [[nodiscard]] pool::time_point deadline() const { return deadline_; }
 
+    /// When the events in hand were reported: their bytes were there then. What others that were
+    /// reported with them have cost since belongs to the time they take. Read for each event, the
+    /// clock would be looked at four times a transaction.
+    [[nodiscard]] pool::time_point now() const { return now_; }
+
     void run(const std::function<void(pool::time_point)>& expired);
     /// From inside: run() returns after the present events.
     void stop() { stopped_ = true; }
@@ -68,6 +73,7 @@ private:
     int epoll_;
     bool stopped_ = false;
     pool::time_point deadline_ = pool::time_point::max();
+    pool::time_point now_ = std::chrono::steady_clock::now();
     std::vector<event_source_ptr> turns_, running_turns_, retired_;
 };
 

@@ -77,7 +77,7 @@ void worker::start() {
         pthread_sigmask(SIG_BLOCK, &all, nullptr); // signals are the ops thread's
         const auto name = "worker " + std::to_string(self_.value);
         pthread_setname_np(pthread_self(), name.c_str());
-        set_deadline(now());
+        set_deadline(std::chrono::steady_clock::now());
         loop_.run([this](time_point at) {
             if (engine_.next_deadline() <= at) {
                 engine_.sweep(at);
@@ -130,8 +130,6 @@ void worker::read_mail() {
 
 // Time
 // ---------------------------------------------------------------------------------------------
-
-time_point worker::now() const { return std::chrono::steady_clock::now(); }
 
 time_point worker::last_seen() const {
     return time_point(duration(last_seen_ns_.load(std::memory_order_relaxed)));
