@@ -33,14 +33,6 @@ bool is_symbol(tokens statement, char symbol) {
            statement[0].text[0] == symbol;
 }
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    std::transform(out.begin(), out.end(), out.begin(), [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-    });
-    return out;
-}
-
 // a.b."C" at the front, taken off; empty where there is no name. Settings are told apart without
 // regard to case.
 std::string take_name(tokens& statement) {
@@ -50,7 +42,7 @@ std::string take_name(tokens& statement) {
         if (token.is != sql_token::kind::word && token.is != sql_token::kind::quoted_identifier) {
             return {};
         }
-        name += lower(token.text);
+        name += lower_case(token.text);
         statement = statement.subspan(1);
         if (!is_symbol(statement, '.')) {
             return name;
@@ -173,7 +165,7 @@ private:
                                arguments[1].is == sql_token::kind::string &&
                                is_symbol(arguments.subspan(2), ',');
             if (plain && valid_setting_name(arguments[1].text)) {
-                into_.note(lower(arguments[1].text), how::set);
+                into_.note(lower_case(arguments[1].text), how::set);
             } else {
                 into_.unknown = true;
             }

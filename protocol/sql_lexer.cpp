@@ -37,11 +37,16 @@ bool is(char c, unsigned wanted) { return (classes[static_cast<unsigned char>(c)
 
 } // namespace
 
+std::string lower_case(std::string_view text) {
+    std::string out(text);
+    std::transform(out.begin(), out.end(), out.begin(), [](char c) { return lower_case(c); });
+    return out;
+}
+
 bool same_word(std::string_view word, std::string_view expected) {
     return word.size() == expected.size() &&
-           std::equal(word.begin(), word.end(), expected.begin(), [](char a, char b) {
-               return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
-           });
+           std::equal(word.begin(), word.end(), expected.begin(),
+                      [](char a, char b) { return lower_case(a) == b; });
 }
 
 // Block comments nest, unlike in C.

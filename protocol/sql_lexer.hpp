@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace pgweir::protocol {
@@ -25,6 +26,12 @@ struct sql_token {
     std::string_view text;
     bool unicode_escapes = false; // U&"…" or U&'…'
 };
+
+/// As PostgreSQL folds keywords, identifiers and the names of settings: A to Z alone.
+[[nodiscard]] constexpr char lower_case(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+[[nodiscard]] std::string lower_case(std::string_view text);
 
 /// `word`, in any case, is `expected`, which is in lower case.
 [[nodiscard]] bool same_word(std::string_view word, std::string_view expected);

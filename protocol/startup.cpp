@@ -1,5 +1,7 @@
 #include "protocol/startup.hpp"
 
+#include "protocol/sql_lexer.hpp"
+
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -24,17 +26,9 @@ startup_refusal silence(std::string message) {
     return refusal;
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    std::transform(out.begin(), out.end(), out.begin(), [](char c) { return lower(c); });
-    return out;
-}
-
 /// As PostgreSQL's parse_bool(): any case, unambiguous beginnings of the words.
 std::optional<bool> parse_bool(std::string_view value) {
-    const auto text = lower(value);
+    const auto text = lower_case(value);
     const auto begins = [&text](std::string_view word, std::size_t at_least) {
         return text.size() >= at_least && word.substr(0, text.size()) == text;
     };
@@ -105,7 +99,7 @@ private:
     /// Names of settings have no case in PostgreSQL. Indexed, because ten thousand bytes hold
     /// thousands of names, and comparing each with each would let anybody buy CPU before login.
     void set(std::string_view name, std::string_view value) {
-        const auto [known, added] = index_.try_emplace(lower(name), message.settings.size());
+        const auto [known, added] = index_.try_emplace(lower_case(name), message.settings.size());
         if (added) {
             message.settings.emplace_back(name, value);
         } else {

@@ -10,15 +10,13 @@ namespace pgweir::protocol {
 
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
-
 // Nearly every text is seen here not to be of interest.
 bool may_name_one(std::string_view sql) {
     constexpr std::array<std::string_view, 4> words = {"prepare", "execute", "deallocate",
                                                        "discard"};
     return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
         return std::search(sql.begin(), sql.end(), word.begin(), word.end(),
-                           [](char a, char b) { return lower(a) == b; }) != sql.end();
+                           [](char a, char b) { return lower_case(a) == b; }) != sql.end();
     });
 }
 
@@ -30,7 +28,7 @@ std::string identifier(const sql_token& token) {
             i += token.text.substr(i, 2) == "\"\"" ? 1 : 0;
         }
     } else {
-        std::transform(token.text.begin(), token.text.end(), std::back_inserter(name), lower);
+        name = lower_case(token.text);
     }
     return name.substr(0, significant_name_bytes);
 }
@@ -46,7 +44,7 @@ bool may_name_statements(std::string_view statement) {
         return false;
     }
     const auto text = statement.substr(first);
-    const bool word = lower(text[0]) >= 'a' && lower(text[0]) <= 'z';
+    const bool word = lower_case(text[0]) >= 'a' && lower_case(text[0]) <= 'z';
     return !word || std::any_of(openings.begin(), openings.end(), [&](std::string_view opening) {
         return same_word(text.substr(0, opening.size()), opening);
     });

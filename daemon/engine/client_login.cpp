@@ -1,10 +1,10 @@
 // From a client's first byte to its welcome. The exchange itself is protocol::client_login's; here
 // its actions are carried out, and the proven client is given what a real server says of itself.
 #include "daemon/engine/engine.hpp"
+#include "protocol/sql_lexer.hpp"
 #include "protocol/startup_options.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <cstring>
 
 namespace pgweir::daemon {
@@ -31,14 +31,6 @@ protocol::error_words no_such_database(const protocol::startup_message& startup)
             .detail = "A cluster is named by one of its databases; several are configured.",
             .hint = "Connect with dbname= and one of them, or configure a database called "
                     "replication."};
-}
-
-std::string lower(std::string_view text) {
-    std::string result(text);
-    for (auto& c : result) {
-        c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    }
-    return result;
 }
 
 } // namespace
@@ -195,10 +187,10 @@ bool engine::take_settings(client& c, protocol::startup_message& startup, time_p
                 return false;
             }
             for (auto& [option, option_value] : parsed.settings) {
-                settings.try_emplace(lower(option), std::move(option_value));
+                settings.try_emplace(protocol::lower_case(option), std::move(option_value));
             }
         } else if (protocol::valid_setting_name(name)) {
-            settings.insert_or_assign(lower(name), std::move(value));
+            settings.insert_or_assign(protocol::lower_case(name), std::move(value));
         }
     }
     c.settings = settings.empty() ? no_settings_ : intern(std::move(settings));
@@ -290,8 +282,9 @@ void engine::send_welcome(client& c, const std::map<std::string, std::string>& p
     for (const auto& parameter : parameters) {
         reported.push_back(&parameter);
     }
-    std::sort(reported.begin(), reported.end(),
-              [](const auto* a, const auto* b) { return lower(a->first) < lower(b->first); });
+    std::sort(reported.begin(), reported.end(), [](const auto* a, const auto* b) {
+        return protocol::lower_case(a->first) < protocol::lower_case(b->first);
+    });
     for (const auto* const parameter : reported) {
         const auto& [name, value] = *parameter;
         protocol::append_parameter_status(out, name, value);

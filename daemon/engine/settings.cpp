@@ -3,22 +3,11 @@
 // replayed there. The rules are in protocol/setting_changes.hpp, setting_question.hpp and
 // setting_replay.hpp; this is where clients and servers meet them.
 #include "daemon/engine/engine.hpp"
+#include "protocol/sql_lexer.hpp"
 
 #include <algorithm>
 
 namespace pgweir::daemon {
-
-namespace {
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    std::transform(out.begin(), out.end(), out.begin(), [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-    });
-    return out;
-}
-
-} // namespace
 
 /// What the server carries of other settings is replaced by messages in front of the client's own.
 void engine::replay_settings(client& c, server& s, protocol::refused_setting refused) {
@@ -52,7 +41,7 @@ void engine::notice_parameters(client& c, server& s) {
     for (const auto& [name, value] : s.parameters) {
         const auto known = c.reported->find(name);
         const bool changed = known == c.reported->end() || known->second != value;
-        if (changed && !changes.names.contains(lower(name))) {
+        if (changed && !changes.names.contains(protocol::lower_case(name))) {
             c.session.suspect_settings();
             return;
         }
