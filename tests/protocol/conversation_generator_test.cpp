@@ -101,6 +101,28 @@ TEST_CASE("a thousand conversations say everything there is to say") {
     }
 }
 
+TEST_CASE("clients may leave in the middle, in every way there is") {
+    generator_options options;
+    options.leave_in_the_middle = true;
+    std::map<step_kind, std::size_t> last; // step of a client, and how often
+    for (std::uint64_t seed = 0; seed < 500; ++seed) {
+        std::map<char, conversation_step> left;
+        for (const auto& step : generate(seed, model_dialect(), options).steps) {
+            const bool leaves = step.what == step_kind::terminate ||
+                                step.what == step_kind::half_close ||
+                                step.what == step_kind::hang_up || step.what == step_kind::reset;
+            REQUIRE((!is_message(step.what) || !left.contains(step.client)));
+            if (leaves) {
+                left[step.client] = step;
+            }
+        }
+        for (const auto& [client, step] : left) {
+            ++last[step.what];
+        }
+    }
+    CHECK(last.size() == 4);
+}
+
 TEST_CASE("whatever is waited for comes") {
     generator_options options;
     options.looks_from_outside = false;
