@@ -1,4 +1,4 @@
-// One backend of the fake server. See fake_postgres.hpp.
+// One backend of the fake server. See fake_postgres.hpp; how it fails is in backend_faults.cpp.
 #include "tests/simulation/fake_postgres.hpp"
 
 #include "protocol/scram.hpp"
@@ -67,6 +67,9 @@ void backend_process::on_room() {
 }
 
 void backend_process::process() {
+    if (nonsense_ != talk::sense) {
+        in_.clear(); // it only waits for the other side to close
+    }
     while (!busy_ && out_.empty() && phase_ != phase::exiting && phase_ != phase::gone) {
         if (phase_ == phase::startup) {
             if (!process_startup()) {
@@ -398,26 +401,6 @@ void backend_process::notify() {
     }
 }
 
-void backend_process::babble() {
-    if (phase_ != phase::ready) {
-        return die(false);
-    }
-    using namespace std::string_literals;
-    // A length below itself, one beyond all bounds, a type that there is not, messages that belong
-    // to a login or to replication, parameters without their ends.
-    const std::vector<std::string> nonsense = {
-        "D\0\0\0\3"s,         "T\x7f\xff\xff\xff"s, "!\0\0\0\4"s,   "K\0\0\0\f\1\2\3\4\5\6\7\b"s,
-        "R\0\0\0\b\0\0\0\0"s, "W\0\0\0\7\0\0\0"s,   "S\0\0\0\6ab"s, "Z\0\0\0\5!"s};
-    const auto which = home_.shared_.random.below(nonsense.size() + 1);
-    home_.shared_.trace(process_id, "babble", [&] { return name(); });
-    babbled_ = true;
-    if (which == nonsense.size()) {
-        write("D\0\0\0\xff\0\1"s); // half a row
-        return cut();
-    }
-    write(nonsense[which]);
-}
-
 void backend_process::write(std::string_view bytes) {
     out_ += bytes;
     flush();
@@ -472,37 +455,6 @@ void backend_process::linger() {
     const auto was = std::exchange(phase_, phase::ready);
     exit(milliseconds(20));
     phase_ = was;
-}
-
-void backend_process::die(bool says_so) {
-    if (phase_ == phase::gone || phase_ == phase::carrier) {
-        return;
-    }
-    home_.shared_.trace(process_id, "die", [&] { return name(); });
-    ++statement_serial_;
-    busy_ = false;
-    if (says_so && phase_ != phase::exiting && phase_ != phase::startup) {
-        out_ += session_.send_unflushed();
-        say_fatal("57P01", "terminating connection due to administrator command");
-    }
-    phase_ = phase::gone;
-    end_->close();
-    home_.shut(*this);
-}
-
-void backend_process::cut() {
-    if (phase_ == phase::gone || phase_ == phase::carrier) {
-        return;
-    }
-    home_.shared_.trace(process_id, "cut", [&] { return name() + " loses its connection"; });
-    ++statement_serial_;
-    busy_ = false;
-    phase_ = phase::gone;
-    end_->cut();
-    // The end itself stays until the reset has arrived everywhere.
-    end_->set_user(nullptr);
-    home_.shared_.time.after(seconds(2), [end = end_] { end->close(); });
-    home_.shut(*this);
 }
 
 } // namespace pgweir::simulation

@@ -154,6 +154,7 @@ private:
     [[nodiscard]] bool fatal_excusable(std::string_view sqlstate) const;
     [[nodiscard]] bool may_end() const;
     [[nodiscard]] bool misses_only_unflushed() const;
+    [[nodiscard]] bool leaves_a_copy_open() const;
     [[nodiscard]] bool known_difference(const message& m) const;
     [[nodiscard]] bool server_trouble() const;
     [[nodiscard]] bool outstanding() const {

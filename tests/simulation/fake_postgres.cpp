@@ -77,7 +77,8 @@ bool fake_postgres::kill_one() {
         victim->die(false);
         break;
     case 2:
-        victim->babble();
+        shared_.nonsense_talked = true;
+        victim->talk_nonsense();
         break;
     default:
         victim->cut();
@@ -86,9 +87,10 @@ bool fake_postgres::kill_one() {
     return true;
 }
 
-const backend_process* fake_postgres::babbler() const {
-    const auto found = std::find_if(backends_.begin(), backends_.end(),
-                                    [](const auto& b) { return b->counts() && b->has_babbled(); });
+const backend_process* fake_postgres::talks_nonsense() const {
+    const auto found = std::find_if(backends_.begin(), backends_.end(), [](const auto& b) {
+        return b->counts() && b->talked_nonsense();
+    });
     return found == backends_.end() ? nullptr : found->get();
 }
 

@@ -38,9 +38,13 @@ public:
     void cut();
     /// Now and then something that nobody asked for.
     void notify();
-    /// Says what no PostgreSQL says, or half of something and then nothing more.
-    void babble();
-    [[nodiscard]] bool has_babbled() const { return babbled_; }
+    /// Something that may not come. From then on it only waits for the other side to close.
+    void talk_nonsense();
+    /// It has, plainly, and the engine has read it.
+    [[nodiscard]] bool nonsense_was_read() const {
+        return nonsense_ == talk::nonsense && out_.empty() && end_->all_read();
+    }
+    [[nodiscard]] bool talked_nonsense() const { return nonsense_ != talk::sense; }
     /// The parameters of its pool, once it has read its startup packet.
     [[nodiscard]] const std::string& user() const { return user_; }
     [[nodiscard]] const std::string& database() const { return database_; }
@@ -71,6 +75,8 @@ private:
     void linger();
     void later(duration delay, void (backend_process::*what)());
     [[nodiscard]] std::string name() const;
+    [[nodiscard]] std::string nonsense(bool plain);
+    void end_of_nonsense();
 
     fake_postgres& home_;
     network::end_ptr end_;
@@ -83,7 +89,7 @@ private:
     std::uint64_t statement_serial_ = 0;
     bool busy_ = false;
     bool refuses_ = false; // its start-up packet
-    bool babbled_ = false;
+    enum class talk : std::uint8_t { sense, half, nonsense } nonsense_ = talk::sense;
 };
 
 class fake_postgres {
@@ -105,7 +111,7 @@ public:
     /// end it. False: there is none.
     bool kill_one();
     /// A backend that nobody may want any more.
-    [[nodiscard]] const backend_process* babbler() const;
+    [[nodiscard]] const backend_process* talks_nonsense() const;
     void notify_one();
     void shut(backend_process& who); // drops it
 

@@ -25,6 +25,7 @@ void invariants::after_step() {
     constexpr std::uint64_t look_every = 8;
     if (++looks_ % look_every == 0) {
         waiters_are_in_order();
+        nonsense_ends_a_server();
     }
 }
 
@@ -122,9 +123,29 @@ void invariants::waiters_are_in_order() {
     queue_ = std::move(queue);
 }
 
+void invariants::nonsense_ends_a_server() {
+    if (!shared_.nonsense_talked) {
+        return;
+    }
+    const auto now = shared_.time.now();
+    for (const auto& worker : daemon_.workers) {
+        for (const auto& row : worker->engine.server_rows(now)) {
+            const auto* const backend = postgres_.find(row.process_id);
+            if (backend == nullptr || !backend->nonsense_was_read()) {
+                continue;
+            }
+            const auto heard = nonsense_heard_by_.emplace(row.process_id, row.client_id).first;
+            if (row.state == "idle" || (row.client_id != 0 && row.client_id != heard->second)) {
+                shared_.violation("backend " + to_string(row.process_id) +
+                                  " has talked nonsense, but its server is " + row.state);
+            }
+        }
+    }
+}
+
 void invariants::when_quiet() {
-    if (const auto* const babbler = postgres_.babbler()) {
-        shared_.violation("backend " + to_string(babbler->process_id) +
+    if (const auto* const talker = postgres_.talks_nonsense()) {
+        shared_.violation("backend " + to_string(talker->process_id) +
                           " has lost its mind, and is still in use");
     }
     std::size_t servers = 0;

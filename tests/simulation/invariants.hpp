@@ -30,10 +30,11 @@ public:
     bool any_server_does = true; // for any client: not in session mode
 
 private:
-    void bound_holds();          // 4
-    void engines_are_sound();    // 3, 9
-    void nobody_is_forgotten();  // liveness: no lost wake-up
-    void waiters_are_in_order(); // 8
+    void bound_holds();            // 4
+    void engines_are_sound();      // 3, 9
+    void nobody_is_forgotten();    // liveness: no lost wake-up
+    void waiters_are_in_order();   // 8
+    void nonsense_ends_a_server(); // 3: what it says next is nobody's
 
     world& shared_;
     daemon_state& daemon_;
@@ -47,6 +48,7 @@ private:
     };
     std::map<std::uint64_t, place_in_queue> queue_; // at the last look
     std::uint64_t looks_ = 0;
+    std::map<std::uint32_t, std::uint64_t> nonsense_heard_by_; // process id, client
 };
 
 } // namespace pgweir::simulation

@@ -47,8 +47,9 @@ std::size_t socket_end::send(std::string_view what) {
     to.inbox_.append(what.substr(0, count));
     auto& random = shared().random;
     for (std::size_t left = count; left != 0;) {
+        const auto whole = std::min(left, home_->conditions.max_part_bytes);
         const auto part =
-            random.chance(home_->conditions.split_percent) ? random.between(1, left) : left;
+            random.chance(home_->conditions.split_percent) ? random.between(1, whole) : whole;
         left -= part;
         shared().time.at(to.next_arrival(),
                          [keep = home_->shared_from_this(), &to, part] { to.deliver(part); });

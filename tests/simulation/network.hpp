@@ -23,8 +23,9 @@ struct weather {
     duration max_delay = microseconds(200);
     unsigned spike_percent = 0; // of all deliveries: delayed by up to max_spike
     duration max_spike = seconds(1);
-    unsigned split_percent = 10; // of all sends: arrive in several pieces
-    unsigned short_percent = 5;  // of all sends and reads: do less than they could
+    unsigned split_percent = 10;           // of all sends: arrive in several pieces
+    std::size_t max_part_bytes = SIZE_MAX; // … of at most so many bytes
+    unsigned short_percent = 5;            // of all sends and reads: do less than they could
     std::size_t min_buffer_bytes = 4'096;
     std::size_t max_buffer_bytes = 65'536;
 };
@@ -65,6 +66,8 @@ public:
     void poke();
     [[nodiscard]] std::size_t short_count(std::size_t count);
     [[nodiscard]] bool closed() const { return closed_; }
+    /// The other end has read everything that was sent to it.
+    [[nodiscard]] bool all_read() const { return peer_->inbox_.empty(); }
 
 private:
     friend class network;

@@ -49,6 +49,10 @@ void simulation::plan_network() {
         conditions.min_buffer_bytes = 64;
         conditions.max_buffer_bytes = 2'048;
     }
+    if (random.chance(2)) { // every byte, or every few, for themselves
+        conditions.max_part_bytes = random.between(1, 3);
+        conditions.max_delay = microseconds(50);
+    }
     server_faults_ = random.chance(60);
     client_faults_ = random.chance(60);
     cancel_storm_ = random.chance(8);
@@ -128,7 +132,7 @@ void simulation::plan_configuration() {
     rules_.wait_timeout = pool.wait_timeout;
     rules_.login_timeout = c.login_timeout;
     rules_.connect_timeout = pool.connect_timeout;
-    rules_.bulk = random.chance(20);
+    rules_.bulk = random.chance(20) && net_.conditions.max_part_bytes == SIZE_MAX;
     rules_.slow_statement_ms = random.chance(50) ? 0 : random.chance(80) ? 40 : 2'500;
     if (cancel_storm_) { // something to strike, at any moment
         rules_.slow_statement_ms = 30;

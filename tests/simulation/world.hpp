@@ -120,6 +120,7 @@ struct world {
     bool faults_stopped = false;
     /// When a server was last killed, cut off or out of reach: what excuses a lost server.
     time_point last_server_fault{};
+    bool nonsense_talked = false; // by some server, at some time
 
     // The trace: always hashed, written as text only when somebody wants to read it.
     bool readable = false;
