@@ -336,7 +336,8 @@ void backend_process::cancel() {
         return;
     }
     const auto sql = session_.statement_of(running_);
-    const auto whose = busy_ ? word_of(sql, "tag") : std::string_view(last_tag_);
+    const bool tells = busy_ && !word_of(sql, "tag").starts_with("everybody");
+    const auto whose = tells ? word_of(sql, "tag") : std::string_view(last_tag_);
     if (!whose.empty() && !home_.cancel_wanted(whose)) {
         shared.violation("a cancel struck " + name() + " while it ran a statement of " +
                          std::string(whose) + ", who had not asked for one");
