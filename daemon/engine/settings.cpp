@@ -52,8 +52,10 @@ void engine::notice_parameters(client& c, server& s) {
 /// answered the client keeps the server.
 void engine::ask_about_settings(client& c, server& s) {
     const bool stays = s.only_for || s.pool->shard.bounds().mode == pool::pool_mode::session;
-    if (stays || !s.ready_current || s.status != protocol::transaction_status::idle ||
-        s.owed.in_doubt() || c.stream.inside_message() || !c.session.settings_to_ask()) {
+    // A cancel on its way would strike the question.
+    if (stays || s.cancels_in_flight != 0 || !s.ready_current ||
+        s.status != protocol::transaction_status::idle || s.owed.in_doubt() ||
+        c.stream.inside_message() || !c.session.settings_to_ask()) {
         return;
     }
     s.question = std::make_unique<protocol::setting_question>(
