@@ -126,7 +126,7 @@ void look_at_function_call(bytes body, session_state& state) {
     }
     switch (read_u32(body)) {
     case 2'078: // set_config
-        return state.suspect_settings();
+        return state.unseen_setting();
     case 2'880: // pg_advisory_lock(bigint)
     case 2'881: // pg_advisory_lock_shared(bigint)
     case 2'882: // pg_try_advisory_lock(bigint)

@@ -46,6 +46,11 @@ bool session_state::statement(std::string_view sql, bool complete) {
 
 void session_state::suspect_settings() {
     pin(pin_reason::setting);
+    changed_settings_.some_listed = true;
+}
+
+void session_state::unseen_setting() {
+    pin(pin_reason::setting);
     changed_settings_.unknown = true;
 }
 

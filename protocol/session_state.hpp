@@ -60,6 +60,7 @@ public:
                                                 static_cast<unsigned>(pin_reason::sequence_value) |
                                                 static_cast<unsigned>(pin_reason::setting)));
         settings_unknowable_ = false;
+        changed_settings_.unknown = false;
     }
 
     /// The text of a Query, of a Parse, or of what a Bind is going to execute, is about to be sent:
@@ -67,12 +68,15 @@ public:
     /// False: it leaves nothing.
     bool statement(std::string_view sql, bool complete);
 
-    /// Any setting may have been changed, by something that is not told from the text.
+    /// Settings that PostgreSQL can list may have been changed, by what is not told from a text.
     void suspect_settings();
+    /// One of whose name nothing is known is being set.
+    void unseen_setting();
     /// What is to be asked of PostgreSQL when the transaction has ended; empty: nothing.
     [[nodiscard]] const setting_changes& changed_settings() const { return changed_settings_; }
     [[nodiscard]] bool settings_to_ask() const {
-        return has(pin_reason::setting) && !changed_settings_.empty() && !settings_unknowable_;
+        return has(pin_reason::setting) && !changed_settings_.empty() &&
+               !changed_settings_.unknown && !settings_unknowable_;
     }
     /// It is being asked. What is changed from here on is asked for afterwards.
     [[nodiscard]] setting_changes take_changed_settings() {

@@ -189,6 +189,7 @@ void setting_changes::add(const setting_changes& more) {
         note(name, what);
     }
     all_reset = all_reset || more.all_reset;
+    some_listed = some_listed || more.some_listed;
     unknown = unknown || more.unknown;
 }
 

@@ -25,10 +25,15 @@ struct setting_changes {
     std::map<std::string, how, std::less<>> names;
     /// RESET ALL or DISCARD ALL: all but those that have been set besides.
     bool all_reset = false;
-    /// Any of them may have been changed.
+    /// Some may have been changed of which no text speaks: those that PostgreSQL can list.
+    bool some_listed = false;
+    /// Any may have been changed, also those that applications make up, which PostgreSQL does not
+    /// list (app.user): it cannot be asked.
     bool unknown = false;
 
-    [[nodiscard]] bool empty() const { return names.empty() && !all_reset && !unknown; }
+    [[nodiscard]] bool empty() const {
+        return names.empty() && !all_reset && !some_listed && !unknown;
+    }
     void note(std::string name, how what);
     void add(const setting_changes& more);
     void clear() { *this = {}; }

@@ -414,7 +414,7 @@ void router::unnamed_is_used(frontend type) {
     if (link_.mine.unnamed_leaves_something_when_bound(batch_)) {
         state_.statement(text(), true);
     } else if (!link_.mine.unnamed_known()) {
-        state_.suspect_settings(); // only the server knows what it says
+        state_.pin(pin_reason::large_statement); // nobody has seen what it says
     }
 }
 
