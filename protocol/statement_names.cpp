@@ -44,9 +44,10 @@ bool may_name_statements(std::string_view statement) {
         return false;
     }
     const auto text = statement.substr(first);
-    const bool word = lower_case(text[0]) >= 'a' && lower_case(text[0]) <= 'z';
+    const char letter = lower_case(text[0]);
+    const bool word = letter >= 'a' && letter <= 'z';
     return !word || std::any_of(openings.begin(), openings.end(), [&](std::string_view opening) {
-        return same_word(text.substr(0, opening.size()), opening);
+        return letter == opening[0] && same_word(text.substr(0, opening.size()), opening);
     });
 }
 
