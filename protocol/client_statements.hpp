@@ -154,9 +154,6 @@ private:
     };
     using name_map = std::unordered_map<std::string, named, text_hash, std::equal_to<>>;
 
-    [[nodiscard]] static std::string_view significant(std::string_view name) {
-        return name.substr(0, significant_name_bytes);
-    }
     void assign(name_map::value_type& to, statement_ref what);
     void settle(name_map::iterator at);
     serial next_unnamed(std::uint64_t batch);

@@ -39,6 +39,9 @@ inline constexpr std::string_view server_name_prefix = "pgw_";
 
 /// PostgreSQL tells statement names apart by so many bytes (NAMEDATALEN - 1).
 inline constexpr std::size_t significant_name_bytes = 63;
+[[nodiscard]] inline std::string_view significant(std::string_view name) {
+    return name.substr(0, significant_name_bytes);
+}
 
 /// What a statement is called on every server.
 [[nodiscard]] std::string server_name(const statement_id& id);

@@ -205,18 +205,17 @@ void server_statements::all_deallocated() {
 void server_statements::deallocated(std::string_view name) {
     // Should what is under way be skipped, there is nothing to go back to but what has itself been
     // made under way.
-    const auto key = [](std::string_view of) { return of.substr(0, significant_name_bytes); };
     std::vector<std::string_view> made;
     for (auto i = head_; i < journal_.size(); ++i) {
         auto& next = journal_[i];
-        if (!name.empty() && key(next.name) != key(name)) {
+        if (!name.empty() && significant(next.name) != significant(name)) {
             continue;
         }
-        if (std::find(made.begin(), made.end(), key(next.name)) == made.end()) {
+        if (std::find(made.begin(), made.end(), significant(next.name)) == made.end()) {
             next.before = nullptr;
         }
         if (next.is == change::kind::parse) {
-            made.push_back(key(next.name));
+            made.push_back(significant(next.name));
         }
     }
 }

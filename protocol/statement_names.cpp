@@ -30,7 +30,7 @@ std::string identifier(const sql_token& token) {
     } else {
         name = lower_case(token.text);
     }
-    return name.substr(0, significant_name_bytes);
+    return std::string(significant(name));
 }
 
 } // namespace

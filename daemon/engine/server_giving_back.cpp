@@ -84,8 +84,8 @@ void engine::maybe_give_back(server& s, time_point now) {
     }
     if (s.ready_current && c->statements.anything_lent() && !c->stream.inside_message()) {
         if (s.cancels_in_flight != 0) {
-            pump(*c,
-                 now); // it would strike what takes them back; cancel_finished() comes back here
+            // It would strike what takes them back. cancel_finished() comes back here.
+            pump(*c, now);
             return;
         }
         protocol::take_back_lent(c->statements, s.owed, s.out.own());
