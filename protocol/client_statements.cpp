@@ -171,40 +171,45 @@ client_statements::serial client_statements::next_unnamed(std::uint64_t batch) {
 
 void client_statements::keep(bytes definition) {
     table_->release(std::exchange(reserved_bytes_, 0));
+    auto& kept = text_.definition;
     const auto larger = definition.size() > free_bytes ? definition.size() : 0;
-    definition_kept_ = !definition.empty() && (larger == 0 || table_->reserve(larger));
-    reserved_bytes_ = definition_kept_ ? larger : 0;
-    if (definition_kept_) {
-        definition_.assign(as_text(definition));
+    text_.kept = !definition.empty() && (larger == 0 || table_->reserve(larger));
+    reserved_bytes_ = text_.kept ? larger : 0;
+    if (text_.kept) {
+        kept.assign(as_text(definition));
     }
-    if (!definition_kept_ || (larger == 0 && definition_.capacity() > 2 * free_bytes)) {
-        definition_ = std::string(definition_kept_ ? as_text(definition) : std::string_view{});
+    if (!text_.kept || (larger == 0 && kept.capacity() > 2 * free_bytes)) {
+        kept = std::string(text_.kept ? as_text(definition) : std::string_view{});
     }
 }
 
 client_statements::serial client_statements::unnamed_sent(bytes definition, std::uint64_t batch,
                                                           bool names_statements) {
-    if (truth_ >= definition_from_) {
+    if (truth_ >= text_.from) {
         // What there is comes back if this message, and all that is in flight, is skipped.
-        previous_.swap(definition_);
-        previous_kept_ = definition_kept_ && previous_.size() <= free_bytes;
-        if (!previous_kept_) {
-            previous_ = std::string();
+        std::swap(previous_, text_);
+        previous_.kept = previous_.kept && previous_.definition.size() <= free_bytes;
+        if (!previous_.kept) {
+            previous_.definition = std::string();
+            previous_.plain = false;
         }
-        previous_names_ = definition_names_;
-        previous_leaves_ = definition_leaves_;
-        previous_from_ = definition_from_;
         previous_to_ = last_;
     }
     const auto which = next_unnamed(batch);
     keep(definition);
-    definition_names_ = names_statements;
-    definition_leaves_ = false;
-    definition_batch_ = batch;
-    definition_from_ = which;
+    text_.names = names_statements;
+    text_.leaves = text_.plain = false;
+    text_.batch = batch;
+    text_.from = which;
     unnamed_exists_ = true;
-    known_ = definition_kept_;
+    known_ = text_.kept;
     return which;
+}
+
+client_statements::serial client_statements::unnamed_sent_the_same(std::uint64_t batch) {
+    text_.batch = batch;
+    unnamed_exists_ = known_ = true;
+    return next_unnamed(batch);
 }
 
 client_statements::serial client_statements::unnamed_sent_again(std::uint64_t batch) {
@@ -239,17 +244,13 @@ void client_statements::unnamed_decided() {
         return;
     }
     unnamed_exists_ = truth_exists_;
-    if (truth_ >= definition_from_) {
-        known_ = definition_kept_;
-    } else if (truth_ >= previous_from_ && truth_ <= previous_to_) {
+    if (truth_ >= text_.from) {
+        known_ = text_.kept;
+    } else if (truth_ >= previous_.from && truth_ <= previous_to_) {
         table_->release(std::exchange(reserved_bytes_, 0));
-        definition_.swap(previous_);
-        definition_kept_ = previous_kept_;
-        definition_names_ = previous_names_;
-        definition_leaves_ = previous_leaves_;
-        definition_batch_ = 0;
-        definition_from_ = previous_from_;
-        known_ = definition_kept_;
+        std::swap(text_, previous_);
+        text_.batch = 0;
+        known_ = text_.kept;
     } else {
         known_ = false;
     }

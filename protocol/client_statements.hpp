@@ -114,6 +114,13 @@ public:
     serial unnamed_sent(bytes definition, std::uint64_t batch, bool names_statements = false);
     /// A Parse of the same definition, for a server that lacks it; or a message that destroys it.
     serial unnamed_sent_again(std::uint64_t batch);
+    /// The last unnamed Parse said exactly this, and it was plain (unnamed_is_plain()): there is
+    /// nothing to be found out about it. Most clients ask the same over and over.
+    [[nodiscard]] bool unnamed_was_plain(bytes definition) const {
+        return text_.plain && text_.definition == as_text(definition);
+    }
+    /// … and is being sent by the client once more.
+    serial unnamed_sent_the_same(std::uint64_t batch);
     serial unnamed_destroyed(std::uint64_t batch);
     /// A message that destroys it was refused before it had been sent: so it would have been in
     /// PostgreSQL, which destroys it first. Nothing may be in flight.
@@ -129,16 +136,18 @@ public:
     [[nodiscard]] bool has_unnamed() const { return unnamed_exists_; }
     /// … and this is what it says. False: only the server knows, so the client must stay there.
     [[nodiscard]] bool unnamed_known() const { return !unnamed_exists_ || known_; }
-    [[nodiscard]] std::string_view unnamed_definition() const { return definition_; }
+    [[nodiscard]] std::string_view unnamed_definition() const { return text_.definition; }
     /// What the unnamed Parse that has just been sent says leaves something in the session.
-    void unnamed_leaves_something(bool it_does) { definition_leaves_ = it_does; }
-    /// … and so it will when it is bound now, long after it was parsed.
+    void unnamed_leaves_something() { text_.leaves = true; }
+    /// … leaves nothing and names no statements, wherever and whenever it is parsed.
+    void unnamed_is_plain() { text_.plain = text_.kept; }
+    /// It leaves something when it is bound now, long after it was parsed.
     [[nodiscard]] bool unnamed_leaves_something_when_bound(std::uint64_t now) const {
-        return unnamed_exists_ && known_ && definition_leaves_ && definition_batch_ != now;
+        return unnamed_exists_ && known_ && text_.leaves && text_.batch != now;
     }
     /// It names statements, and was parsed in an earlier batch than this one.
     [[nodiscard]] bool unnamed_names_statements(std::uint64_t now) const {
-        return unnamed_exists_ && known_ && definition_names_ && definition_batch_ != now;
+        return unnamed_exists_ && known_ && text_.names && text_.batch != now;
     }
     /// The last message that was carried out.
     [[nodiscard]] serial unnamed_truth() const { return truth_; }
@@ -176,14 +185,20 @@ private:
     };
     std::vector<departed_name> departed_; // the latest only
 
-    // definition_ is what messages from definition_from_ on have said, previous_ what those before
-    // it had said, back to previous_from_. Of anything in between nothing is kept.
-    std::string definition_, previous_;
-    serial definition_from_ = 1, previous_from_ = 0, previous_to_ = 0;
-    bool definition_kept_ = false, previous_kept_ = false;
-    bool definition_names_ = false, previous_names_ = false; // statements
-    bool definition_leaves_ = false, previous_leaves_ = false;
-    std::uint64_t definition_batch_ = 0; // it was parsed in
+    // What an unnamed Parse has said, and what there is to know about it.
+    struct unnamed_text {
+        std::string definition = {}; // where it is kept
+        serial from = 0;             // the first message that said this
+        std::uint64_t batch = 0;     // it was parsed in
+        bool kept = false;
+        bool names = false;  // statements
+        bool leaves = false; // something in the session
+        bool plain = false;  // surely neither
+    };
+    // text_ is what messages from text_.from on have said, previous_ what those before it had said,
+    // up to previous_to_. Of anything in between nothing is kept.
+    unnamed_text text_{.from = 1}, previous_;
+    serial previous_to_ = 0;
     serial last_ = 0, truth_ = 0;
     bool truth_exists_ = false;
     bool unnamed_exists_ = false;

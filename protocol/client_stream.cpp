@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace pgweir::protocol {
 
@@ -19,7 +20,9 @@ struct frontend_row {
     std::uint32_t min_length = 0; // 0: not a message a client may send
     std::uint32_t max_length = 0;
     bool streams = false;
-    bool is_statement = false; // its text decides what it leaves in the session
+    bool is_statement = false;        // its text decides what it leaves in the session
+    bool is_about_statements = false; // makes, uses or destroys a prepared one
+    bool is_request = false;          // asks for something to be carried out
 };
 
 constexpr auto frontend_rows = [] {
@@ -27,19 +30,29 @@ constexpr auto frontend_rows = [] {
     const auto row = [&rows](frontend type) -> frontend_row& {
         return rows[static_cast<unsigned char>(type)];
     };
-    row(frontend::query) = {4, max_length_field, false, true};
-    row(frontend::parse) = {4, max_length_field, false, true};
-    row(frontend::bind) = {4, max_length_field};
-    row(frontend::function_call) = {4, max_length_field};
-    row(frontend::describe) = {4, small_length_field};
-    row(frontend::close) = {4, small_length_field};
-    row(frontend::execute) = {4, small_length_field};
-    row(frontend::flush) = {4, small_length_field};
-    row(frontend::sync) = {4, small_length_field};
-    row(frontend::terminate) = {4, small_length_field};
-    row(frontend::copy_data) = {4, max_length_field, true};
-    row(frontend::copy_done) = {4, small_length_field, true};
-    row(frontend::copy_fail) = {4, small_length_field, true};
+    for (const auto large : {frontend::query, frontend::parse, frontend::bind,
+                             frontend::function_call, frontend::copy_data}) {
+        row(large) = {4, max_length_field};
+    }
+    for (const auto small :
+         {frontend::describe, frontend::close, frontend::execute, frontend::flush, frontend::sync,
+          frontend::terminate, frontend::copy_done, frontend::copy_fail}) {
+        row(small) = {4, small_length_field};
+    }
+    for (const auto part : {frontend::copy_data, frontend::copy_done, frontend::copy_fail}) {
+        row(part).streams = true;
+    }
+    for (const auto text : {frontend::query, frontend::parse}) {
+        row(text).is_statement = true;
+    }
+    // A Query destroys the unnamed one.
+    for (const auto about :
+         {frontend::parse, frontend::bind, frontend::describe, frontend::close, frontend::query}) {
+        row(about).is_about_statements = true;
+    }
+    for (const auto request : {frontend::query, frontend::execute, frontend::function_call}) {
+        row(request).is_request = true;
+    }
     return rows;
 }();
 
@@ -53,18 +66,19 @@ struct front_frame {
     state is = state::incomplete;
     frontend type{};
     std::size_t frame_bytes = 0;
+    const frontend_row* row = nullptr; // where usable
 
     [[nodiscard]] std::size_t there(bytes in) const { return std::min(frame_bytes, in.size()); }
     [[nodiscard]] bool complete(bytes in) const { return frame_bytes <= in.size(); }
 };
 
-front_frame front_of(bytes in, bool buffer_full) {
+[[gnu::always_inline]] inline front_frame front_of(bytes in, bool buffer_full) {
     if (in.size() < header_bytes) {
         return {};
     }
     const auto head = read_header(in);
     const auto type = static_cast<unsigned char>(head.type);
-    const auto row = type < frontend_rows.size() ? frontend_rows[type] : frontend_row{};
+    const auto& row = frontend_rows[type < frontend_rows.size() ? type : 0];
     if (row.min_length == 0 || head.length_field < row.min_length ||
         head.length_field > row.max_length) {
         return {front_frame::state::violation};
@@ -74,7 +88,7 @@ front_frame front_of(bytes in, bool buffer_full) {
     const bool usable =
         in.size() >= frame_bytes || row.streams || buffer_full || in.size() >= shown;
     return {usable ? front_frame::state::usable : front_frame::state::incomplete,
-            static_cast<frontend>(head.type), frame_bytes};
+            static_cast<frontend>(head.type), frame_bytes, &row};
 }
 
 // A string at the front of a body that may have been cut off. `found` says that its end was there.
@@ -94,10 +108,6 @@ leading_string take_string(bytes& body) {
     return {text.substr(0, zero), true};
 }
 
-bool is_request(frontend type) {
-    return type == frontend::query || type == frontend::execute || type == frontend::function_call;
-}
-
 // Why a message is not passed on now; `exhausted` where it is.
 client_step::stop stop_for(const routing& way) {
     switch (way.is) {
@@ -112,10 +122,53 @@ client_step::stop stop_for(const routing& way) {
     return client_step::stop::exhausted;
 }
 
-// Messages that make, use or destroy a prepared statement (a Query destroys the unnamed one).
-bool is_about_statements(frontend type) {
-    return type == frontend::parse || type == frontend::bind || type == frontend::describe ||
-           type == frontend::close || type == frontend::query;
+// Passes stretches of the input on as late as can be: at the end, or when something of our own is
+// to stand behind what has been taken so far. Most often that is one stretch, and nobody else is
+// asked.
+class late_sink final : public relay_sink {
+public:
+    late_sink(bytes in, const std::size_t& taken_bytes, relay_sink& to)
+        : in_(in)
+        , taken_bytes_(taken_bytes)
+        , to_(to) {}
+
+    void pass(bytes piece) override {
+        pass_on();
+        to_.pass(piece);
+    }
+    std::string& own() override {
+        pass_on();
+        return to_.own();
+    }
+    [[nodiscard]] bool has_room() const override { return to_.has_room(); }
+
+    void pass_on() {
+        if (passed_ != taken_bytes_) {
+            to_.pass(in_.subspan(passed_, taken_bytes_ - passed_));
+            passed_ = taken_bytes_;
+        }
+        touched_ = true;
+    }
+    // These have been replaced by something of our own.
+    void skip(std::size_t count) { passed_ += count; }
+    // Something has gone into the other sink since the last time.
+    [[nodiscard]] bool take_touched() { return std::exchange(touched_, false); }
+
+private:
+    bytes in_;
+    const std::size_t& taken_bytes_;
+    relay_sink& to_;
+    std::size_t passed_ = 0; // of in_, to the other sink
+    bool touched_ = true;
+};
+
+// What the unnamed Parse that has just been sent says.
+void note_unnamed(client_statements& mine, bool leaves_something, bool names_nothing) {
+    if (leaves_something) {
+        mine.unnamed_leaves_something();
+    } else if (names_nothing) {
+        mine.unnamed_is_plain();
+    }
 }
 
 // Built-in functions with an effect on the session, called by number
@@ -217,20 +270,14 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
     if (discarding_body_) {
         return step; // peek() drops it
     }
-    std::size_t passed = 0; // of `in`, to the sink
     step.taken_bytes = take_body(in.size());
-    const auto pass_on = [&] {
-        if (passed != step.taken_bytes) {
-            to.pass(in.subspan(passed, step.taken_bytes - passed));
-            passed = step.taken_bytes;
-        }
-    };
+    late_sink late(in, step.taken_bytes, to);
     while (step.taken_bytes < in.size()) {
         if (owed.full()) {
             step.why = client_step::stop::queue_full;
             break;
         }
-        if (!to.has_room()) {
+        if (late.take_touched() && !to.has_room()) {
             step.why = client_step::stop::sink_full;
             break;
         }
@@ -249,35 +296,36 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
             break;
         }
         const auto there = frame.there(rest);
-        const bool about_statements = statements != nullptr && is_about_statements(frame.type);
+        const bool about_statements = statements != nullptr && frame.row->is_about_statements;
+        routing way;
         if (about_statements) {
-            pass_on();
-            const auto way = route_statement_message(
-                frame.type, rest.first(there), frame.complete(rest), *statements, owed, state, to);
+            way = route_statement_message(frame.type, rest.first(there), frame.complete(rest),
+                                          *statements, owed, state, late);
             if (const auto stop = stop_for(way); stop != client_step::stop::exhausted) {
                 step.why = stop;
                 break;
             }
-            passed += way.skip_bytes;
+            late.skip(way.skip_bytes);
         } else if (statements != nullptr && frame.type == frontend::execute) {
             note_execute(*statements, owed);
         }
-        const auto body = rest.subspan(header_bytes, there - header_bytes);
-        const bool leaves = look_at(frame.type, body, frame.complete(rest),
-                                    about_statements ? nullptr : &owed, state);
-        if (leaves && about_statements && frame.type == frontend::parse && body[0] == std::byte{}) {
-            statements->mine.unnamed_leaves_something(true);
+        if (!way.is_plain) {
+            const auto body = rest.subspan(header_bytes, there - header_bytes);
+            const bool leaves = look_at(frame.type, body, frame.complete(rest),
+                                        about_statements ? nullptr : &owed, state);
+            if (about_statements && frame.type == frontend::parse && body[0] == std::byte{}) {
+                note_unnamed(statements->mine, leaves, way.names_nothing);
+            }
         }
-        step.queries += is_request(frame.type) ? 1U : 0U;
+        step.queries += frame.row->is_request ? 1U : 0U;
         body_left_ = frame.frame_bytes - there;
         step.taken_bytes += there;
         if (statements != nullptr && body_left_ == 0 && frame.type == frontend::sync &&
             statements->mine.anything_lent()) {
-            pass_on();
-            take_back_lent(statements->mine, owed, to.own());
+            take_back_lent(statements->mine, owed, late.own());
         }
     }
-    pass_on();
+    late.pass_on();
     return step;
 }
 

@@ -61,14 +61,14 @@ void server_statements::settle(const statement_id& id, bool present) {
 void server_statements::sent(change what, std::uint64_t batch, std::uint64_t epoch) {
     using enum change::kind;
     if (what.is == parse || what.is == provide || what.is == evict) {
-        const auto at = get(what.id);
-        what.was_present = at->present;
+        const auto at = get(what.of->id);
+        what.of->was_present = at->present;
         ++at->in_flight;
         at->batch = batch;
         set(at, what.is != evict);
         if (what.is != evict) {
             at->epoch = epoch;
-            touch(what.id);
+            touch(what.of->id);
         }
     }
     journal_.push_back(std::move(what));
@@ -76,15 +76,15 @@ void server_statements::sent(change what, std::uint64_t batch, std::uint64_t epo
 
 void server_statements::carry_out(const change& what, client_statements* mine) {
     const auto assert_presence = [&](bool present) {
-        const auto at = get(what.id);
+        const auto at = get(what.of->id);
         // A later change of the same batch has already been counted as done.
-        settle(what.id, at->in_flight == 1 ? present : at->present);
+        settle(what.of->id, at->in_flight == 1 ? present : at->present);
     };
     switch (what.is) {
     case change::kind::parse:
         assert_presence(true);
         if (mine != nullptr) {
-            mine->done(what.name, what.what);
+            mine->done(what.of->name, what.of->what);
         }
         break;
     case change::kind::provide:
@@ -95,7 +95,7 @@ void server_statements::carry_out(const change& what, client_statements* mine) {
         break;
     case change::kind::close:
         if (mine != nullptr) {
-            mine->done(what.name, nullptr);
+            mine->done(what.of->name, nullptr);
         }
         break;
     case change::kind::unnamed_parse:
@@ -116,18 +116,18 @@ void server_statements::undo(const change& what, client_statements* mine, bool f
     switch (what.is) {
     case change::kind::parse:
         // Where the server had it, our Close went before the Parse: if that failed, it is gone.
-        settle(what.id, what.was_present && !failed);
+        settle(what.of->id, what.of->was_present && !failed);
         if (mine != nullptr) {
-            mine->undone(what.name, what.before);
+            mine->undone(what.of->name, what.of->before);
         }
         break;
     case change::kind::provide:
     case change::kind::evict:
-        settle(what.id, what.was_present && !failed);
+        settle(what.of->id, what.of->was_present && !failed);
         break;
     case change::kind::close:
         if (mine != nullptr) {
-            mine->undone(what.name, what.before);
+            mine->undone(what.of->name, what.of->before);
         }
         break;
     case change::kind::unnamed_parse:
@@ -148,13 +148,11 @@ void server_statements::undo(const change& what, client_statements* mine, bool f
 
 void server_statements::apply(std::span<const outcome> outcomes, client_statements* mine) {
     while (!outcomes.empty() && head_ != journal_.size()) {
-        const auto good = std::find_if(outcomes.begin(), outcomes.end(),
-                                       [](outcome how) { return how != outcome::done; }) -
-                          outcomes.begin();
-        for (std::ptrdiff_t i = 0; i < good && head_ != journal_.size(); ++i) {
+        if (outcomes.front() == outcome::done) {
             carry_out(journal_[head_++], mine);
+            outcomes = outcomes.subspan(1);
+            continue;
         }
-        outcomes = outcomes.subspan(static_cast<std::size_t>(good));
         // What did not happen is undone in the opposite order.
         const auto bad = static_cast<std::size_t>(
             std::find(outcomes.begin(), outcomes.end(), outcome::done) - outcomes.begin());
@@ -197,7 +195,9 @@ void server_statements::all_deallocated() {
         at = next;
     }
     for (auto i = head_; i < journal_.size(); ++i) {
-        journal_[i].was_present = false;
+        if (journal_[i].of) {
+            journal_[i].of->was_present = false;
+        }
     }
     deallocated({});
 }
@@ -207,14 +207,17 @@ void server_statements::deallocated(std::string_view name) {
     // made under way.
     std::vector<std::string_view> made;
     for (auto i = head_; i < journal_.size(); ++i) {
-        auto& next = journal_[i];
+        if (!journal_[i].of) {
+            continue;
+        }
+        auto& next = *journal_[i].of;
         if (!name.empty() && significant(next.name) != significant(name)) {
             continue;
         }
         if (std::find(made.begin(), made.end(), significant(next.name)) == made.end()) {
             next.before = nullptr;
         }
-        if (next.is == change::kind::parse) {
+        if (journal_[i].is == change::kind::parse) {
             made.push_back(significant(next.name));
         }
     }

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,13 +46,18 @@ public:
             unnamed_provide,   // ours of the same
             unnamed_destroyed, // by the client's Close or Query, or by our Close
         };
+        // Of those that are about a statement with a name. Apart, so that a journal of unnamed
+        // ones, which are the many, is small.
+        struct named {
+            statement_id id{};
+            std::string name = {};
+            statement_ref what = {};
+            statement_ref before = {}; // what `name` stood for (parse, close)
+            bool was_present = false;
+        };
         kind is;
-        bool was_present = false;
-        statement_id id{};
-        std::string name = {};
-        statement_ref what = {};
         client_statements::serial serial = 0;
-        statement_ref before = {}; // what `name` stood for (parse, close)
+        std::unique_ptr<named> of = {};
     };
     void sent(change what, std::uint64_t batch, std::uint64_t epoch = 0);
     /// The outcomes that the reply queue has noted. `mine`: of the client that holds the server,

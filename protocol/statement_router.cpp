@@ -51,6 +51,10 @@ std::string harmless_name(std::string_view name) {
     return (name.starts_with(server_name_prefix) ? "?" : "") + std::string(name);
 }
 
+change named_change(change::kind is, change::named&& of) {
+    return {.is = is, .of = std::make_unique<change::named>(std::move(of))};
+}
+
 class router {
 public:
     router(bytes frame, bool complete, const statement_link& link, reply_queue& owed,
@@ -76,6 +80,7 @@ private:
                                      ask how);
     [[nodiscard]] routing repeated_parse(std::string_view name);
     [[nodiscard]] routing unnamed_parse(bytes definition);
+    [[nodiscard]] routing parse_again();
     [[nodiscard]] routing use(frontend type, std::size_t name_at, std::string_view name, ask how);
     [[nodiscard]] routing use_unnamed(frontend type, std::size_t name_at, ask how);
     [[nodiscard]] routing pass(frontend type, ask how = {});
@@ -137,6 +142,9 @@ struct string_in {
 };
 
 string_in string_at(bytes frame, std::size_t at) {
+    if (at < frame.size() && frame[at] == std::byte{}) {
+        return {{}, true}; // most names are empty
+    }
     const auto text = as_text(frame).substr(std::min(at, frame.size()));
     const auto zero = text.find('\0');
     return zero == std::string_view::npos ? string_in{text, false}
@@ -171,7 +179,7 @@ void router::make_room() {
     while (const auto* const victim = link_.there.victim(link_.per_server, batch_)) {
         const auto id = *victim;
         append_close_statement(to_.own(), server_name(id));
-        link_.there.sent({.is = change::kind::evict, .id = id}, batch_);
+        link_.there.sent(named_change(change::kind::evict, {.id = id}), batch_);
         owed_.sent(frontend::close, fate::swallow, {.noted = true});
         ++link_.counted.evicted;
     }
@@ -183,7 +191,7 @@ void router::provide(const statement_ref& what) {
     append_close_statement(to_.own(), what->name);
     owed_.sent(frontend::close, fate::swallow);
     append_parse(to_.own(), what->name, what->definition);
-    link_.there.sent({.is = change::kind::provide, .id = what->id, .what = what}, batch_,
+    link_.there.sent(named_change(change::kind::provide, {.id = what->id, .what = what}), batch_,
                      link_.epoch);
     owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = true, .noted = true});
     ++link_.counted.provided;
@@ -192,6 +200,10 @@ void router::provide(const statement_ref& what) {
 // Parse ------------------------------------------------------------------------------------------
 
 routing router::parse() {
+    if (complete_ && frame_.size() > header_bytes && frame_[header_bytes] == std::byte{} &&
+        link_.mine.unnamed_was_plain(frame_.subspan(header_bytes + 1))) {
+        return parse_again();
+    }
     const auto name = string_at(frame_, header_bytes);
     if (!name.found) {
         state_.pin(pin_reason::named_statement);
@@ -271,11 +283,10 @@ routing router::named_parse(std::string_view name, bytes definition) {
     }
     append_close_statement(to_.own(), what->name);
     owed_.sent(frontend::close, fate::swallow);
-    link_.there.sent({.is = change::kind::parse,
-                      .id = what->id,
-                      .name = std::string(name),
-                      .what = what,
-                      .before = link_.mine.stands_for(name)},
+    link_.there.sent(named_change(change::kind::parse, {.id = what->id,
+                                                        .name = std::string(name),
+                                                        .what = what,
+                                                        .before = link_.mine.stands_for(name)}),
                      batch_, link_.epoch);
     link_.mine.sent(name, what, batch_, link_.epoch);
     owed_.sent(frontend::parse, fate::forward, {.noted = true});
@@ -290,10 +301,20 @@ routing router::repeated_parse(std::string_view name) {
 }
 
 routing router::unnamed_parse(bytes definition) {
-    const bool names = lend(string_at(definition, 0).text, lent::in_batch);
+    const auto text = string_at(definition, 0).text;
+    const bool names = lend(text, lent::in_batch);
     const auto serial = link_.mine.unnamed_sent(definition, batch_, names);
     link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
-    return pass(frontend::parse, {.noted = true});
+    owed_.sent(frontend::parse, fate::forward, {.noted = true});
+    return {.names_nothing = !may_name_statements(text)};
+}
+
+// What it said the last time, and nothing to find out about.
+routing router::parse_again() {
+    const auto serial = link_.mine.unnamed_sent_the_same(batch_);
+    link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
+    owed_.sent(frontend::parse, fate::forward, {.noted = true});
+    return {.is_plain = true};
 }
 
 // Uses -------------------------------------------------------------------------------------------
@@ -441,9 +462,9 @@ routing router::close() {
     }
     ask how;
     if (known != nullptr && known->what != nullptr) {
-        link_.there.sent(
-            {.is = change::kind::close, .name = std::string(name.text), .before = known->what},
-            batch_);
+        link_.there.sent(named_change(change::kind::close,
+                                      {.name = std::string(name.text), .before = known->what}),
+                         batch_);
         link_.mine.sent(name.text, nullptr, batch_);
         how.noted = true;
     }

@@ -73,6 +73,9 @@ struct routing {
     };
     how is = how::as_is;
     std::size_t skip_bytes = 0;
+    // Of an unnamed Parse:
+    bool names_nothing = false; // no prepared statement, that is
+    bool is_plain = false;      // … and it is known to leave nothing in the session
 };
 
 /// A message at the front of `frame`, of which `frame` holds all (`complete`) or the beginning.

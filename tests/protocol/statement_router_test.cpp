@@ -280,6 +280,23 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
          {"a: P - X | S", "= P X S", "< 1 Z", "b: Q Z", "= Q Z", "< C Z",
           "a: B none | Q Y | P - V | Q Y | P - W | S", "= B none Q Y P V Q Y P W S", "< E Z",
           "b: Q Z", "= Q Z", "< C Z", "a: B - | S", "= P X B S"}},
+        {"the same text once more is parsed once more",
+         {"a: P - X | S", "= P X S", "< 1 Z", "b: P - Y | S", "= P Y S", "< 1 Z",
+          "a: P - X | B - | E | S", "= P X B E S", "< 1 2 C Z", "b: B - | S", "= P Y B S"}},
+        {"… behind a Query that has destroyed it",
+         {"a: P - X | S", "= P X S", "< 1 Z", "a: Q Z | P - X | S", "= Q Z P X S", "< C Z 1 Z",
+          "b: Q Z", "= Q Z", "< C Z", "a: B - | S", "= P X B S"}},
+        {"… and may fail this time",
+         {"a: P - X | S", "= P X S", "< 1 Z",        "a: P - X | S", "= P X S",
+          "< E Z",        "b: Q Z",  "= Q Z",        "< C Z",        "a: B - | S",
+          "= C B S",      "< 3 E Z", "a: P - X | S", "= P X S",      "< 1 Z",
+          "b: Q Z",       "= Q Z",   "< C Z",        "a: B - | S",   "= P X B S"}},
+        {"… or be skipped",
+         {"a: P - X | S", "= P X S", "< 1 Z", "a: B none | P - X | S", "= B none P X S", "< E Z",
+          "b: Q Z", "= Q Z", "< C Z", "a: B - | S", "= P X B S"}},
+        {"… and may be another's by then",
+         {"a: P - X | S", "= P X S", "< 1 Z", "a: P - Y | P - X | S", "= P Y P X S", "< 1 1 Z",
+          "b: Q Z", "= Q Z", "< C Z", "a: B - | S", "= P X B S"}},
         {"what SQL calls by name is lent",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q EXECUTE s", "= C s P s X S Q EXECUTE s",
           "< 3 1 Z C Z", "at rest", "= C s S", "< 3 Z", "a: B s | S", "= B#1 S"}},
@@ -340,6 +357,20 @@ TEST_CASE("statement_router: what the server was given may fail like the message
     CHECK(server.owed.where(backend::error_response) == fate::forward);
     CHECK(server.owed.where(backend::parse_complete) == fate::swallow);
     server.play({"< E Z", "a: B s | S", "= C#1 P#1 X B#1 S"});
+}
+
+TEST_CASE("statement_router: a text that leaves something does so each time it is parsed") {
+    shared_server server;
+    for (int time = 0; time < 3; ++time) {
+        server.play(
+            {"a: P - SELECT pg_advisory_lock(1) | S", "= P SELECT pg_advisory_lock(1) S", "< 1 Z"});
+        CHECK(server.state_of('a').has(pin_reason::advisory_lock));
+        server.state_of('a').clear();
+        server.play({"a: P - SELECT 1 | S", "= P SELECT 1 S", "< 1 Z"});
+        CHECK_FALSE(server.state_of('a').pinned());
+        server.play({"a: P - SELECT 1 | S", "= P SELECT 1 S", "< 1 Z"});
+        CHECK_FALSE(server.state_of('a').pinned());
+    }
 }
 
 TEST_CASE("statement_router: nothing is held for those who are gone") {
