@@ -112,7 +112,7 @@ struct server_step {
         ready,     // the last frame taken was ReadyForQuery: `status` is set
         parameter, // … ParameterStatus: `name`, `value` are set
         error,     // … ErrorResponse: `sqlstate`, `fatal` are set
-        command,   // … CommandComplete (so that statement kinds can be learned): `tag`
+        command,   // … CommandComplete of ALTER, CREATE, DROP, DEALLOCATE or DISCARD: `tag`
         result,    // … DataRow or FunctionCallResponse, an answer to us: `result`, if it is short
         fate_changed, // the next frame has another fate: take these bytes first
         desync,       // what follows was asked for by nobody: close the server

@@ -123,6 +123,16 @@ bool read_parameter(bytes body, server_step& step) {
     return reader.finished();
 }
 
+// Do other sessions, or those who share this one, have to know of what was carried out? ALTER,
+// CREATE, DROP; DEALLOCATE, DISCARD.
+bool is_of_interest(std::string_view tag) {
+    if (tag.size() < 3 || tag[0] < 'A' || tag[0] > 'D') {
+        return false;
+    }
+    const auto start = tag.substr(0, 3);
+    return start == "ALT" || start == "CRE" || start == "DRO" || start == "DEA" || start == "DIS";
+}
+
 bool read_status(std::byte from, transaction_status& status) {
     status = static_cast<transaction_status>(from);
     return status == transaction_status::idle || status == transaction_status::in_transaction ||
@@ -188,7 +198,9 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
             return stop(server_step::stop::fate_changed);
         }
         const auto there = std::min(head.frame_bytes(), rest.size());
-        const bool stops = row->needs != need::header;
+        const bool stops =
+            row->needs != need::header && (type != backend::command_complete ||
+                                           is_of_interest(as_text(rest.subspan(header_bytes))));
         if (stops && !read_stop(type, rest.subspan(header_bytes, there - header_bytes), step)) {
             return stop(server_step::stop::desync);
         }

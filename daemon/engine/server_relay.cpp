@@ -149,9 +149,7 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     case stop::fate_changed:
         return true;
     case stop::command:
-        if (!step.tag.empty() && step.tag[0] >= 'A' && step.tag[0] <= 'D') { // ALTER to DROP
-            command_done(s, step.tag);
-        }
+        command_done(s, step.tag);
         return true;
     case stop::result:
         if (s.question) {

@@ -173,7 +173,7 @@ inline script_message server_message(std::string word) {
         w.u16(1).u32(1).raw("1");
         break;
     case 'C':
-        w.c_string("SELECT 1");
+        w.c_string("DROP TABLE");
         break;
     case 't':
         w.u16(0);

@@ -137,7 +137,7 @@ private:
             stops_ += 'E';
             break;
         case stop::command:
-            CHECK(step.tag == "SELECT 1");
+            CHECK(step.tag == "DROP TABLE");
             stops_ += 'C';
             break;
         case stop::result:

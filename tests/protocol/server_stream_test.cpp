@@ -64,8 +64,27 @@ TEST_CASE("server_stream: rows come back as one run") {
         huge.substr(65'536) + row(10) + message('C', std::string("SELECT 1003\0", 12));
     got = a.next(rest);
     CHECK(got.taken_bytes == rest.size());
-    CHECK(got.why == stop::command);
-    CHECK(got.tag == "SELECT 1003");
+    CHECK(got.why == stop::exhausted);
+}
+
+TEST_CASE("server_stream: of commands only those are shown that others have to know of") {
+    for (const std::string tag : {"ALTER TABLE", "CREATE TABLE", "DROP TABLE", "DEALLOCATE",
+                                  "DEALLOCATE ALL", "DISCARD ALL"}) {
+        asked a;
+        const auto in = message('C', tag + '\0') + message('Z', "I");
+        const auto got = a.next(in);
+        CAPTURE(tag);
+        CHECK(got.why == stop::command);
+        CHECK(got.tag == tag);
+    }
+    for (const std::string tag :
+         {"", "A", "D", "DE", "SELECT 1", "INSERT 0 1", "DELETE 1", "COPY 3", "BEGIN", "COMMIT",
+          "CALL", "CLOSE CURSOR", "DECLARE CURSOR"}) {
+        asked a;
+        const auto got = a.next(message('C', tag + '\0') + message('Z', "I"));
+        CAPTURE(tag);
+        CHECK(got.why == stop::ready);
+    }
 }
 
 TEST_CASE("server_stream: lost step") {
@@ -107,7 +126,7 @@ TEST_CASE("server_stream: lost step") {
 TEST_CASE("server_stream: a status that is none") {
     for (int c = 0; c < 256; ++c) {
         asked a;
-        REQUIRE(a.next(message('C', std::string("X\0", 2))).why == stop::command);
+        REQUIRE(a.next(message('C', std::string("X\0", 2))).why == stop::exhausted);
         const auto letter = static_cast<char>(c);
         const bool known = letter == 'I' || letter == 'T' || letter == 'E';
         const auto got = a.next(message('Z', std::string(1, letter)));
@@ -200,7 +219,7 @@ TEST_CASE("server_stream: ReadyForQuery cut at the end of a full buffer is waite
     for (std::size_t cut = 0; cut < 6; ++cut) {
         asked b;
         const auto in = std::string_view(all).substr(0, complete.size() + cut);
-        REQUIRE(b.next(in, true).why == stop::command);
+        REQUIRE(b.next(in, true).taken_bytes == complete.size());
         const auto step = b.next(in.substr(complete.size()), true);
         CHECK(step.why == stop::exhausted);
         CHECK(step.taken_bytes == 0);
