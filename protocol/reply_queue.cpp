@@ -1,6 +1,7 @@
 #include "protocol/reply_queue.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace pgweir::protocol {
 
@@ -10,8 +11,7 @@ namespace {
 // next message of an open batch.
 constexpr std::string_view query_canceled = "57014";
 
-// Below this many entries that are done with, moving the rest down is not worth it.
-constexpr std::size_t compact_at = 4'096;
+constexpr std::size_t fewest_entries = 32;
 
 } // namespace
 
@@ -91,10 +91,20 @@ void reply_queue::extended_sent(frontend type, fate where, ask how) {
     batch_open_ = true;
 }
 
+// Behind the last entry: by moving them down where half of them are done with.
+void reply_queue::make_room() {
+    if (head_ != 0 && head_ * 2 >= tail_) {
+        std::copy(entries_.begin() + static_cast<std::ptrdiff_t>(head_), entries_.end(),
+                  entries_.begin());
+        tail_ -= std::exchange(head_, 0);
+    } else {
+        entries_.resize(std::max(fewest_entries, entries_.size() * 2));
+    }
+}
+
 void reply_queue::push(request what, fate where, ask how) {
-    if (head_ >= compact_at && head_ * 2 >= entries_.size()) {
-        entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(head_));
-        head_ = 0;
+    if (tail_ == entries_.size()) [[unlikely]] {
+        make_room();
     }
     auto e = static_cast<entry>(what);
     if (where == fate::swallow) {
@@ -112,7 +122,7 @@ void reply_queue::push(request what, fate where, ask how) {
     if (owes_ready(what)) {
         ++ready_[static_cast<std::size_t>(where)];
     }
-    entries_.push_back(e);
+    entries_[tail_++] = e;
 }
 
 // An entry leaves the queue, answered or not.
@@ -125,21 +135,28 @@ void reply_queue::forget(entry e) {
 // The front entry is done with.
 void reply_queue::pop(outcome how) {
     phase_ = phase::fresh;
-    do {
-        if ((entries_[head_] & noted_bit) != 0) {
-            outcomes_.push_back(how);
-        }
-        forget(entries_[head_]);
+    const auto e = entries_[head_];
+    if ((e & noted_bit) != 0) {
+        note(how);
+    }
+    forget(e);
+    ++head_;
+    if (head_ != tail_ && request_of(entries_[head_]) < request::copy_done) [[likely]] {
+        return;
+    }
+    read_over_copy_ends();
+}
+
+// At the front there is no COPY for these to end.
+void reply_queue::read_over_copy_ends() {
+    while (head_ != tail_ && request_of(entries_[head_]) >= request::copy_done) {
         ++head_;
-        if (head_ == entries_.size()) {
-            entries_.clear(); // keeps its capacity
-            head_ = 0;
-            copy_data_sent_ = sync_behind_copy_data_ = copy_end_sent_ = false;
-            copy_data_behind_end_ = sync_behind_that_ = false;
-            return;
-        }
-        // At the front there is no COPY for these to end: the server reads over them.
-    } while (request_of(entries_[head_]) >= request::copy_done);
+    }
+    if (head_ == tail_) {
+        head_ = tail_ = 0;
+        copy_data_sent_ = sync_behind_copy_data_ = copy_end_sent_ = false;
+        copy_data_behind_end_ = sync_behind_that_ = false;
+    }
 }
 
 void reply_queue::skip_to_sync() {
@@ -158,7 +175,7 @@ void reply_queue::skip_to_sync() {
 // A COPY that succeeds has eaten them all; of one that fails nobody knows.
 std::size_t reply_queue::syncs_copy_reads() const {
     auto at = head_ + 1;
-    while (at < entries_.size() && request_of(entries_[at]) == request::sync) {
+    while (at < tail_ && request_of(entries_[at]) == request::sync) {
         ++at;
     }
     return at - head_ - 1;
@@ -167,7 +184,7 @@ std::size_t reply_queue::syncs_copy_reads() const {
 // CommandComplete of COPY FROM STDIN: it has read everything up to and including a CopyDone.
 bool reply_queue::finish_copy() {
     const auto end = head_ + 1 + syncs_copy_reads();
-    if (end == entries_.size() || request_of(entries_[end]) != request::copy_done) {
+    if (end == tail_ || request_of(entries_[end]) != request::copy_done) {
         return false;
     }
     for (auto at = head_ + 1; at < end; ++at) {
@@ -177,8 +194,9 @@ bool reply_queue::finish_copy() {
     head_ = end;
     // The data and the end of another COPY may have been sent behind this one's.
     const auto behind = entries_.begin() + static_cast<std::ptrdiff_t>(head_ + 1);
-    copy_end_sent_ = std::any_of(behind, entries_.end(),
-                                 [](entry e) { return request_of(e) >= request::copy_done; });
+    const auto last = entries_.begin() + static_cast<std::ptrdiff_t>(tail_);
+    copy_end_sent_ =
+        std::any_of(behind, last, [](entry e) { return request_of(e) >= request::copy_done; });
     if (!copy_end_sent_) {
         copy_data_sent_ = copy_data_behind_end_;
         sync_behind_copy_data_ = sync_behind_that_;
@@ -186,7 +204,7 @@ bool reply_queue::finish_copy() {
     if (request_of(entries_[head_]) == request::execute) {
         // The batch goes on if the Sync that was meant to close it has been eaten.
         bool closed = false;
-        for (auto at = head_ + 1; at < entries_.size(); ++at) {
+        for (auto at = head_ + 1; at < tail_; ++at) {
             closed = closed || owes_ready(request_of(entries_[at]));
         }
         batch_open_ = batch_open_ || !closed;
@@ -334,7 +352,7 @@ reply reply_queue::failed(std::string_view sqlstate) {
         // The COPY may have failed before it read these, so that they are still to be heeded, or
         // because of them, or after them. A message other than CopyDone and CopyFail makes it
         // fail (and PostgreSQL 14 and later close); in the extended protocol it is skipped anyhow.
-        const bool other = end < entries_.size() && request_of(entries_[end]) < request::copy_done;
+        const bool other = end < tail_ && request_of(entries_[end]) < request::copy_done;
         in_doubt_ = in_doubt_ || syncs != 0 || (other && what == request::query);
     }
     if (owes_ready(what)) {
@@ -368,7 +386,33 @@ reply reply_queue::received_in_doubt(backend type, std::string_view sqlstate) {
     return {reply::kind::partial};
 }
 
+// The whole of the answer to a message of the extended protocol that goes well and is asked for
+// nothing more. What else may come is judged one by one.
+constexpr backend no_such_type{};
+constexpr std::array<backend, 16> whole_answers = {
+    backend::parse_complete,   // parse
+    backend::bind_complete,    // bind
+    no_such_type,              // describe_statement
+    backend::row_description,  // describe_portal
+    backend::command_complete, // execute
+    backend::close_complete,   // close
+    no_such_type,              // query
+    no_such_type,              // function_call
+    backend::ready_for_query,  // sync
+    no_such_type,              // copy_done
+    no_such_type,              // copy_fail
+};
+
 reply reply_queue::received(backend type, std::string_view sqlstate) {
+    if (head_ != tail_ && phase_ == phase::fresh && !in_doubt_) [[likely]] {
+        const auto e = entries_[head_];
+        if (type == whole_answers[e & request_mask] && type != no_such_type) {
+            const auto to = fate_of(e);
+            pop(outcome::done);
+            return {type == backend::ready_for_query ? reply::kind::ready : reply::kind::completes,
+                    to};
+        }
+    }
     switch (type) {
     case backend::notice_response:
     case backend::notification_response:
@@ -404,7 +448,7 @@ bool reply_queue::swallow_ready() {
 }
 
 bool reply_queue::owes_us_ready_first() const {
-    for (auto at = head_; at < entries_.size() && fate_of(entries_[at]) == fate::swallow; ++at) {
+    for (auto at = head_; at < tail_ && fate_of(entries_[at]) == fate::swallow; ++at) {
         if (owes_ready(request_of(entries_[at]))) {
             return true;
         }

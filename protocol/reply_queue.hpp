@@ -90,8 +90,8 @@ public:
     [[nodiscard]] bool swallow_ready();
 
     /// Nothing is owed: every message sent has been answered or is known not to be answered.
-    [[nodiscard]] bool empty() const { return head_ == entries_.size(); }
-    [[nodiscard]] std::size_t size() const { return entries_.size() - head_; }
+    [[nodiscard]] bool empty() const { return head_ == tail_; }
+    [[nodiscard]] std::size_t size() const { return tail_ - head_; }
 
     /// ReadyForQuery messages still owed to the client, and those owed to ourselves.
     [[nodiscard]] std::size_t owed_ready(fate where) const;
@@ -190,7 +190,10 @@ private:
 
     void extended_sent(frontend type, fate where, ask how);
     void push(request what, fate where, ask how);
+    void make_room();
     void pop(outcome how);
+    void read_over_copy_ends();
+    void note(outcome how) { outcomes_.push_back(how); }
     void forget(entry e);
     void skip_to_sync();
     [[nodiscard]] std::size_t syncs_copy_reads() const;
@@ -199,8 +202,9 @@ private:
     [[nodiscard]] reply take(judgement verdict);
     [[nodiscard]] reply received_in_doubt(backend type, std::string_view sqlstate);
 
-    std::vector<entry> entries_; // those before head_ are done with
-    std::size_t head_ = 0;
+    // From head_ to tail_. Those before are done with, what is behind is room for more.
+    std::vector<entry> entries_;
+    std::size_t head_ = 0, tail_ = 0;
     std::array<std::size_t, 2> ready_{}; // entries that owe a ReadyForQuery, by fate
     std::vector<outcome> outcomes_;
     std::uint64_t batch_ = 1;
