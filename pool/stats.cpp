@@ -2,6 +2,7 @@
 #include "pool/stats.hpp"
 
 #include <algorithm>
+#include <bit>
 
 namespace pgweir::pool {
 
@@ -13,6 +14,20 @@ constexpr auto bounds_ns = [] {
         // Half a nanosecond: 0.00025 s has no exact double, and must still become 250,000 ns.
         result[i] =
             static_cast<std::int64_t>(duration_histogram::upper_bounds_seconds[i] * 1e9 + 0.5);
+    }
+    return result;
+}();
+
+/// The first bucket that a duration may be in, by the number of its bits.
+constexpr auto first_bucket = [] {
+    std::array<std::uint8_t, 65> result{};
+    for (std::size_t bits = 1; bits < result.size(); ++bits) {
+        const auto least = std::uint64_t{1} << (bits - 1);
+        auto at = result[bits - 1];
+        while (at < bounds_ns.size() && static_cast<std::uint64_t>(bounds_ns[at]) < least) {
+            ++at;
+        }
+        result[bits] = at;
     }
     return result;
 }();
@@ -33,8 +48,11 @@ constexpr std::size_t digit(char c) {
 void duration_histogram::observe(duration value) {
     // A clock that is read twice may not run backwards, but a sum must never either.
     const auto ns = std::max<std::int64_t>(value.count(), 0);
-    const auto at = std::lower_bound(bounds_ns.begin(), bounds_ns.end(), ns);
-    buckets_[static_cast<std::size_t>(at - bounds_ns.begin())].add();
+    std::size_t at = first_bucket[std::bit_width(static_cast<std::uint64_t>(ns))];
+    while (at < bounds_ns.size() && bounds_ns[at] < ns) {
+        ++at; // twice at most: bounds stand no closer than 2 to 1
+    }
+    buckets_[at].add();
     sum_ns_.add(static_cast<std::uint64_t>(ns));
 }
 

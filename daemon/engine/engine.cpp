@@ -350,9 +350,7 @@ void engine::finish_shutdown(time_point now) {
     reap();
 }
 
-void engine::reap() {
-    // Ends are collected while events are handled and carried out here, so that no code further up
-    // the stack holds a reference to something deleted.
+void engine::bury() {
     for (const auto id : ended_clients_) {
         clients_.erase(id);
     }
@@ -361,10 +359,8 @@ void engine::reap() {
     }
     ended_clients_.clear();
     ended_servers_.clear();
-    if (statements_.held_bytes() != counters_.statement_bytes.load()) {
-        counters_.statement_bytes.set(statements_.held_bytes());
-        counters_.statements.set(statements_.size());
-    }
+    counters_.statement_bytes.set(statements_.held_bytes());
+    counters_.statements.set(statements_.size());
 }
 
 // Small things -----------------------------------------------------------------------------------

@@ -327,7 +327,15 @@ private:
     void sweep_servers(time_point now);
     void sweep_pools(time_point now);
     void wake_by(time_point when) { deadline_ = std::min(deadline_, when); }
-    void reap();
+    // Ends are collected while events are handled and carried out behind them, so that no code
+    // further up the stack holds a reference to something deleted.
+    void reap() {
+        if (!ended_clients_.empty() || !ended_servers_.empty() ||
+            statements_.held_bytes() != counters_.statement_bytes.load()) {
+            bury();
+        }
+    }
+    void bury();
     [[nodiscard]] client* find(client_id id);
     [[nodiscard]] server* find(server_id id);
     [[nodiscard]] std::uint64_t next_id();

@@ -49,9 +49,26 @@ outbox::flushed outbox::flush(connection& to) {
     if (parts_.empty()) {
         return {};
     }
+    if (parts_.size() == 1 && parts_[0].data != nullptr) { // nearly always
+        const protocol::bytes piece(parts_[0].data, parts_[0].size);
+        const auto result = to.send({&piece, 1});
+        if (result.sent == piece.size()) {
+            pieces_ = 0;
+            parts_.clear();
+            if (!own_.empty()) {
+                emptied();
+            }
+            return {true, result.sent, {}};
+        }
+        return taken(result);
+    }
     const auto count = std::min(parts_.size(), max_parts);
     const auto result =
         count <= few_parts ? send<few_parts>(to, count) : send<max_parts>(to, count);
+    return taken(result);
+}
+
+outbox::flushed outbox::taken(const connection::send_result& result) {
     if (result.error) {
         return {false, 0, result.error};
     }

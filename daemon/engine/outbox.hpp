@@ -63,6 +63,7 @@ private:
     // Sends the first `count` parts, Most at most.
     template <std::size_t Most>
     connection::send_result send(connection& to, std::size_t count) const;
+    [[nodiscard]] flushed taken(const connection::send_result& result);
     void drop(std::size_t count);
     void emptied();
 
