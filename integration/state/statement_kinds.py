@@ -1,0 +1,118 @@
+"""Kinds of state that are prepared statements. Every client's have the same names."""
+
+from integration.state.registry import kind
+from integration.support import wire
+
+NO_STATEMENT = "26000"
+
+
+def returns(s, name, value, *values):
+    for _ in range(3):
+        s.is_shown([(value,)], "statement " + name, s.execute(name, *values))
+
+
+@kind()
+def sql_prepare(s):
+    """PREPARE, EXECUTE, DEALLOCATE, and PREPARE of something else under the same name."""
+    s.fails(NO_STATEMENT, "execute mine")
+    for value in (s.first_name, s.second_name):
+        s.run("prepare mine as select '%s'::text" % value)
+        s.shows(value, "execute mine")
+        s.run("deallocate mine")
+        s.fails(NO_STATEMENT, "execute mine")
+
+
+@kind()
+def sql_prepare_rolled_back(s):
+    """PREPARE and DEALLOCATE are not undone by ROLLBACK."""
+    s.run("begin", "prepare mine as select '%s'::text" % s.first_name, "rollback")
+    s.shows(s.first_name, "execute mine")
+    s.run("begin", "deallocate mine", "rollback")
+    s.fails(NO_STATEMENT, "execute mine")
+
+
+@kind()
+def sql_prepare_in_do(s):
+    """PREPARE in a DO block."""
+    s.run("do $$ begin execute 'prepare mine as select ''%s''::text'; end $$" % s.first_name)
+    s.shows(s.first_name, "execute mine")
+
+
+@kind()
+def sql_prepare_in_function(s):
+    """PREPARE in a function."""
+    s.run("select hidden.remember('%s')" % s.first_name)
+    s.shows(s.first_name, "execute mine")
+
+
+@kind()
+def named_statement(s):
+    """Parse under a name, Bind later, Close, and another under that name."""
+    for value in (s.first_name, s.second_name):
+        s.prepare("mine", "select '%s' || $1::text" % value)
+        returns(s, "mine", value + "!", "!")
+        s.converse(wire.message("C", b"Smine\0"), wire.SYNC)
+        with s.refusal(NO_STATEMENT, "closed statement"):
+            s.execute("mine", "!")
+
+
+@kind()
+def named_statement_twice(s):
+    """Parse under a name that is taken is an error."""
+    s.prepare("mine", "select '%s'::text" % s.first_name)
+    with s.refusal("42P05", "Parse of a name that is taken"):
+        s.prepare("mine", "select '%s'::text" % s.second_name)
+    returns(s, "mine", s.first_name)
+
+
+@kind()
+def named_statement_in_sql(s):
+    """EXECUTE and DEALLOCATE of a statement prepared with Parse."""
+    s.prepare("mine", "select '%s' || $1::text" % s.first_name)
+    s.shows(s.first_name + "!", "execute mine('!')")
+    s.run("deallocate mine")
+    s.fails(NO_STATEMENT, "execute mine('!')")
+
+
+@kind()
+def sql_statement_bound(s):
+    """Bind of a statement prepared with PREPARE."""
+    s.run("prepare mine as select '%s' || $1::text" % s.first_name)
+    returns(s, "mine", s.first_name + "!", "!")
+
+
+@kind()
+def unnamed_statement(s):
+    """Parse without a name, Bind transactions later."""
+    s.converse(wire.parse("select '%s' || $1::text" % s.first_name), wire.SYNC)
+    for _ in range(3):
+        s.is_shown([(s.first_name + "!",)], "unnamed statement", s.execute("", "!"))
+
+
+@kind()
+def all_deallocated(s):
+    """DEALLOCATE ALL, of both kinds."""
+    s.prepare("mine", "select 1")
+    s.run("prepare too as select 1", "deallocate all")
+    s.fails(NO_STATEMENT, "execute too")
+    with s.refusal(NO_STATEMENT, "a statement that is gone"):
+        s.execute("mine")
+
+
+@kind()
+def prepared_statements_listed(s):
+    """pg_prepared_statements lists the session's own."""
+    s.prepare("mine", "select '%s'::text" % s.first_name)
+    for _ in range(3):
+        s.is_shown([("mine",)], "pg_prepared_statements",
+                   s.simple("select name from pg_prepared_statements"))
+
+
+@kind()
+def statement_with_own_table(s):
+    """A named statement about a temporary table, which is made again otherwise."""
+    s.run("create temp table mine as select '%s'::text as value" % s.first_name)
+    s.prepare("mine", "select value from mine")
+    returns(s, "mine", s.first_name)
+    s.run("drop table mine", "create temp table mine as select '%s'::text as value" % s.second_name)
+    returns(s, "mine", s.second_name)
