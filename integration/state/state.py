@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 # pylint: disable=wrong-import-position
 from integration.state.checker import (  # noqa: E402
     WRONG, Run, Tally, available_kinds, check, start_pgbouncer, start_pgweir, start_postgres)
+from integration.state.known import KNOWN_WRONG  # noqa: E402
 from integration.state.registry import KINDS  # noqa: E402
 from integration.state.session import PROTOCOLS  # noqa: E402
 from integration.support import surroundings  # noqa: E402
@@ -33,6 +34,8 @@ def arguments_of(argv):
                         help="begin nothing after this time")
     parser.add_argument("--kinds", default="", metavar="A,B", help="only these")
     parser.add_argument("--without", default="", metavar="A,B", help="all but these")
+    parser.add_argument("--not-known", action="store_true",
+                        help="all but those that are known to be wrong (known.py)")
     parser.add_argument("--list", action="store_true", help="list the kinds and what they are about")
     parser.add_argument("--direct", action="store_true", help="without a pooler: all must be right")
     parser.add_argument("--pgbouncer", action="store_true", help="Debian's pgbouncer instead")
@@ -67,9 +70,11 @@ def main(argv):
     if given.list:
         for kind in KINDS.values():
             print("%-40s %s" % (kind.name, kind.about))
+            if kind.name in KNOWN_WRONG:
+                print("%-40s known to be wrong: %s" % ("", KNOWN_WRONG[kind.name]))
         return 0
     try:
-        without = names_in(given.without)
+        without = names_in(given.without) + (list(KNOWN_WRONG) if given.not_known else [])
         kinds = [kind for kind in available_kinds(names_in(given.kinds)) if kind.name not in without]
     except LookupError as error:
         print("state: %s" % error, file=sys.stderr)
