@@ -35,7 +35,7 @@ class StateTest(unittest.TestCase):
 
     def test_nothing_is_wrong_but_what_is_known_to_be(self):
         with self.daemon(workers=2) as daemon:
-            tally = self.play(daemon, [name for name in KINDS if name not in KNOWN_WRONG], CLIENTS, 3)
+            tally = self.play(daemon, [name for name in KINDS if name not in KNOWN_WRONG], CLIENTS, 2)
         self.assertEqual([], tally.names(WRONG), tally.explanations())
         self.assertEqual(sorted(KNOWN_REFUSED), sorted(tally.names(ERROR)), tally.explanations())
 

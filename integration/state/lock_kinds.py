@@ -2,6 +2,7 @@
 observer, past the pooler, and for the exclusive lock the other clients of the pool."""
 
 from integration.state.registry import kind
+from integration.support import wire
 
 EXCLUSIVE_KEY = 7  # the one that all clients want
 
@@ -127,6 +128,15 @@ def advisory_lock_bound(s):
 
 
 @kind()
+def advisory_lock_by_execute(s):
+    """An advisory lock in a statement prepared with Parse, taken by SQL's EXECUTE."""
+    s.prepare("claim", "select pg_advisory_lock($1)")
+    s.run("execute claim(%s)" % s.first, "select 1", "select 2")
+    locked(s, s.first)
+    unlocks(s, "pg_advisory_unlock", s.first)
+
+
+@kind()
 def advisory_lock_given_up_in_function(s):
     """Taken by the client itself, given up in a function."""
     s.run("select pg_advisory_lock(%s)" % s.first, "select 1")
@@ -217,6 +227,16 @@ def listen_rolled_back(s):
     s.run("begin", "listen " + s.first_name, "rollback")
     s.shows("none", CHANNELS)
     s.run("listen " + s.first_name, "begin", "unlisten *", "rollback")
+    s.shows(s.first_name, CHANNELS)
+    hears(s, s.first_name, "one")
+
+
+@kind()
+def listen_in_pipeline(s):
+    """LISTEN in one write with other batches, one of which fails."""
+    with s.refusal("22012", "a pipeline that fails"):
+        s.converse(*s.batch("listen " + s.first_name), wire.SYNC,
+                   *s.batch("listen " + s.second_name), *s.batch("select 1/0"), wire.SYNC, syncs=2)
     s.shows(s.first_name, CHANNELS)
     hears(s, s.first_name, "one")
 

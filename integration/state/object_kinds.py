@@ -53,6 +53,17 @@ def temp_table_into(s):
 
 
 @kind()
+def temp_table_bound(s):
+    """CREATE TEMP TABLE AS in a named statement, carried out twice."""
+    s.prepare("make", "create temp table mine as select '%s'::text as value" % s.first_name)
+    for _ in range(2):
+        s.execute("make")
+        has_table(s, s.first_name)
+        s.run("drop table mine")
+        no_table(s)
+
+
+@kind()
 def temp_table_as_execute(s):
     """CREATE TEMP TABLE AS EXECUTE."""
     s.run("prepare source as select '%s'::text as value" % s.first_name,

@@ -149,7 +149,7 @@ class Session:
                     rows.append(columns(b"\0\1" + body))
                 elif kind == "E" and error is None:
                     fields = wire.error_fields(body)
-                    error = Refused(fields.get("C"), fields.get("M"))
+                    error = Refused(fields.get("C"), ", ".join(fields[key] for key in "MD" if key in fields))
                 elif kind == "Z":
                     syncs -= 1
         except (wire.Closed, OSError) as closed:

@@ -306,6 +306,30 @@ def set_config_in_sql_prepared(s):
 
 
 @kind()
+def set_config_in_passing(s):
+    """set_config in INSERT, COPY, EXPLAIN ANALYZE, and in a cursor's query."""
+    call = "set_config('%s', '%s', false)"
+    for statements in (["insert into hidden.written values (%s)"], ["copy (select %s) to stdout"],
+                       ["explain analyze select %s"],
+                       ["begin", "declare c cursor for select %s", "fetch c", "commit"],
+                       ["declare c cursor with hold for select %s", "close c"]):
+        for value in (s.first, s.second):
+            for statement in statements:
+                s.simple(statement.replace("%s", call % (PLAIN, value)))
+            s.setting(PLAIN, value)
+
+
+@kind()
+def set_config_by_portal(s):
+    """set_config called while a portal is fetched from in portions."""
+    s.steps.append("Bind, Execute 1, Execute 1, Sync: set_config() of two rows")
+    s.converse(wire.parse("select set_config('%s', value, false) from (values ('%s'), ('%s'))"
+                          " as v (value)" % (PLAIN, s.first, s.second)),
+               wire.bind(), wire.execute(rows=1), wire.execute(rows=1), wire.SYNC)
+    s.setting(PLAIN, s.second)
+
+
+@kind()
 def set_config_from_rows(s):
     """set_config called for the rows of a query that makes up the names."""
     s.run("select set_config(name, '%s', false) from pg_settings where name in ('%s', '%s')"

@@ -1,6 +1,7 @@
 """Kinds of state that are prepared statements. Every client's have the same names."""
 
 from integration.state.registry import kind
+from integration.state.stage import role_of
 from integration.support import wire
 
 NO_STATEMENT = "26000"
@@ -116,3 +117,65 @@ def statement_with_own_table(s):
     returns(s, "mine", s.first_name)
     s.run("drop table mine", "create temp table mine as select '%s'::text as value" % s.second_name)
     returns(s, "mine", s.second_name)
+
+
+# What a statement does that was prepared with Parse, when SQL's EXECUTE carries it out ----------------
+
+@kind()
+def set_by_execute(s):
+    """SET."""
+    s.prepare("mine", "set join_collapse_limit = " + s.first)
+    s.run("execute mine")
+    s.setting("join_collapse_limit", s.first)
+
+
+@kind()
+def set_config_by_execute(s):
+    """set_config()."""
+    s.prepare("mine", "select set_config('join_collapse_limit', $1, false)")
+    for value in (s.first, s.second):
+        s.run("execute mine('%s')" % value)
+        s.setting("join_collapse_limit", value)
+
+
+@kind()
+def set_role_by_execute(s):
+    """SET ROLE."""
+    s.prepare("mine", "set role " + role_of(s.marks.client))
+    s.run("execute mine")
+    s.shows(role_of(s.marks.client), "select current_user::text")
+
+
+@kind()
+def temp_table_by_execute(s):
+    """CREATE TEMP TABLE AS."""
+    s.prepare("mine", "create temp table mine as select '%s'::text as value" % s.first_name)
+    s.run("execute mine")
+    s.shows(s.first_name, "select value from mine")
+
+
+@kind()
+def hold_cursor_by_execute(s):
+    """DECLARE WITH HOLD."""
+    s.prepare("mine", "declare mine cursor with hold for select '%s'::text from generate_series(1, 9)"
+              % s.first_name)
+    s.run("execute mine")
+    for _ in range(3):
+        s.shows(s.first_name, "fetch mine", 1)
+
+
+@kind()
+def listen_by_execute(s):
+    """LISTEN."""
+    s.prepare("mine", "listen " + s.first_name)
+    s.run("execute mine")
+    s.shows(s.first_name, "select coalesce(string_agg(c, ','), 'none') from pg_listening_channels() c")
+
+
+@kind()
+def do_by_execute(s):
+    """DO with set_config() of a name that is put together."""
+    s.prepare("mine", "do $$ begin perform set_config('state.' || 'owner', '%s', false); end $$"
+              % s.first_name)
+    s.run("execute mine")
+    s.setting("state.owner", s.first_name)
