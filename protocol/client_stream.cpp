@@ -1,5 +1,7 @@
 // client_stream: what a client sends. See relay.hpp.
 #include "protocol/relay.hpp"
+#include "protocol/sequence_memory.hpp"
+#include "protocol/statement_scan.hpp"
 
 #include <algorithm>
 #include <array>
@@ -115,6 +117,8 @@ client_step::stop stop_for(const routing& way) {
         return client_step::stop::awaiting_answer;
     case routing::how::too_long:
         return client_step::stop::violation;
+    case routing::how::not_to_be_run:
+        return client_step::stop::others_sequences;
     case routing::how::as_is:
     case routing::how::rewritten:
         break;
@@ -162,24 +166,29 @@ private:
     bool touched_ = true;
 };
 
-// What the unnamed Parse that has just been sent says.
-void note_unnamed(client_statements& mine, bool leaves_something, bool names_nothing) {
-    if (leaves_something) {
-        mine.unnamed_leaves_something();
-    } else if (names_nothing) {
-        mine.unnamed_is_plain();
+// Why no message is passed on from here.
+client_step::stop stop_at(const front_frame& frame) {
+    switch (frame.is) {
+    case front_frame::state::incomplete:
+        return client_step::stop::exhausted;
+    case front_frame::state::violation:
+        return client_step::stop::violation;
+    case front_frame::state::usable:
+        break;
     }
+    return client_step::stop::terminate;
 }
 
-// Built-in functions with an effect on the session, called by number
-// (src/include/catalog/pg_proc.dat; the numbers of built-in functions never change).
-void look_at_function_call(bytes body, session_state& state) {
+// Built-in functions that have to do with the session's state, called by number
+// (src/include/catalog/pg_proc.dat; the numbers of built-in functions never change). As scan().
+std::uint16_t effects_of_call(bytes body) {
+    const auto pins = [](pin_reason reason) { return static_cast<std::uint16_t>(reason); };
     if (body.size() < 4) {
-        return;
+        return 0;
     }
     switch (read_u32(body)) {
     case 2'078: // set_config
-        return state.unseen_setting();
+        return pins(pin_reason::setting);
     case 2'880: // pg_advisory_lock(bigint)
     case 2'881: // pg_advisory_lock_shared(bigint)
     case 2'882: // pg_try_advisory_lock(bigint)
@@ -188,14 +197,73 @@ void look_at_function_call(bytes body, session_state& state) {
     case 2'887:
     case 2'888:
     case 2'889:
-        return state.pin(pin_reason::advisory_lock);
-    case 1'575: // currval
+        return pins(pin_reason::advisory_lock);
     case 1'599: // setseed
+        return pins(pin_reason::random_seed);
+    case 1'575: // currval
     case 2'559: // lastval
-        return state.pin(pin_reason::sequence_value);
+        return reads_sequences;
     default:
+        return 0;
+    }
+}
+
+// The text in a message, or its function, and what that has to do with the session's state.
+scanned_statement read_statement(frontend type, bytes body, bool complete) {
+    switch (type) {
+    case frontend::parse:
+        take_string(body); // its name
+        [[fallthrough]];
+    case frontend::query: {
+        const auto text = take_string(body);
+        const bool whole = complete || (type == frontend::parse && text.found);
+        return {text.text, scan(text.text, whole)};
+    }
+    case frontend::function_call:
+        return {{}, effects_of_call(body)};
+    default:
+        return {};
+    }
+}
+
+// What stands in front of a message, or in its place, because others use the server as well.
+routing route(const front_frame& frame, bytes rest, const scanned_statement& statement,
+              const statement_link& link, reply_queue& owed, session_state& state, relay_sink& to) {
+    if (may_read_sequences(statement.effects)) [[unlikely]] {
+        const auto way = forget_others_sequences(frame.type, statement, link, owed, to);
+        if (way.is != routing::how::as_is) {
+            return way;
+        }
+    }
+    if (!frame.row->is_about_statements) {
+        return {};
+    }
+    return route_statement_message(frame.type, rest.first(frame.there(rest)), frame.complete(rest),
+                                   link, owed, state, to);
+}
+
+// What a message does to the session's state, now that it is going to be sent.
+void take_effects(frontend type, const scanned_statement& what, session_state& state) {
+    const auto setting = static_cast<unsigned>(pin_reason::setting);
+    if (type == frontend::function_call && (what.effects & setting) != 0) {
+        state.unseen_setting();
+    } else {
+        state.statement(what.sql, what.effects);
+    }
+}
+
+// A message is going to the server: what it will be answered with.
+void note_owed(frontend type, bytes body, reply_queue& owed) {
+    if (type == frontend::flush) {
+        if (!body.empty()) {
+            // Answered by an error, as any bad message of the extended protocol.
+            owed.sent(frontend::close);
+        }
         return;
     }
+    const bool describes_statement =
+        type == frontend::describe && !body.empty() && body[0] == std::byte{'S'};
+    owed.sent(type, fate::forward, {.describes_statement = describes_statement});
 }
 
 } // namespace
@@ -207,6 +275,20 @@ std::string violation_text(bytes in) {
     const auto type = std::to_integer<unsigned>(in[0]);
     const bool known = type < frontend_rows.size() && frontend_rows[type].min_length != 0;
     return known ? std::string() : "invalid frontend message type " + std::to_string(type);
+}
+
+std::string_view statement_at(bytes in) {
+    if (in.size() <= header_bytes) {
+        return {};
+    }
+    const auto type = static_cast<frontend>(in[0]);
+    auto text = as_text(in.subspan(header_bytes));
+    if (type == frontend::parse) {
+        text.remove_prefix(std::min(text.size(), text.find('\0') + 1)); // its name
+    } else if (type != frontend::query) {
+        return {};
+    }
+    return text.substr(0, text.find('\0'));
 }
 
 // Takes what has come of the current message's body.
@@ -284,23 +366,23 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         const auto rest = in.subspan(step.taken_bytes);
         // Once what was taken has left the buffer, there is room for more.
         const auto frame = front_of(rest, buffer_full && step.taken_bytes == 0);
-        if (frame.is == front_frame::state::incomplete) {
-            break;
-        }
-        if (frame.is == front_frame::state::violation) {
-            step.why = client_step::stop::violation;
-            break;
-        }
-        if (frame.type == frontend::terminate) {
-            step.why = client_step::stop::terminate;
+        if (frame.is != front_frame::state::usable || frame.type == frontend::terminate) {
+            step.why = stop_at(frame);
             break;
         }
         const auto there = frame.there(rest);
+        const auto body = rest.subspan(header_bytes, there - header_bytes);
         const bool about_statements = statements != nullptr && frame.row->is_about_statements;
+        if (about_statements && frame.type == frontend::parse && frame.complete(rest) &&
+            repeats_unnamed_parse(body, *statements)) {
+            repeat_unnamed_parse(*statements, owed);
+            step.taken_bytes += there;
+            continue;
+        }
+        const auto statement = read_statement(frame.type, body, frame.complete(rest));
         routing way;
-        if (about_statements) {
-            way = route_statement_message(frame.type, rest.first(there), frame.complete(rest),
-                                          *statements, owed, state, late);
+        if (about_statements || (statements != nullptr && may_read_sequences(statement.effects))) {
+            way = route(frame, rest, statement, *statements, owed, state, late);
             if (const auto stop = stop_for(way); stop != client_step::stop::exhausted) {
                 step.why = stop;
                 break;
@@ -309,13 +391,16 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         } else if (statements != nullptr && frame.type == frontend::execute) {
             note_execute(*statements, owed);
         }
-        if (!way.is_plain) {
-            const auto body = rest.subspan(header_bytes, there - header_bytes);
-            const bool leaves = look_at(frame.type, body, frame.complete(rest),
-                                        about_statements ? nullptr : &owed, state);
+        if (statement.effects != 0) [[unlikely]] {
+            take_effects(frame.type, statement, state);
             if (about_statements && frame.type == frontend::parse && body[0] == std::byte{}) {
-                note_unnamed(statements->mine, leaves, way.names_nothing);
+                statements->mine.unnamed_leaves_something();
             }
+        } else if (way.is_unnamed_naming_nothing) {
+            statements->mine.unnamed_is_plain();
+        }
+        if (!about_statements) {
+            note_owed(frame.type, body, owed);
         }
         step.queries += frame.row->is_request ? 1U : 0U;
         body_left_ = frame.frame_bytes - there;
@@ -327,53 +412,6 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
     }
     late.pass_on();
     return step;
-}
-
-// A message is going to the server: what it will be answered with (unless that has been noted), and
-// what it does to the session. False: its text leaves nothing there.
-bool client_stream::look_at(frontend type, bytes body, bool complete, reply_queue* owed,
-                            session_state& state) {
-    bool describes_statement = false;
-    bool leaves = false;
-    switch (type) {
-    case frontend::query: {
-        const auto sql = take_string(body);
-        leaves = state.statement(sql.text, complete);
-        break;
-    }
-    case frontend::parse: {
-        take_string(body); // its name
-        const auto sql = take_string(body);
-        leaves = state.statement(sql.text, complete || sql.found);
-        break;
-    }
-    case frontend::describe:
-        describes_statement = !body.empty() && body[0] == std::byte{'S'};
-        break;
-    case frontend::function_call:
-        look_at_function_call(body, state);
-        break;
-    case frontend::flush:
-        if (!body.empty() && owed != nullptr) {
-            // Answered by an error, as any bad message of the extended protocol.
-            owed->sent(frontend::close);
-        }
-        break;
-    case frontend::bind:
-    case frontend::close:
-    case frontend::copy_data:
-    case frontend::copy_done:
-    case frontend::copy_fail:
-    case frontend::execute:
-    case frontend::password:
-    case frontend::sync:
-    case frontend::terminate:
-        break;
-    }
-    if (owed != nullptr) {
-        owed->sent(type, fate::forward, {.describes_statement = describes_statement});
-    }
-    return leaves;
 }
 
 client_stream::discarded client_stream::discard_request(bytes in) {

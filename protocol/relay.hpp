@@ -54,6 +54,7 @@ struct client_step {
         queue_full,      // reply_queue::full(): stop reading until answers have come
         sink_full,       // relay_sink::has_room() says no: send, then go on
         awaiting_answer, // the next message depends on an answer that has not come yet
+        others_sequences, // … might read another client's currval(), and that cannot be helped here
     };
     std::size_t taken_bytes = 0; // from the front of the input
     stop why = stop::exhausted;
@@ -63,6 +64,9 @@ struct client_step {
 /// What PostgreSQL says of the message at the front of `in`, which client_stream has called a
 /// violation: "invalid frontend message type 121". Empty where it says nothing.
 [[nodiscard]] std::string violation_text(bytes in);
+
+/// The SQL of a Query or Parse at the front of `in`; nothing for other messages.
+[[nodiscard]] std::string_view statement_at(bytes in);
 
 class client_stream {
 public:
@@ -97,7 +101,6 @@ public:
 
 private:
     [[nodiscard]] std::size_t take_body(std::size_t available);
-    bool look_at(frontend type, bytes body, bool complete, reply_queue* owed, session_state& state);
 
     std::size_t body_left_ = 0;       // bytes of the current message that are still to come
     bool discarding_body_ = false;    // …and they are dropped, not forwarded

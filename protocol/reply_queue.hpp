@@ -122,6 +122,23 @@ public:
     /// every reply is taken as the client's. Such a server never goes back.
     [[nodiscard]] bool in_doubt() const { return in_doubt_; }
 
+    /// The server will answer without being asked for more: waiting has an end.
+    [[nodiscard]] bool answers_will_come() const {
+        return !in_doubt_ && owed_ready(fate::forward) + owed_ready(fate::swallow) != 0;
+    }
+    /// A message of ours may be put in front of the client's next. Not into a COPY, where it would
+    /// be read as a part of it, nor where it may become impossible to tell whose the answers are.
+    /// Most often an answer will tell; behind the end of a COPY with no Sync none will come, and
+    /// there it is safe.
+    [[nodiscard]] bool ours_may_go() const {
+        const bool in_copy = in_copy_in() && (!copy_end_sent() || answers_will_come());
+        return !(doubt_ahead() && answers_will_come()) && !in_copy && !in_doubt();
+    }
+    /// … may not now, but when an answer has come.
+    [[nodiscard]] bool ours_may_go_soon() const {
+        return !ours_may_go() && answers_will_come() && (!in_copy_in() || copy_end_sent());
+    }
+
     /// More entries than a server could hold back answers for: stop reading from the client until
     /// `size()` has halved. PostgreSQL flushes its 8 KiB of answers long before.
     static constexpr std::size_t high_water = 65'536;

@@ -24,24 +24,19 @@ std::string_view to_string(pin_reason reason) {
         return "sql_statement";
     case pin_reason::loaded_library:
         return "loaded_library";
-    case pin_reason::sequence_value:
-        return "sequence_value";
+    case pin_reason::random_seed:
+        return "random_seed";
     case pin_reason::large_statement:
         return "large_statement";
     }
     return "unknown";
 }
 
-bool session_state::statement(std::string_view sql, bool complete) {
-    const auto pins = scan(sql, complete);
-    if (pins == 0) [[likely]] {
-        return false;
-    }
-    pins_ = static_cast<std::uint16_t>(pins_ | pins);
-    if ((pins & static_cast<unsigned>(pin_reason::setting)) != 0) {
+void session_state::statement(std::string_view sql, std::uint16_t effects) {
+    pins_ = static_cast<std::uint16_t>(pins_ | (effects & ~unsigned{reads_sequences}));
+    if ((effects & static_cast<unsigned>(pin_reason::setting)) != 0) [[unlikely]] {
         changed_settings_.add(read_setting_changes(sql));
     }
-    return true;
 }
 
 void session_state::suspect_settings() {

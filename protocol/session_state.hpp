@@ -27,7 +27,7 @@ enum class pin_reason : std::uint16_t {
     held_cursor = 1 << 6,       // DECLARE … WITH HOLD
     sql_statement = 1 << 7,     // PREPARE
     loaded_library = 1 << 8,    // LOAD
-    sequence_value = 1 << 9,    // currval(), lastval(), setseed()
+    random_seed = 1 << 9,       // setseed()
     large_statement = 1 << 10,  // a statement too large to be seen whole: it may do anything
 };
 
@@ -57,16 +57,16 @@ public:
     void discarded_all() {
         pins_ =
             static_cast<std::uint16_t>(pins_ & (static_cast<unsigned>(pin_reason::loaded_library) |
-                                                static_cast<unsigned>(pin_reason::sequence_value) |
+                                                static_cast<unsigned>(pin_reason::random_seed) |
                                                 static_cast<unsigned>(pin_reason::setting)));
         settings_unknowable_ = false;
         changed_settings_.unknown = false;
     }
 
-    /// The text of a Query, of a Parse, or of what a Bind is going to execute, is about to be sent:
-    /// pins for every statement in it that leaves something behind (protocol/statement_scan.hpp).
-    /// False: it leaves nothing.
-    bool statement(std::string_view sql, bool complete);
+    /// The text of a Query, of a Parse, or of what a Bind is going to execute, is about to be sent,
+    /// and scan() has said this of it (protocol/statement_scan.hpp): pins for what it leaves
+    /// behind.
+    void statement(std::string_view sql, std::uint16_t effects);
 
     /// Settings that PostgreSQL can list may have been changed, by what is not told from a text.
     void suspect_settings();

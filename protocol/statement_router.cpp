@@ -1,6 +1,8 @@
 #include "protocol/statement_router.hpp"
 
+#include "protocol/sequence_memory.hpp"
 #include "protocol/statement_names.hpp"
+#include "protocol/statement_scan.hpp"
 
 #include <algorithm>
 #include <array>
@@ -80,28 +82,15 @@ private:
                                      ask how);
     [[nodiscard]] routing repeated_parse(std::string_view name);
     [[nodiscard]] routing unnamed_parse(bytes definition);
-    [[nodiscard]] routing parse_again();
     [[nodiscard]] routing use(frontend type, std::size_t name_at, std::string_view name, ask how);
     [[nodiscard]] routing use_unnamed(frontend type, std::size_t name_at, ask how);
     [[nodiscard]] routing pass(frontend type, ask how = {});
     [[nodiscard]] routing rename(std::size_t name_at, std::string_view name, std::string_view to);
-    // Nothing of ours may be sent into a COPY, where it would be read as a part of it, nor where it
-    // may become impossible to tell whose the answers are. Most often an answer will tell; behind
-    // the end of a COPY with no Sync none will come, and there it is safe.
-    [[nodiscard]] bool ours_may_go() const {
-        const bool in_copy = owed_.in_copy_in() && (!owed_.copy_end_sent() || answers_will_come());
-        return !(owed_.doubt_ahead() && answers_will_come()) && !in_copy && !owed_.in_doubt();
-    }
-    [[nodiscard]] bool ours_may_go_soon() const {
-        return !ours_may_go() && answers_will_come() &&
-               (!owed_.in_copy_in() || owed_.copy_end_sent());
-    }
-    // The server will answer without being asked for more. Where it will not, waiting would never
-    // end; nor is anything left that an answer could tell.
-    [[nodiscard]] bool answers_will_come() const {
-        return !owed_.in_doubt() &&
-               owed_.owed_ready(fate::forward) + owed_.owed_ready(fate::swallow) != 0;
-    }
+    [[nodiscard]] bool ours_may_go() const { return owed_.ours_may_go(); }
+    [[nodiscard]] bool ours_may_go_soon() const { return owed_.ours_may_go_soon(); }
+    // Where no answers will come, waiting would never end; nor is anything left that they could
+    // tell.
+    [[nodiscard]] bool answers_will_come() const { return owed_.answers_will_come(); }
     // It depends on an earlier batch, of which an answer will tell.
     [[nodiscard]] bool unsettled(const client_statements::named* known) const {
         return known != nullptr && !known->settled_for(batch_) && answers_will_come();
@@ -121,7 +110,8 @@ private:
         in_front, // for a Query in an open batch, which an error would skip: none may come
     };
     bool lend(std::string_view sql, lent how);
-    void unnamed_is_used(frontend type);
+    [[nodiscard]] routing unnamed_is_used(frontend type);
+    [[nodiscard]] routing is_executed(std::string_view sql);
     void lend_as(std::string_view name, std::string_view definition, lent how);
     void note_deallocation(std::string_view name);
     [[nodiscard]] bool settled(std::string_view sql) const;
@@ -200,10 +190,6 @@ void router::provide(const statement_ref& what) {
 // Parse ------------------------------------------------------------------------------------------
 
 routing router::parse() {
-    if (complete_ && frame_.size() > header_bytes && frame_[header_bytes] == std::byte{} &&
-        link_.mine.unnamed_was_plain(frame_.subspan(header_bytes + 1))) {
-        return parse_again();
-    }
     const auto name = string_at(frame_, header_bytes);
     if (!name.found) {
         state_.pin(pin_reason::named_statement);
@@ -306,15 +292,7 @@ routing router::unnamed_parse(bytes definition) {
     const auto serial = link_.mine.unnamed_sent(definition, batch_, names);
     link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
     owed_.sent(frontend::parse, fate::forward, {.noted = true});
-    return {.names_nothing = !may_name_statements(text)};
-}
-
-// What it said the last time, and nothing to find out about.
-routing router::parse_again() {
-    const auto serial = link_.mine.unnamed_sent_the_same(batch_);
-    link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
-    owed_.sent(frontend::parse, fate::forward, {.noted = true});
-    return {.is_plain = true};
+    return {.is_unnamed_naming_nothing = !may_name_statements(text)};
 }
 
 // Uses -------------------------------------------------------------------------------------------
@@ -380,7 +358,9 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         lend(what->text(), lent::in_batch);
     }
     if (type == frontend::bind && what->leaves_something) {
-        state_.statement(what->text(), true);
+        if (const auto way = is_executed(what->text()); way.is != routing::how::as_is) {
+            return way;
+        }
     }
     (void)pass(type, how);
     return rename(name_at, name, what->name);
@@ -391,14 +371,16 @@ routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
     if (!mine.unnamed_settled_for(batch_) && answers_will_come()) {
         return {routing::how::wait};
     }
-    if (link_.there.unnamed_is_of(mine)) {
-        unnamed_is_used(type);
-        return pass(type, how);
-    }
-    if (ours_may_go_soon()) {
+    const bool is_there = link_.there.unnamed_is_of(mine);
+    if (!is_there && ours_may_go_soon()) {
         return {routing::how::wait};
     }
-    unnamed_is_used(type);
+    if (const auto way = unnamed_is_used(type); way.is != routing::how::as_is) {
+        return way;
+    }
+    if (is_there) {
+        return pass(type, how);
+    }
     if (!ours_may_go()) {
         // What the server has may be another client's; PostgreSQL says that there is none.
         (void)pass(type, how);
@@ -423,9 +405,9 @@ routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
 }
 
 // It is going to be executed, long after it was parsed.
-void router::unnamed_is_used(frontend type) {
+routing router::unnamed_is_used(frontend type) {
     if (type != frontend::bind) {
-        return;
+        return {};
     }
     const auto definition = link_.mine.unnamed_definition();
     const auto text = [&] { return definition.substr(0, definition.find('\0')); };
@@ -433,10 +415,25 @@ void router::unnamed_is_used(frontend type) {
         lend(text(), lent::in_batch);
     }
     if (link_.mine.unnamed_leaves_something_when_bound(batch_)) {
-        state_.statement(text(), true);
-    } else if (!link_.mine.unnamed_known()) {
+        return is_executed(text());
+    }
+    if (!link_.mine.unnamed_known()) {
         state_.pin(pin_reason::large_statement); // nobody has seen what it says
     }
+    return {};
+}
+
+// A prepared statement that has to do with the session's state is going to be executed.
+routing router::is_executed(std::string_view sql) {
+    const auto effects = scan(sql, true);
+    if (may_read_sequences(effects)) {
+        const auto way = forget_others_sequences(frontend::bind, {sql, effects}, link_, owed_, to_);
+        if (way.is != routing::how::as_is) {
+            return way;
+        }
+    }
+    state_.statement(sql, effects);
+    return {};
 }
 
 // Close ------------------------------------------------------------------------------------------
@@ -568,6 +565,13 @@ routing route_statement_message(frontend type, bytes frame, bool complete,
     default:
         return way.query();
     }
+}
+
+void repeat_unnamed_parse(const statement_link& link, reply_queue& owed) {
+    const auto batch = owed.batch();
+    const auto serial = link.mine.unnamed_sent_the_same(batch);
+    link.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch);
+    owed.sent(frontend::parse, fate::forward, {.noted = true});
 }
 
 bool destroys_unnamed_statement(bytes frame) {

@@ -11,6 +11,7 @@
 // | Close of a name                 | the same: no server knows that name, and Close never fails|
 // | Bind, Describe without a name   | Parse if the server has another's; then the same          |
 // | SQL that names a statement      | that statement under that name, for so long               |
+// | SQL with currval() or lastval() | DISCARD SEQUENCES if others' values are there; then it    |
 //
 // Parse is always carried out, never answered from memory: its errors are PostgreSQL's to find, and
 // what it finds may have changed since. Where a message depends on what an earlier batch, not
@@ -47,6 +48,8 @@ protected:
     ~relay_sink() = default;
 };
 
+struct sequence_memory; // sequence_memory.hpp
+
 /// What a client's statements and a server's have to do with each other during a lease.
 struct statement_link {
     client_statements& mine;
@@ -58,24 +61,28 @@ struct statement_link {
         std::uint64_t provided = 0; // Parse put in front because the server lacked it
         std::uint64_t found = 0;    // uses of a statement that the server had
         std::uint64_t evicted = 0;
+        bool reads_sequences = false; // something that calls currval() or lastval()
+        bool sequences_apart = false; // DISCARD SEQUENCES was put in front, with a Sync
     };
     counts& counted;
-    std::uint64_t epoch = 0; // how often tables have been seen to change
+    std::uint64_t epoch = 0;              // how often tables have been seen to change
+    sequence_memory* sequences = nullptr; // the server's; nothing: it is this client's alone
+    transaction_status status = transaction_status::idle; // as last heard
+    bool cancel_under_way = false; // it would strike whatever the server runs
 };
 
 /// What is to become of a message.
 struct routing {
     enum class how : std::uint8_t {
-        as_is,     // it is sent as it came (something may have been put in front)
-        rewritten, // … but for its first `skip_bytes`, which have been replaced
-        wait,      // not yet: try again when an answer has come
-        too_long,  // rewritten it would be longer than a message can be
+        as_is,         // it is sent as it came (something may have been put in front)
+        rewritten,     // … but for its first `skip_bytes`, which have been replaced
+        wait,          // not yet: try again when an answer has come
+        too_long,      // rewritten it would be longer than a message can be
+        not_to_be_run, // it might read another client's values, and that cannot be helped here
     };
     how is = how::as_is;
     std::size_t skip_bytes = 0;
-    // Of an unnamed Parse:
-    bool names_nothing = false; // no prepared statement, that is
-    bool is_plain = false;      // … and it is known to leave nothing in the session
+    bool is_unnamed_naming_nothing = false; // an unnamed Parse, whose text names no statements
 };
 
 /// A message at the front of `frame`, of which `frame` holds all (`complete`) or the beginning.
@@ -83,6 +90,14 @@ struct routing {
 [[nodiscard]] routing route_statement_message(frontend type, bytes frame, bool complete,
                                               const statement_link& link, reply_queue& owed,
                                               session_state& state, relay_sink& to);
+
+/// Does the Parse with this body say just what the client's last unnamed one said, which left
+/// nothing in the session and named no statements? Then there is nothing to find out about it.
+[[nodiscard]] inline bool repeats_unnamed_parse(bytes body, const statement_link& link) {
+    return !body.empty() && body[0] == std::byte{} && link.mine.unnamed_was_plain(body.subspan(1));
+}
+/// It is being passed on.
+void repeat_unnamed_parse(const statement_link& link, reply_queue& owed);
 
 /// The first thing that the message at the front of `frame` does is to destroy the unnamed
 /// statement.

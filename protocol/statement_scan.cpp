@@ -14,15 +14,17 @@ namespace pgweir::protocol {
 
 namespace {
 
-constexpr std::array<std::pair<std::string_view, pin_reason>, 8> functions = {{
-    {"pg_advisory_lock", pin_reason::advisory_lock},
-    {"pg_advisory_lock_shared", pin_reason::advisory_lock},
-    {"pg_try_advisory_lock", pin_reason::advisory_lock},
-    {"pg_try_advisory_lock_shared", pin_reason::advisory_lock},
-    {"currval", pin_reason::sequence_value},
-    {"lastval", pin_reason::sequence_value},
-    {"setseed", pin_reason::sequence_value},
-    {"set_config", pin_reason::setting},
+constexpr std::uint16_t bit_of(pin_reason reason) { return static_cast<std::uint16_t>(reason); }
+
+constexpr std::array<std::pair<std::string_view, std::uint16_t>, 8> functions = {{
+    {"pg_advisory_lock", bit_of(pin_reason::advisory_lock)},
+    {"pg_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},
+    {"pg_try_advisory_lock", bit_of(pin_reason::advisory_lock)},
+    {"pg_try_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},
+    {"currval", reads_sequences},
+    {"lastval", reads_sequences},
+    {"setseed", bit_of(pin_reason::random_seed)},
+    {"set_config", bit_of(pin_reason::setting)},
 }};
 
 constexpr std::string_view temporary_schema = "pg_temp"; // and pg_temp_3, …
@@ -69,7 +71,7 @@ public:
     [[nodiscard]] bool backslash_seen() const { return backslash_seen_; }
 
 private:
-    void pin(pin_reason reason) { pins_ |= static_cast<std::uint16_t>(reason); }
+    void pin(pin_reason reason) { pins_ |= bit_of(reason); }
     void read_token(const sql_token& token);
     void leading_word(std::string_view word);
     void second_token(const sql_token& token);
@@ -163,12 +165,12 @@ void statement_reader::second_token(const sql_token& token) {
 }
 
 void statement_reader::name_anywhere(std::string_view name, bool quoted) {
-    for (const auto& [function, reason] : functions) {
+    for (const auto& [function, effect] : functions) {
         if (quoted ? name == function : same_word(name, function)) {
-            if (reason == pin_reason::setting && !config_.open) {
+            if (effect == bit_of(pin_reason::setting) && !config_.open) {
                 config_.open = true; // its arguments decide
             } else {
-                pin(reason);
+                pins_ |= effect;
             }
             return;
         }

@@ -1,6 +1,6 @@
-// Looks at SQL text for statements that leave something behind in the session. A lexer, not a
-// parser: it knows strings, quoted identifiers, dollar quotes and comments, and looks at words. It
-// errs to the side of pinning.
+// Looks at SQL text for statements that leave something behind in the session, or read what others
+// may have left there. A lexer, not a parser: it knows strings, quoted identifiers, dollar quotes
+// and comments, and looks at words. It errs to the side of pinning.
 //
 // Pure. Tests: tests/protocol/statement_scan_test.cpp.
 // Source: PostgreSQL documentation, "Lexical Structure", and the pages of the statements named.
@@ -11,8 +11,20 @@
 
 namespace pgweir::protocol {
 
+/// In what scan() returns, beside the `pin_reason`s: the text calls currval() or lastval(), which
+/// read what the server remembers of nextval(). Nothing is left behind by that.
+inline constexpr std::uint16_t reads_sequences = 1 << 15;
+
 /// The text of a Query or Parse (one or several statements): the `pin_reason`s, one bit each, that
-/// it gives. `complete`: this is all of the text. Else it may do anything (`large_statement`).
+/// it gives, and `reads_sequences`. `complete`: this is all of the text. Else it may do anything
+/// (`large_statement`).
 [[nodiscard]] std::uint16_t scan(std::string_view sql, bool complete);
+
+/// A text, and what scan() has said of it. Of a FunctionCall: no text, but the same of the
+/// function.
+struct scanned_statement {
+    std::string_view sql;
+    std::uint16_t effects = 0;
+};
 
 } // namespace pgweir::protocol

@@ -99,6 +99,8 @@ struct client final : pool::waiter, connection_events {
     time_point transaction_started{};
     time_point query_started{};
     bool query_running = false;
+    bool reads_sequences = false; // it has called currval() or lastval()
+    server_id last_server;        // if that remembers what the client did there, and nothing else
 
     // Cold.
     time_point said_no_more_at{}; // Terminate or EOF came while it was still being answered

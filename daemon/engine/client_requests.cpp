@@ -7,36 +7,6 @@ namespace pgweir::daemon {
 
 namespace {
 
-/// The SQL of a Query or Parse at the front of `in`; nothing for other messages.
-std::string_view statement_at(protocol::bytes in) {
-    if (in.size() <= protocol::header_bytes) {
-        return {};
-    }
-    const auto type = static_cast<protocol::frontend>(in[0]);
-    auto text = protocol::as_text(in.subspan(protocol::header_bytes));
-    if (type == protocol::frontend::parse) {
-        text.remove_prefix(std::min(text.size(), text.find('\0') + 1)); // its name
-    } else if (type != protocol::frontend::query) {
-        return {};
-    }
-    return text.substr(0, text.find('\0'));
-}
-
-/// Cheap, and right for how people write it; what it misses is pinned by the statement scan anyway.
-bool reads_sequences(std::string_view sql) {
-    // Looked for by their ends: what begins with a "c" or an "l" is everywhere, a "v" is not.
-    const auto any = [&](std::string_view end, std::string_view one, std::string_view other) {
-        for (auto at = sql.find(end); at != sql.npos; at = sql.find(end, at + end.size())) {
-            const auto before = sql.substr(0, at);
-            if (before.ends_with(one) || before.ends_with(other)) {
-                return true;
-            }
-        }
-        return false;
-    };
-    return any("val", "curr", "last") || any("VAL", "CURR", "LAST");
-}
-
 /// The unnamed statement on a server is ours or another client's: nobody is to run it by a Bind.
 void append_forget_unnamed_statement(std::string& out, protocol::reply_queue& owed) {
     protocol::message_writer(out).begin(protocol::frontend::close).u8('S').c_string("").end();
@@ -189,7 +159,7 @@ server* engine::take_server(client& c, time_point now) {
     if (c.waiting) {
         return nullptr;
     }
-    while (auto* const s = idle_for(c)) {
+    while (auto* const s = idle_for_sequences(c)) {
         const bool long_idle = now - s->state_since > unwatched;
         shard.lease_idle(*s, c, now);
         if (!long_idle || !s->socket->stirs()) {
@@ -216,20 +186,16 @@ void engine::grant(client& c, server& s, time_point now) {
                         requests_follow ? protocol::refused_setting::ends_server
                                         : protocol::refused_setting::is_told);
     }
+    const bool session_mode = s.pool->shard.bounds().mode == pool::pool_mode::session;
+    if (c.state != client_state::awaiting_welcome || session_mode) {
+        take_over_sequences(c, s);
+    }
     if (c.state != client_state::awaiting_welcome) {
-        if (reads_sequences(statement_at(c.in.unused()))) {
-            // What this server remembers of sequences is somebody else's: PostgreSQL is to say "not
-            // yet defined in this session" rather than to give their value.
-            protocol::append_query(s.out.own(), "DISCARD SEQUENCES");
-            s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
-            s.replaying = true;
-            s.ready_current = false;
-        }
         set_state(c, client_state::active, now);
     } else if (!s.replaying) {
         finish_welcome(c, s, now);
     } else {
-        if (s.pool->shard.bounds().mode == pool::pool_mode::session) {
+        if (session_mode) {
             append_forget_unnamed_statement(s.out.own(), s.owed); // it was that of the replay
         }
         flush(s);
@@ -252,7 +218,7 @@ void engine::pump_active(client& c, time_point now) {
             if (asks && !c.query_running) {
                 c.query_running = true;
                 c.query_started = now;
-                s.running.set(statement_at(in));
+                s.running.set(protocol::statement_at(in));
             }
             if (asks && settled) {
                 c.transaction_started = now;
@@ -281,6 +247,15 @@ void engine::pump_active(client& c, time_point now) {
             return; // maybe_give_back() comes back to it
         case protocol::client_step::stop::terminate:
             end(c, pool::client_close::terminate, now);
+            return;
+        case protocol::client_step::stop::others_sequences:
+            tell_and_close(c, pool::client_close::setting_refused, protocol::error::setting_refused,
+                           {.message = "what the server remembers of sequences is another "
+                                       "client's, and cannot be discarded here",
+                            .detail = {},
+                            .hint = {},
+                            .sqlstate = "55000"},
+                           now);
             return;
         case protocol::client_step::stop::violation:
             if (s.owed.owed_ready(protocol::fate::forward) != 0 && !s.owed.in_copy_in()) {

@@ -79,6 +79,8 @@ void engine::on(time_point now, server_in_transit& message) {
     s.opened_with = intern(std::move(message.opened_with));
     s.carried = intern(std::move(message.carried));
     s.statements.restore(message.statements);
+    s.sequences_of = message.sequences_of;
+    s.sequences.foreign = message.sequences_foreign;
     s.where = s.socket->names();
     servers_.emplace(s.id, std::move(owned));
     part.shard.adopt(s, now);

@@ -8,8 +8,7 @@
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
 // server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, settings.cpp,
-// statements.cpp,
-// cancel.cpp, snapshot.cpp.
+// statements.cpp, sequences.cpp, cancel.cpp, snapshot.cpp.
 #pragma once
 
 #include "daemon/engine/client.hpp"
@@ -44,6 +43,8 @@ struct server_in_transit {
     protocol::setting_map opened_with;
     protocol::setting_map carried;
     std::vector<protocol::server_statements::held> statements;
+    client_id sequences_of;
+    bool sequences_foreign = false;
 };
 /// Somebody waits here: have you an idle server?
 struct ask_idle {
@@ -288,6 +289,13 @@ private:
     void ask_about_settings(client& c, server& s);
     void settings_told(server& s);
     void remember_reported(client& c, const std::map<std::string, std::string>& parameters);
+
+    // sequences.cpp
+    [[nodiscard]] server* idle_for_sequences(const client& c);
+    void take_over_sequences(client& c, server& s);
+    void leave_sequences(client& c, server& s);
+    void sequences_read(client& c, server& s, const protocol::statement_link::counts& seen);
+    void sequences_forgotten(server& s);
 
     // server_giving_back.cpp
     [[nodiscard]] protocol::return_verdict verdict(const server& s) const;

@@ -82,6 +82,9 @@ struct pool_entry {
     /// How often a statement that changes tables has been seen to succeed: what was prepared before
     /// may mean something else since.
     std::atomic<std::uint64_t> epoch{1};
+    /// Somebody has called currval() or lastval(): from now on servers are to remember nothing of
+    /// others when a client is given them.
+    std::atomic<bool> sequences_read{false};
     std::atomic<std::uint32_t> server_max_connections{0}; // 0: not known yet
 };
 

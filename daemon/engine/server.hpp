@@ -13,6 +13,7 @@
 #include "pool/shard.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/reply_queue.hpp"
+#include "protocol/sequence_memory.hpp"
 #include "protocol/server_login.hpp"
 #include "protocol/setting_question.hpp"
 #include "protocol/setting_replay.hpp"
@@ -82,7 +83,8 @@ struct server final : pool::server, connection_events {
     bool tables_changed = false;     // by the transaction that runs
     bool keep_batch = false;         // … is to be kept (below) once it has been sent
     bool asks_again = false;         // a batch that was kept is going to be sent once more
-    bool replaying = false;          // a client's settings are being applied
+    bool replaying = false;          // a client's settings are being applied, or others'
+                                     // sequences forgotten
     bool replay_failed = false;      // … and PostgreSQL refused one
     bool dirty = false;              // carries something of a client's that must be cleaned
     bool spoiled = false;            // … that cannot be cleaned
@@ -105,6 +107,9 @@ struct server final : pool::server, connection_events {
                                                               // client's own: nothing
     std::shared_ptr<const protocol::setting_map> carried;
     std::unique_ptr<protocol::setting_question> question; // that is being answered
+    client_id sequences_of; // whose nextval() it remembers, unless `sequences` says of several's;
+                            // nothing: nobody's
+    protocol::sequence_memory sequences;
     statement_note running;
     time_point deadline{}; // of the task
 

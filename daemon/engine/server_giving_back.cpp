@@ -166,8 +166,9 @@ void engine::detach(client& c, server& s) {
     s.dirty = s.dirty || c.session.dirty() || c.statements.anything_lent() ||
               s.pool->shard.bounds().mode == pool::pool_mode::session;
     s.spoiled = s.spoiled || c.session.has(protocol::pin_reason::loaded_library) ||
-                c.session.has(protocol::pin_reason::sequence_value);
+                c.session.has(protocol::pin_reason::random_seed);
     c.session.clear();
+    leave_sequences(c, s);
     buffers_.give_back(s.kept);
     s.question.reset();
     s.keep_batch = s.asks_again = false;
@@ -255,6 +256,8 @@ void engine::send_to_other(server& s, worker_index to) {
     message.opened_with = *s.opened_with;
     message.carried = *s.carried;
     message.statements = s.statements.contents();
+    message.sequences_of = s.sequences_of;
+    message.sequences_foreign = s.sequences.foreign;
     s.socket->set_events(nullptr);
     message.socket = s.socket->detach();
     ended_servers_.push_back(s.id);
@@ -344,6 +347,8 @@ void engine::clean(server& s, time_point now) {
         protocol::append_query(s.out.own(), "DISCARD ALL");
         s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
         s.carried = s.opened_with;
+        s.sequences_of = {};
+        s.sequences = {};
         s.dirty = false;
     }
     s.ready_current = false;

@@ -36,9 +36,18 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
                                         .per_server = bounds.prepared_statements,
                                         .counted = counted,
                                         .epoch =
-                                            s.pool->entry->epoch.load(std::memory_order_relaxed)};
+                                            s.pool->entry->epoch.load(std::memory_order_relaxed),
+                                        .sequences = &s.sequences,
+                                        .status = s.status,
+                                        .cancel_under_way = s.cancels_in_flight != 0};
     const auto step = c.stream.forward(in, c.in_is_full(), s.out, s.owed, c.session, &link);
     settle_statements(s);
+    if (counted.reads_sequences || counted.sequences_apart) [[unlikely]] {
+        sequences_read(c, s, counted);
+        if (step.taken_bytes == 0) {
+            flush(s); // what was put in front of a message that waits now
+        }
+    }
     auto& stats = s.pool->stats();
     if (counted.found != 0) {
         stats.statements_found.add(counted.found);
@@ -106,6 +115,9 @@ void engine::command_done(server& s, std::string_view tag) {
         s.pool->entry->epoch.fetch_add(1, std::memory_order_relaxed);
         s.tables_changed = true;
         return;
+    }
+    if (tag == "DISCARD ALL" || tag == "DISCARD SEQUENCES") {
+        sequences_forgotten(s);
     }
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") {
         s.statements.all_deallocated();

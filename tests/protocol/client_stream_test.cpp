@@ -280,9 +280,11 @@ TEST_CASE("client_stream: what pins") {
         {"pg_advisory_lock by number",
          {message('F', std::string("\0\0\x0b\x40\0\0\0\0\0\0", 10))},
          "advisory_lock"},
-        {"currval by number",
-         {message('F', std::string("\0\0\x06\x27\0\0\0\0\0\0", 10))},
-         "sequence_value"},
+        {"currval by number", {message('F', std::string("\0\0\x06\x27\0\0\0\0\0\0", 10))}, ""},
+        {"currval", {query("SELECT currval('s')")}, ""},
+        {"setseed by number",
+         {message('F', std::string("\0\0\x06\x3f\0\0\0\0\0\0", 10))},
+         "random_seed"},
         {"lo_open by number", {message('F', std::string("\0\0\x03\xb8\0\0\0\0\0\0", 10))}, ""},
     };
     for (const auto& [what, messages, pins] : rows) {

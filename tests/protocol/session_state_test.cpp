@@ -1,6 +1,8 @@
 // Why a client stays on its server.
 #include "protocol/session_state.hpp"
 
+#include "protocol/statement_scan.hpp"
+
 #include <doctest/doctest.h>
 
 #include <set>
@@ -38,12 +40,22 @@ TEST_CASE("session_state: pins come and go one by one") {
 
 TEST_CASE("session_state: statements add up") {
     session_state state;
-    state.statement("SELECT 1", true);
+    const auto take = [&](std::string_view sql, bool complete = true) {
+        state.statement(sql, scan(sql, complete));
+    };
+    take("SELECT 1");
     CHECK_FALSE(state.pinned());
-    state.statement("LISTEN a", true);
-    state.statement("SELECT 1", true);
+    take("LISTEN a");
+    take("SELECT 1");
     CHECK(state.has(pin_reason::listen));
-    state.statement("SELECT 1", false);
+    take("SELECT 1", false);
     CHECK(state.has(pin_reason::large_statement));
     CHECK(state.has(pin_reason::listen));
+}
+
+TEST_CASE("session_state: what is only read leaves nothing") {
+    session_state state;
+    state.statement("SELECT lastval()", scan("SELECT lastval()", true));
+    CHECK_FALSE(state.pinned());
+    CHECK_FALSE(state.dirty());
 }

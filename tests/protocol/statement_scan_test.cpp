@@ -21,6 +21,9 @@ std::string names(std::uint16_t pins) {
             out += (out.empty() ? "" : " ") + std::string(to_string(static_cast<pin_reason>(bit)));
         }
     }
+    if ((pins & reads_sequences) != 0) {
+        out += out.empty() ? "reads_sequences" : " reads_sequences";
+    }
     return out;
 }
 
@@ -156,11 +159,27 @@ constexpr row rows[] = {
     {"SELECT pg_advisory_xact_lock(1)", ""},
     {"SELECT pg_try_advisory_xact_lock(1)", ""},
     {"SELECT pg_advisory_unlock(1)", ""},
-    {"SELECT currval('s')", "sequence_value"},
-    {"INSERT INTO t VALUES (lastval())", "sequence_value"},
-    {"SELECT setseed(0.5)", "sequence_value"},
+    {"SELECT setseed(0.5)", "random_seed"},
     {"SELECT nextval('s')", ""},
+    {"SELECT setval('s', 1)", ""},
+
+    // What is read of sequences.
+    {"SELECT currval('s')", "reads_sequences"},
+    {"INSERT INTO t VALUES (lastval())", "reads_sequences"},
+    {"SELECT pg_catalog.lastval()", "reads_sequences"},
+    {"SELECT pg_catalog . currval ( 's' )", "reads_sequences"},
+    {"SELECT \"currval\"('s')", "reads_sequences"},
+    {"SELECT \"pg_catalog\".\"lastval\"()", "reads_sequences"},
+    {"SELECT \"LASTVAL\"()", ""},
+    {"WITH a AS (SELECT lastval()) SELECT * FROM a", "reads_sequences"},
+    {"COPY (SELECT lastval()) TO STDOUT", "reads_sequences"},
+    {"DECLARE c CURSOR FOR SELECT lastval()", "reads_sequences"},
+    {"PREPARE p AS SELECT lastval()", "sql_statement reads_sequences"},
+    {"DO $$ BEGIN PERFORM currval('s'); END $$", "reads_sequences"},
+    {"INSERT INTO t VALUES (1); SELECT lastval()", "reads_sequences"},
     {"SELECT 'currval'", ""},
+    {"SELECT lastvalue FROM currvals", ""},
+    {"SELECT pg_sequence_last_value('s')", ""},
 
     // Code in strings.
     {"DO $$ BEGIN PERFORM 1; END $$", ""},

@@ -1,0 +1,92 @@
+// currval() and lastval() tell what the server remembers of nextval(), and it remembers what
+// anybody did there. A client is to see its own values, or PostgreSQL's "not yet defined in this
+// session", and never another's. Which statements call nextval() does not show (an INSERT may, any
+// function may), so what counts is whose the leases were.
+//
+// What a server remembers is nobody's, one client's (server::sequences_of), or of several
+// (sequence_memory::foreign). It is a client's own only if that client has been nowhere else since:
+// elsewhere it may have got newer values.
+//
+// Nobody pays for this before currval() or lastval() has been seen in a text of the pool
+// (pool_entry::sequences_read). From then on a server that remembers others forgets them
+// (DISCARD SEQUENCES) in front of the first message of the client that is given it, in the same
+// write; so what a client reads in any lease is its own. Between two leases it goes back to the
+// same server if that is free and untouched. What leases that had begun before may not see is
+// protocol/sequence_memory.hpp.
+//
+// Tests: tests/simulation, integration/sequences_test.py.
+#include "daemon/engine/engine.hpp"
+#include "protocol/statement_scan.hpp"
+
+#include <utility>
+
+namespace pgweir::daemon {
+
+/// The idle server that this client should have: where it reads sequences, the one that remembers
+/// those it has used.
+server* engine::idle_for_sequences(const client& c) {
+    auto* const next = idle_for(c);
+    if (next == nullptr || !c.last_server || next->id == c.last_server || !c.in.held()) {
+        return next;
+    }
+    auto* const last = find(c.last_server);
+    const bool untouched = last != nullptr && last->pool == c.pool &&
+                           last->state == pool::server_state::idle && last->sequences_of == c.id &&
+                           !last->sequences.foreign && fits(*last, c);
+    if (!untouched) {
+        return next;
+    }
+    const auto reads = [&] {
+        const auto effects = protocol::scan(protocol::statement_at(c.in.unused()), true);
+        return (effects & protocol::reads_sequences) != 0;
+    };
+    return c.reads_sequences || reads() ? last : next;
+}
+
+/// A client is about to use the server.
+void engine::take_over_sequences(client& c, server& s) {
+    const bool last_there = s.sequences_of == c.id && s.id == c.last_server;
+    const bool nobodys = !s.sequences_of && !s.sequences.foreign;
+    s.sequences_of = c.id;
+    if (last_there || nobodys) {
+        return;
+    }
+    s.sequences = {.foreign = true};
+    const bool looked_at = s.pool->shard.bounds().mode != pool::pool_mode::session; // what it sends
+    if (looked_at && !s.pool->entry->sequences_read.load(std::memory_order_relaxed)) {
+        return;
+    }
+    protocol::append_query(s.out.own(), "DISCARD SEQUENCES");
+    s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
+    s.sequences.foreign = false; // should it fail, the client's session ends
+    s.replaying = true;
+    s.ready_current = false;
+}
+
+/// The client goes on without it.
+void engine::leave_sequences(client& c, server& s) {
+    if (s.sequences_of == c.id) { // else it has only been welcomed with it
+        c.last_server = s.sequences.foreign ? server_id{} : s.id;
+    }
+}
+
+/// The client has called currval() or lastval(), or may have.
+void engine::sequences_read(client& c, server& s, const protocol::statement_link::counts& seen) {
+    if (seen.reads_sequences) {
+        c.reads_sequences = true;
+        s.pool->entry->sequences_read.store(true, std::memory_order_relaxed);
+    }
+    if (seen.sequences_apart) {
+        s.replaying = true;
+        s.ready_current = false;
+    }
+}
+
+/// PostgreSQL says so: what it remembers from now on is the client's.
+void engine::sequences_forgotten(server& s) {
+    if (s.user != nullptr) {
+        s.sequences.foreign = false;
+    }
+}
+
+} // namespace pgweir::daemon
