@@ -133,7 +133,12 @@ public:
         /// Test-only: pool::limits::rotate.
         bool rotate_servers = false;
         /// Test-only: a bug for tests/simulation to find.
-        enum class planted : std::uint8_t { none, released_too_early, settings_not_replayed };
+        enum class planted : std::uint8_t {
+            none,
+            released_too_early,
+            settings_not_replayed,
+            sequences_not_forgotten,
+        };
         planted bug = planted::none;
     };
 

@@ -48,7 +48,7 @@ void engine::take_over_sequences(client& c, server& s) {
     const bool last_there = s.sequences_of == c.id && s.id == c.last_server;
     const bool nobodys = !s.sequences_of && !s.sequences.foreign;
     s.sequences_of = c.id;
-    if (last_there || nobodys) {
+    if (last_there || nobodys || options_.bug == options::planted::sequences_not_forgotten) {
         return;
     }
     s.sequences = {.foreign = true};

@@ -61,6 +61,10 @@ void fake_client::add(char type, std::string body) {
 std::string fake_client::ids() { return " tag=" + tag_ + " n=" + std::to_string(++nonce_); }
 
 std::string fake_client::select() {
+    return shared_.random.chance(10) ? "SELECT lastval()" + ids() : select_row();
+}
+
+std::string fake_client::select_row() {
     auto& random = shared_.random;
     auto sql = "SELECT row" + ids();
     const bool bulk = rules_.bulk && random.chance(20);
@@ -335,7 +339,8 @@ void fake_client::send_request() {
             query(insert());
             break;
         case 5:
-            query(insert() + "; " + select() + "; " + (random.chance(30) ? failing() : insert()));
+            query(insert() + "; " + select_row() + "; " +
+                  (random.chance(30) ? failing() : insert()));
             break;
         case 6:
             query(random.chance(50) ? failing() : "");

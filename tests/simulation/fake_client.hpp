@@ -131,6 +131,7 @@ private:
     void execute(std::uint32_t limit = 0);
     void sync();
     [[nodiscard]] std::string select();
+    [[nodiscard]] std::string select_row();
     [[nodiscard]] std::string insert();
     [[nodiscard]] std::string failing();
     [[nodiscard]] std::string ids();

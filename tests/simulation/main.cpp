@@ -37,6 +37,8 @@ constexpr std::array bugs{
             "a slot is given back when we close, not when PostgreSQL has closed"},
     bug_row{"settings-not-replayed", planted_bug::settings_not_replayed,
             "a client gets a server that carries another client's settings"},
+    bug_row{"sequences-not-forgotten", planted_bug::sequences_not_forgotten,
+            "a client gets a server that remembers another client's nextval()"},
     bug_row{"lost-wakeup", planted_bug::lost_wakeup,
             "nobody looks for waiters, or for idle servers, on other workers"},
 };

@@ -9,6 +9,7 @@ const settings server_defaults = {{"application_name", ""}, {"timezone", "UTC"}}
 
 constexpr std::uint32_t set_config_function = 2'078, current_setting_function = 3'294;
 constexpr std::string_view list_of_settings = "SELECT pg_catalog.lower(name), setting FROM";
+constexpr std::string_view lastval = "SELECT lastval()";
 constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
 
 /// The name of a write: who made it, and its number, or a star.
@@ -160,6 +161,9 @@ std::string postgres_session::row_text(const portal& what, std::size_t index) co
     text += word_of(sql, "tag");
     text += " n=";
     text += word_of(sql, "n");
+    if (starts_with(sql, lastval)) {
+        text += " value=" + last_value_;
+    }
     text += " i=" + std::to_string(index) + " session=[" + digest() + "] ";
     text.append(number_of(sql, "size"), static_cast<char>('a' + index % 26));
     return text;
@@ -180,8 +184,11 @@ postgres_session::effect postgres_session::perform(const portal& what) {
     const auto tag = std::string(word_of(sql, "tag"));
     if (starts_with(sql, "SELECT pg_advisory_lock")) {
         locks_.insert("lock of " + tag);
+    } else if (starts_with(sql, lastval) && last_value_.empty()) {
+        return {{}, "55000"};
     } else if (starts_with(sql, "INSERT")) {
         writes_.push_back(write_of(sql));
+        last_value_ = writes_.back();
         touched_ = true;
         return {"INSERT 0 1", {}};
     } else if (starts_with(sql, "SET ")) {
@@ -295,7 +302,10 @@ postgres_session::effect postgres_session::reset(std::string_view sql) {
         on_commit_ = at_start_;
         locks_.clear();
         statements_.clear();
+        last_value_.clear();
         return {"DISCARD ALL", {}};
+    } else if (starts_with(sql, "DISCARD SEQUENCES")) {
+        last_value_.clear();
     }
     return {starts_with(sql, "RESET") ? "RESET" : std::string(sql), {}};
 }

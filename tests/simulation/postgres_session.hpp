@@ -9,6 +9,7 @@
 //   SELECT row tag=c3 n=17 rows=4 size=100 ms=20    rows of that size, after that time
 //   INSERT tag=c3 n=19                              a write: in the durable log once committed
 //   SET x = 'v'  SET LOCAL x = 'v'  RESET ALL  DISCARD ALL
+//   SELECT lastval() tag=c3 n=18                    the last INSERT of this session, or 55000
 //   LISTEN ch tag=c3   CREATE TEMP TABLE t tag=c3   SELECT pg_advisory_lock(7) tag=c3
 //   COPY t FROM STDIN tag=c3 n=20   COPY t TO STDOUT tag=c3 n=21 rows=4
 // A write without n may happen several times (a prepared statement): those are counted.
@@ -89,6 +90,7 @@ private:
     settings on_commit_; // what remains of the values (SET LOCAL does not)
     settings told_;      // reported last
     std::set<std::string> locks_;
+    std::string last_value_; // the write that called nextval() last; no transaction undoes that
     std::vector<std::string> writes_; // of this transaction
     bool touched_ = false;            // something that the transaction's end commits or undoes
 };

@@ -105,6 +105,7 @@ enum class planted_bug : std::uint8_t {
     cancel_to_next_client,
     bound_ignored,
     settings_not_replayed,
+    sequences_not_forgotten,
     lost_wakeup,
 };
 
