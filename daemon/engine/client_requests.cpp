@@ -46,6 +46,9 @@ void engine::client_read(client& c, std::size_t count, boost::system::error_code
                          time_point now) {
     c.reading = false;
     if (error || count == 0) {
+        if (c.state == client_state::closing && !error && c.blocked) {
+            return; // it says no more, but is still to take what it is told; then it is read again
+        }
         if (c.state == client_state::closing) {
             end(c, c.closing_for, now);
         } else {
