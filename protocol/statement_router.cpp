@@ -112,6 +112,7 @@ private:
     bool lend(std::string_view sql, lent how);
     [[nodiscard]] routing unnamed_is_used(frontend type);
     [[nodiscard]] routing is_executed(std::string_view sql);
+    [[nodiscard]] routing executes_by_name(std::string_view sql);
     void lend_as(std::string_view name, std::string_view definition, lent how);
     void note_deallocation(std::string_view name);
     [[nodiscard]] bool settled(std::string_view sql) const;
@@ -288,11 +289,17 @@ routing router::repeated_parse(std::string_view name) {
 
 routing router::unnamed_parse(bytes definition) {
     const auto text = string_at(definition, 0).text;
+    const bool may_name = may_name_statements(text);
+    if (may_name) {
+        if (const auto way = executes_by_name(text); way.is != routing::how::as_is) {
+            return way;
+        }
+    }
     const bool names = lend(text, lent::in_batch);
     const auto serial = link_.mine.unnamed_sent(definition, batch_, names);
     link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
     owed_.sent(frontend::parse, fate::forward, {.noted = true});
-    return {.is_unnamed_naming_nothing = !may_name_statements(text)};
+    return {.is_unnamed_naming_nothing = !may_name};
 }
 
 // Uses -------------------------------------------------------------------------------------------
@@ -355,6 +362,9 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     }
     if (type == frontend::bind && what->names_statements) {
         // It is going to be executed, and to know statements by the client's names.
+        if (const auto way = executes_by_name(what->text()); way.is != routing::how::as_is) {
+            return way;
+        }
         lend(what->text(), lent::in_batch);
     }
     if (type == frontend::bind && what->leaves_something) {
@@ -412,6 +422,9 @@ routing router::unnamed_is_used(frontend type) {
     const auto definition = link_.mine.unnamed_definition();
     const auto text = [&] { return definition.substr(0, definition.find('\0')); };
     if (link_.mine.unnamed_names_statements(batch_)) {
+        if (const auto way = executes_by_name(text()); way.is != routing::how::as_is) {
+            return way;
+        }
         lend(text(), lent::in_batch);
     }
     if (link_.mine.unnamed_leaves_something_when_bound(batch_)) {
@@ -427,12 +440,33 @@ routing router::unnamed_is_used(frontend type) {
 routing router::is_executed(std::string_view sql) {
     const auto effects = scan(sql, true);
     if (may_read_sequences(effects)) {
-        const auto way = forget_others_sequences(frontend::bind, {sql, effects}, link_, owed_, to_);
+        const auto way = forget_others_sequences(static_cast<frontend>(frame_[0]), {sql, effects},
+                                                 link_, owed_, to_);
         if (way.is != routing::how::as_is) {
             return way;
         }
+        batch_ = owed_.batch();
     }
     state_.statement(sql, effects);
+    return {};
+}
+
+// What is going to be executed may be EXECUTE, of statements that have to do with the session's
+// state.
+routing router::executes_by_name(std::string_view sql) {
+    if (!link_.mine.has_names()) {
+        return {};
+    }
+    for (const auto& use : statement_names(sql)) {
+        const auto* const known =
+            use.deallocates || use.name.empty() ? nullptr : link_.mine.find(use.name);
+        if (known == nullptr || known->what == nullptr || !known->what->leaves_something) {
+            continue;
+        }
+        if (const auto way = is_executed(known->what->text()); way.is != routing::how::as_is) {
+            return way;
+        }
+    }
     return {};
 }
 
@@ -527,6 +561,9 @@ routing router::query() {
         const auto sql = string_at(frame_, header_bytes).text;
         if (!settled(sql)) {
             return {routing::how::wait};
+        }
+        if (const auto way = executes_by_name(sql); way.is != routing::how::as_is) {
+            return way;
         }
         // A Sync of ours must neither end what the client has begun and not ended, nor a skipping.
         const bool apart = !owed_.may_skip() && !owed_.batch_open();

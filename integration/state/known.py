@@ -3,13 +3,11 @@ fails for a kind that is wrong and not in here, and for one that is in here and 
 
 FUNCTION = "the text does not show what a function does, and nobody asks PostgreSQL"
 SETTING = FUNCTION + ", unless it reports the setting"
-EXECUTE = "SQL's EXECUTE of a statement prepared with Parse is not read as what that sets"
 LIVED = "a server has lived before"
 
 KNOWN_WRONG = {
     # Another client's identity, data or lock.
     "set_role_in_function": SETTING,
-    "set_role_by_execute": EXECUTE,
     "row_security_by_setting_in_function": SETTING,
     "search_path_in_function": SETTING,
     "temp_table_in_function": FUNCTION,
@@ -33,8 +31,6 @@ KNOWN_WRONG = {
     "set_in_trigger": SETTING,
     "set_in_deferred_trigger": SETTING,
     "set_by_c_function": SETTING,
-    "set_by_execute": EXECUTE,
-    "set_config_by_execute": EXECUTE,
     "update_pg_settings": "the rule on pg_settings is not known to the scan",
     "set_spelled_in_unicode_escapes": "the scan does not decode them",
     "reset_all_hidden": SETTING,

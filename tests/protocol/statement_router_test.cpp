@@ -373,6 +373,22 @@ TEST_CASE("statement_router: a text that leaves something does so each time it i
     }
 }
 
+TEST_CASE("statement_router: SQL's EXECUTE does to the session what the statement does") {
+    const std::string lock = "SELECT pg_advisory_lock(1)";
+    for (const std::string query : {"Q EXECUTE s", "P - EXECUTE s | B - | E | S"}) {
+        shared_server server;
+        server.play({"a: P s " + lock + " | P t SELECT 1 | S"});
+        server.play({"< 3 1 3 1 Z"});
+        server.state_of('a').clear();
+        const auto other = "a: " + std::string(query).replace(query.find('s'), 1, "t");
+        server.play({other});
+        CHECK_FALSE(server.state_of('a').pinned());
+        server.play({query[0] == 'Q' ? "< 3 1 Z C Z" : "< 3 1 1 2 C Z 3 Z", "at rest"});
+        server.play({"a: " + query});
+        CHECK(server.state_of('a').has(pin_reason::advisory_lock));
+    }
+}
+
 TEST_CASE("statement_router: nothing is held for those who are gone") {
     shared_server server;
     server.play({"a: P s X | S", "< 3 1 Z", "a: P t X | S", "< 3 1 Z"});
