@@ -15,7 +15,8 @@ constexpr std::size_t fewest_entries = 32;
 
 } // namespace
 
-void reply_queue::sent(frontend type, fate where, ask how) {
+// All but messages of the extended protocol that the server will heed.
+void reply_queue::other_sent(frontend type, fate where, ask how) {
     switch (type) {
     case frontend::copy_data:
         copy_data_sent_ = copy_data_behind_end_ = !empty();
@@ -30,11 +31,13 @@ void reply_queue::sent(frontend type, fate where, ask how) {
         if (!empty() && !skipping_) {
             copy_end_sent_ = true;
             copy_data_behind_end_ = sync_behind_that_ = false;
-            push(type == frontend::copy_done ? request::copy_done : request::copy_fail, where, {});
+            push(marked(type == frontend::copy_done ? request::copy_done : request::copy_fail,
+                        where, {}));
         }
         return;
     case frontend::sync:
-        push(request::sync, where, how);
+        push(marked(request::sync, where, how));
+        ++ready_[static_cast<std::size_t>(where)];
         ++batch_;
         sync_behind_copy_data_ = copy_data_sent_;
         sync_behind_that_ = copy_data_behind_end_;
@@ -47,7 +50,9 @@ void reply_queue::sent(frontend type, fate where, ask how) {
         // While the server skips, these are dropped like all the rest (SocketBackend reads them,
         // PostgresMain looks at ignore_till_sync first): no answer, and no ReadyForQuery.
         if (!skipping_) {
-            push(type == frontend::query ? request::query : request::function_call, where, how);
+            push(marked(type == frontend::query ? request::query : request::function_call, where,
+                        how));
+            ++ready_[static_cast<std::size_t>(where)];
             batch_open_ = false;
         } else if (how.noted) {
             outcomes_.push_back(outcome::skipped);
@@ -58,37 +63,11 @@ void reply_queue::sent(frontend type, fate where, ask how) {
     case frontend::describe:
     case frontend::execute:
     case frontend::close:
-        if (!skipping_) {
-            extended_sent(type, where, how);
-        } else if (how.noted) {
+        if (how.noted) {
             outcomes_.push_back(outcome::skipped);
         }
         return;
     }
-}
-
-// Parse, Bind, Describe, Execute or Close, which the server will heed.
-void reply_queue::extended_sent(frontend type, fate where, ask how) {
-    switch (type) {
-    case frontend::parse:
-        push(request::parse, where, how);
-        break;
-    case frontend::bind:
-        push(request::bind, where, how);
-        break;
-    case frontend::describe:
-        push(how.describes_statement ? request::describe_statement : request::describe_portal,
-             where, how);
-        break;
-    case frontend::execute:
-        push(request::execute, where, how);
-        break;
-    default:
-        push(request::close, where, how);
-        break;
-    }
-    unsynced_ = true;
-    batch_open_ = true;
 }
 
 // Behind the last entry: by moving them down where half of them are done with.
@@ -100,29 +79,6 @@ void reply_queue::make_room() {
     } else {
         entries_.resize(std::max(fewest_entries, entries_.size() * 2));
     }
-}
-
-void reply_queue::push(request what, fate where, ask how) {
-    if (tail_ == entries_.size()) [[unlikely]] {
-        make_room();
-    }
-    auto e = static_cast<entry>(what);
-    if (where == fate::swallow) {
-        e |= swallow_bit;
-    }
-    if (how.errors_to_client) {
-        e |= errors_to_client_bit;
-    }
-    if (how.noted) {
-        e |= noted_bit;
-    }
-    if (batch_open_ && empty()) {
-        e |= into_idle_batch_bit;
-    }
-    if (owes_ready(what)) {
-        ++ready_[static_cast<std::size_t>(where)];
-    }
-    entries_[tail_++] = e;
 }
 
 // An entry leaves the queue, answered or not.

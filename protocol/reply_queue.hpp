@@ -63,7 +63,15 @@ public:
 
     /// A message is being forwarded to the server. CopyData, Flush and Terminate are owed nothing
     /// and need not be told (but may be).
-    void sent(frontend type, fate where = fate::forward, ask how = {});
+    void sent(frontend type, fate where = fate::forward, ask how = {}) {
+        const auto what = extended_request(type, how);
+        if (what == no_request || skipping_) {
+            other_sent(type, where, how);
+            return;
+        }
+        push(marked(what, where, how));
+        unsynced_ = batch_open_ = true;
+    }
 
     /// A message has come from the server. `sqlstate` matters for ErrorResponse only.
     [[nodiscard]] reply received(backend type, std::string_view sqlstate = {});
@@ -199,14 +207,46 @@ private:
     [[nodiscard]] static fate fate_of(entry e) {
         return (e & swallow_bit) != 0 ? fate::swallow : fate::forward;
     }
+    // What a message of the extended protocol other than Sync waits for; of others: no_request.
+    static constexpr auto no_request = request::copy_fail;
+    [[nodiscard]] static constexpr request extended_request(frontend type, ask how) {
+        switch (type) {
+        case frontend::parse:
+            return request::parse;
+        case frontend::bind:
+            return request::bind;
+        case frontend::describe:
+            return how.describes_statement ? request::describe_statement : request::describe_portal;
+        case frontend::execute:
+            return request::execute;
+        case frontend::close:
+            return request::close;
+        default:
+            return no_request;
+        }
+    }
+    [[nodiscard]] static constexpr entry marked(request what, fate where, ask how) {
+        return static_cast<entry>(static_cast<unsigned>(what) |
+                                  (where == fate::swallow ? unsigned{swallow_bit} : 0U) |
+                                  (how.errors_to_client ? unsigned{errors_to_client_bit} : 0U) |
+                                  (how.noted ? unsigned{noted_bit} : 0U));
+    }
     [[nodiscard]] static bool owes_ready(request what) {
         return what == request::sync || what == request::query || what == request::function_call;
     }
     [[nodiscard]] judgement judge(request what, phase now, backend type) const;
     [[nodiscard]] judgement judge_statement(request what, phase now, backend type) const;
 
-    void extended_sent(frontend type, fate where, ask how);
-    void push(request what, fate where, ask how);
+    void other_sent(frontend type, fate where, ask how);
+    void push(entry e) {
+        if (tail_ == entries_.size()) [[unlikely]] {
+            make_room();
+        }
+        if (batch_open_ && empty()) {
+            e |= into_idle_batch_bit;
+        }
+        entries_[tail_++] = e;
+    }
     void make_room();
     void pop(outcome how);
     void read_over_copy_ends();

@@ -97,9 +97,14 @@ public:
         }
     }
     void give_back(buffer& what) {
-        if (!what.held()) {
-            return;
+        if (what.held()) [[unlikely]] {
+            take_back(what);
         }
+    }
+
+private:
+    using blocks = std::vector<std::unique_ptr<std::byte[]>>;
+    [[gnu::noinline]] void take_back(buffer& what) {
         auto& list = what.capacity_ == small_buffer_bytes ? small_ : large_;
         const std::size_t keep = what.capacity_ == small_buffer_bytes ? 1024 : 8;
         if (list.size() < keep) {
@@ -108,9 +113,6 @@ public:
         what.block_.reset();
         what.capacity_ = what.begin_ = what.end_ = 0;
     }
-
-private:
-    using blocks = std::vector<std::unique_ptr<std::byte[]>>;
     static void take(buffer& what, blocks& from, std::size_t size) {
         if (from.empty()) {
             what.block_ = std::make_unique_for_overwrite<std::byte[]>(size);

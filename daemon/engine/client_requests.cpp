@@ -221,7 +221,7 @@ void engine::pump_active(client& c, time_point now) {
             if (asks && !c.query_running) {
                 c.query_running = true;
                 c.query_started = now;
-                s.running.set(protocol::statement_at(in));
+                s.running.set(in);
             }
             if (asks && settled) {
                 c.transaction_started = now;

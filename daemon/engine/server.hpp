@@ -18,7 +18,9 @@
 #include "protocol/setting_question.hpp"
 #include "protocol/setting_replay.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -42,18 +44,21 @@ enum class server_task : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(server_task task);
 
-/// The front of the statement that runs, for the log of slow ones; literals are removed when it is
-/// written, never before.
+/// The front of what a client has asked for, for the log of slow statements; the text is looked
+/// for, and literals are removed, when it is written, never before.
 class statement_note {
 public:
-    void set(std::string_view sql) {
-        size_ = static_cast<std::uint16_t>(sql.copy(text_.data(), text_.size()));
+    void set(protocol::bytes messages) {
+        size_ = static_cast<std::uint16_t>(std::min(messages.size(), front_.size()));
+        std::copy_n(messages.begin(), size_, front_.begin());
     }
     void clear() { size_ = 0; }
-    [[nodiscard]] std::string_view text() const { return {text_.data(), size_}; }
+    [[nodiscard]] std::string_view text() const {
+        return protocol::statement_at({front_.data(), size_});
+    }
 
 private:
-    std::array<char, 510> text_;
+    std::array<std::byte, 510> front_;
     std::uint16_t size_ = 0;
 };
 

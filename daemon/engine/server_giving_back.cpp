@@ -182,11 +182,14 @@ void engine::detach(client& c, server& s) {
 /// come free while one is being placed are placed after it, not inside: a thousand waiters are
 /// served in a loop.
 void engine::place(server& s, time_point now) {
-    to_place_.push_back(s.id);
     if (placing_) {
+        to_place_.push_back(s.id);
         return;
     }
     placing_ = true;
+    if (s.task == server_task::none && s.user == nullptr) {
+        place_now(s, now);
+    }
     while (!to_place_.empty()) {
         auto* const next = find(to_place_.back());
         to_place_.pop_back();

@@ -78,7 +78,9 @@ void engine::relay(server& s, time_point now) {
     bool more = !in.empty();
     while (more) {
         const auto step = s.stream.next(in.subspan(used), used == 0 && s.in.full(), s.owed);
-        settle_statements(s);
+        if (!s.owed.outcomes().empty()) {
+            settle_statements(s);
+        }
         const auto taken = in.subspan(used, step.taken_bytes);
         used += step.taken_bytes;
         more = relay_step(s, step, taken, now) && used != in.size() &&

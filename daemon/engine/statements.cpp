@@ -41,7 +41,9 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
                                         .status = s.status,
                                         .cancel_under_way = s.cancels_in_flight != 0};
     const auto step = c.stream.forward(in, c.in_is_full(), s.out, s.owed, c.session, &link);
-    settle_statements(s);
+    if (!s.owed.outcomes().empty()) {
+        settle_statements(s);
+    }
     if (counted.reads_sequences || counted.sequences_apart) [[unlikely]] {
         sequences_read(c, s, counted);
         if (step.taken_bytes == 0) {
@@ -70,9 +72,6 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
 
 /// What has become of Parse and Close messages, as far as it is known by now.
 void engine::settle_statements(server& s) {
-    if (s.owed.outcomes().empty()) {
-        return;
-    }
     auto* const c = s.user;
     s.statements.apply(s.owed.outcomes(), c != nullptr ? &c->statements : nullptr);
     s.owed.clear_outcomes();
