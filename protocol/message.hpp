@@ -5,6 +5,7 @@
 // Source: PostgreSQL documentation, "Message Formats" (protocol-message-formats.html).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -111,6 +112,22 @@ struct header {
 }
 [[nodiscard]] inline bytes as_bytes(std::string_view text) {
     return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+
+/// The string that begins `at` bytes into a message that may have been cut off. `found`: its end is
+/// there; else `text` is as much of it as there is.
+struct string_in {
+    std::string_view text;
+    bool found = false;
+};
+[[nodiscard]] inline string_in string_at(bytes in, std::size_t at) {
+    if (at < in.size() && in[at] == std::byte{}) {
+        return {{}, true}; // most names are empty
+    }
+    const auto text = as_text(in).substr(std::min(at, in.size()));
+    const auto zero = text.find('\0');
+    return zero == std::string_view::npos ? string_in{text, false}
+                                          : string_in{text.substr(0, zero), true};
 }
 
 /// Takes values off the front of a message body. Every getter fails (`ok()` turns false, and stays

@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -17,7 +18,30 @@ namespace {
 // What an entry costs beside its text: the node, the control block, the name.
 constexpr std::size_t overhead_bytes = 256;
 
+// Settings that make no difference to what a text means, and differ from client to client.
+bool matters_to_reading(std::string_view name) {
+    constexpr std::array<std::string_view, 9> others = {
+        "application_name",     "statement_timeout",
+        "lock_timeout",         "work_mem",
+        "maintenance_work_mem", "client_min_messages",
+        "idle_session_timeout", "idle_in_transaction_session_timeout",
+        "synchronous_commit"};
+    // Those of applications and extensions have a dot in their names.
+    return name.find('.') == std::string_view::npos &&
+           std::find(others.begin(), others.end(), name) == others.end();
+}
+
 } // namespace
+
+std::string reading_context(const setting_map& settings) {
+    std::string context;
+    for (const auto& [name, value] : settings) {
+        if (matters_to_reading(name)) {
+            context.append(name).append(1, '\0').append(value).append(1, '\0');
+        }
+    }
+    return context;
+}
 
 std::string server_name(const statement_id& id) {
     constexpr std::string_view digits = "0123456789abcdefghijklmnopqrstuv"; // 5 bits each

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "protocol/message.hpp"
+#include "protocol/setting_replay.hpp"
 
 #include <array>
 #include <compare>
@@ -67,6 +68,10 @@ void append_close_statement(std::string& out, std::string_view name);
 
 /// Is this what the body of a Parse may have behind the name? (Else PostgreSQL is to say why not.)
 [[nodiscard]] bool is_definition(bytes definition);
+
+/// The settings that PostgreSQL reads the same text under: the part of `settings` that makes a
+/// difference to what it means.
+[[nodiscard]] std::string reading_context(const setting_map& settings);
 
 /// Each distinct statement once, for as long as somebody refers to it.
 class statement_table {

@@ -5,7 +5,6 @@
 #include "protocol/statement_scan.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace pgweir::protocol {
@@ -23,30 +22,6 @@ constexpr std::size_t largest_share = 4;
 
 // What a statement says where that does not matter. It is parsed in a failed transaction, too.
 constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
-
-// Settings that make no difference to what a text means, and differ from client to client.
-bool matters_to_reading(std::string_view name) {
-    constexpr std::array<std::string_view, 9> others = {
-        "application_name",     "statement_timeout",
-        "lock_timeout",         "work_mem",
-        "maintenance_work_mem", "client_min_messages",
-        "idle_session_timeout", "idle_in_transaction_session_timeout",
-        "synchronous_commit"};
-    // Those of applications and extensions have a dot in their names.
-    return name.find('.') == std::string_view::npos &&
-           std::find(others.begin(), others.end(), name) == others.end();
-}
-
-// The settings that PostgreSQL reads the same text under.
-std::string reading_context(const setting_map& settings) {
-    std::string context;
-    for (const auto& [name, value] : settings) {
-        if (matters_to_reading(name)) {
-            context.append(name).append(1, '\0').append(value).append(1, '\0');
-        }
-    }
-    return context;
-}
 
 // Another client's statement may be known to servers by a name like that. So this one is not.
 std::string harmless_name(std::string_view name) {
@@ -125,22 +100,6 @@ private:
     relay_sink& to_;
     std::uint64_t batch_;
 };
-
-// A string inside the frame. `found`: its end is there.
-struct string_in {
-    std::string_view text;
-    bool found = false;
-};
-
-string_in string_at(bytes frame, std::size_t at) {
-    if (at < frame.size() && frame[at] == std::byte{}) {
-        return {{}, true}; // most names are empty
-    }
-    const auto text = as_text(frame).substr(std::min(at, frame.size()));
-    const auto zero = text.find('\0');
-    return zero == std::string_view::npos ? string_in{text, false}
-                                          : string_in{text.substr(0, zero), true};
-}
 
 routing router::pass(frontend type, ask how) {
     owed_.sent(type, fate::forward, how);

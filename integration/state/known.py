@@ -50,6 +50,8 @@ KNOWN_WRONG = {
 
 # Right or an error, which is as much as is promised.
 KNOWN_REFUSED = {
+    "currval": "55000 where the server is not free that has called nextval(), or another client had it",
+    "lastval": "the same",
     "currval_of_function": "55000: the next server has not called nextval()",
     "currval_of_insert": "55000: nothing in the text says that a sequence is used",
 }
