@@ -276,8 +276,9 @@ class SlowReaderTest(StreamingCase):
         report("p99", before_ms="%.2f" % (before * 1e3), during_ms="%.2f" % (during * 1e3))
         self.assertGreater(count, 100)
         self.assertLess(during, max(20 * before, 0.2 * PATIENCE))
-        self.assertLess(memory_bytes(self.pooler.process) - memory,
-                        4 * BYTES_PER_CONNECTION + ALLOCATOR_BYTES)
+        if PATIENCE == 1:  # else a sanitizer keeps what was freed
+            self.assertLess(memory_bytes(self.pooler.process) - memory,
+                            4 * BYTES_PER_CONNECTION + ALLOCATOR_BYTES)
         # Nobody was cut off: what is left is all there, now that they read.
         for i, raw in enumerate(slow):
             self.assertEqual("T", raw.read_message()[0])

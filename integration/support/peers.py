@@ -126,16 +126,17 @@ class PeakMemory:
 
 
 def assert_idle(case, pooler, seconds=0.5):
-    """The daemon, with nothing to do, takes less than 1 % of a core."""
+    """The daemon, with nothing to do, takes less than 1 % of a core (under a sanitizer, 5 %)."""
+    limit = 0.01 * PATIENCE
     def share():
         began, before = time.monotonic(), cpu_seconds(pooler.process)
         time.sleep(seconds)
         return (cpu_seconds(pooler.process) - before) / (time.monotonic() - began)
     # Something may just be ending; a daemon that spins never stops.
     shares = [share()]
-    while shares[-1] >= 0.01 and len(shares) < 5:
+    while shares[-1] >= limit and len(shares) < 5:
         shares.append(share())
-    case.assertLess(shares[-1], 0.01, "it is busy while idle: %r of a core" % shares)
+    case.assertLess(shares[-1], limit, "it is busy while idle: %r of a core" % shares)
 
 
 def not_given_back(pooler, clients=0):
