@@ -198,10 +198,10 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
             return stop(server_step::stop::fate_changed);
         }
         const auto there = std::min(head.frame_bytes(), rest.size());
-        const bool stops =
-            row->needs != need::header && (type != backend::command_complete ||
-                                           is_of_interest(as_text(rest.subspan(header_bytes))));
-        if (stops && !read_stop(type, rest.subspan(header_bytes, there - header_bytes), step)) {
+        const auto body = rest.subspan(header_bytes, there - header_bytes);
+        const bool stops = row->needs != need::header &&
+                           (type != backend::command_complete || is_of_interest(as_text(body)));
+        if (stops && !read_stop(type, body, step)) {
             return stop(server_step::stop::desync);
         }
         const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
@@ -214,8 +214,7 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         body_left_ = head.frame_bytes() - there;
         body_fate_ = where;
         if (answers_us) {
-            step.result =
-                body_left_ == 0 ? rest.subspan(header_bytes, there - header_bytes) : bytes{};
+            step.result = body_left_ == 0 ? body : bytes{};
             return stop(server_step::stop::result);
         }
         if (stops) {

@@ -77,6 +77,9 @@ TEST_CASE("server_stream: of commands only those are shown that others have to k
         CHECK(got.why == stop::command);
         CHECK(got.tag == tag);
     }
+    asked short_one; // what is behind the message does not belong to its tag
+    const auto in = message('C', "D") + "EAL";
+    CHECK(short_one.next(in).why == stop::exhausted);
     for (const std::string tag :
          {"", "A", "D", "DE", "SELECT 1", "INSERT 0 1", "DELETE 1", "COPY 3", "BEGIN", "COMMIT",
           "CALL", "CLOSE CURSOR", "DECLARE CURSOR"}) {
