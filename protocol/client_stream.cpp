@@ -93,21 +93,11 @@ struct front_frame {
             static_cast<frontend>(head.type), frame_bytes, &row};
 }
 
-// A string at the front of a body that may have been cut off. `found` says that its end was there.
-struct leading_string {
-    std::string_view text;
-    bool found;
-};
-
-leading_string take_string(bytes& body) {
-    const auto text = as_text(body);
-    const auto zero = text.find('\0');
-    if (zero == std::string_view::npos) {
-        body = {};
-        return {text, false};
-    }
-    body = body.subspan(zero + 1);
-    return {text.substr(0, zero), true};
+// The string at the front of a body that may have been cut off, which is taken off it.
+string_in take_string(bytes& body) {
+    const auto string = string_at(body, 0);
+    body = string.found ? body.subspan(string.text.size() + 1) : bytes{};
+    return string;
 }
 
 // Why a message is not passed on now; `exhausted` where it is.

@@ -254,7 +254,7 @@ routing router::unnamed_parse(bytes definition) {
             return way;
         }
     }
-    const bool names = lend(text, lent::in_batch);
+    const bool names = may_name && lend(text, lent::in_batch);
     const auto serial = link_.mine.unnamed_sent(definition, batch_, names);
     link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
     owed_.sent(frontend::parse, fate::forward, {.noted = true});
