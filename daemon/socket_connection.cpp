@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <tuple>
@@ -23,6 +24,16 @@ namespace {
 
 boost::system::error_code system_error(int number) {
     return {number, boost::system::system_category()};
+}
+
+// recv() and send(). In a process with several threads the C library makes each a cancellation
+// point, at the price of two atomic exchanges, for pthread_cancel(), which nobody here calls.
+ssize_t receive(int fd, std::span<std::byte> into, int flags) {
+    return ::syscall(SYS_recvfrom, fd, into.data(), into.size(), flags, nullptr, nullptr);
+}
+
+ssize_t send_piece(int fd, protocol::bytes what, int flags) {
+    return ::syscall(SYS_sendto, fd, what.data(), what.size(), flags, nullptr, 0);
 }
 
 /// What the loop sees of a connection; outlives it by as long as an event may be in hand.
@@ -174,7 +185,7 @@ void socket_state::work() {
 void socket_state::read_now() {
     ssize_t got = -1;
     do {
-        got = ::recv(fd_, into_.data(), into_.size(), MSG_DONTWAIT);
+        got = receive(fd_, into_, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         readable_ = false;
@@ -311,23 +322,24 @@ private:
 
 socket_state& state_of(connection& what) { return static_cast<socket_connection&>(what).state(); }
 
-connection::send_result socket_connection::send(std::span<const protocol::bytes> pieces) {
+ssize_t send_pieces(int fd, std::span<const protocol::bytes> pieces, int flags) {
     std::array<iovec, 64> vectors; // as many as an outbox has parts
     const auto count = std::min(pieces.size(), vectors.size());
     for (std::size_t i = 0; i < count; ++i) {
         vectors[i] = {const_cast<std::byte*>(pieces[i].data()), pieces[i].size()};
     }
+    msghdr message{};
+    message.msg_iov = vectors.data();
+    message.msg_iovlen = count;
+    return ::sendmsg(fd, &message, flags);
+}
+
+connection::send_result socket_connection::send(std::span<const protocol::bytes> pieces) {
+    constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     ssize_t sent = -1;
     do {
-        if (count == 1) {
-            sent = ::send(state_->fd(), vectors[0].iov_base, vectors[0].iov_len,
-                          MSG_NOSIGNAL | MSG_DONTWAIT);
-        } else {
-            msghdr message{};
-            message.msg_iov = vectors.data();
-            message.msg_iovlen = count;
-            sent = ::sendmsg(state_->fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        }
+        sent = pieces.size() == 1 ? send_piece(state_->fd(), pieces[0], flags)
+                                  : send_pieces(state_->fd(), pieces, flags);
     } while (sent < 0 && errno == EINTR);
     if (sent >= 0) {
         return {static_cast<std::size_t>(sent), {}};
