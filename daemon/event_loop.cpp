@@ -50,23 +50,31 @@ int event_loop::wait_ms() const {
     return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, longest));
 }
 
+void event_loop::take_turns() {
+    running_turns_.swap(turns_);
+    for (const auto& who : running_turns_) {
+        who->has_turn_ = false;
+        who->on_turn();
+    }
+    running_turns_.clear();
+}
+
 void event_loop::run(const std::function<void(pool::time_point)>& expired) {
-    std::array<epoll_event, 256> events;
+    constexpr int a_crowd = 3;          // fewer gain nothing from waiting for each other
+    std::array<epoll_event, 64> events; // … and more would wait for long
     now_ = std::chrono::steady_clock::now();
     while (!stopped_) {
         const int count =
             ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), wait_ms());
         now_ = std::chrono::steady_clock::now();
+        crowded_ = count >= a_crowd;
         for (int i = 0; i < count; ++i) {
             static_cast<event_source*>(events[static_cast<std::size_t>(i)].data.ptr)
                 ->on_events(events[static_cast<std::size_t>(i)].events);
         }
-        running_turns_.swap(turns_);
-        for (const auto& who : running_turns_) {
-            who->has_turn_ = false;
-            who->on_turn();
-        }
-        running_turns_.clear();
+        take_turns();
+        crowded_ = false;
+        take_turns();
         retired_.clear();
         now_ = std::chrono::steady_clock::now();
         if (now_ >= deadline_) {

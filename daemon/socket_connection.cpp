@@ -46,7 +46,9 @@ public:
 
     void adopt(int fd);
     void close();
-    [[nodiscard]] int release();
+    /// Its socket, and what has been read from that and not been reported.
+    [[nodiscard]] std::pair<int, std::string> release();
+    void take_first(std::string unread);
     void connect_to(std::vector<endpoint> where);
     void fail_to_connect(boost::system::error_code why);
 
@@ -54,7 +56,9 @@ public:
     void read(std::span<std::byte> into);
     void wait_readable();
     void wait_writable();
+    [[nodiscard]] bool sends_later();
     [[nodiscard]] int fd() const { return fd_; }
+    [[nodiscard]] bool has_received() const { return received_ || !unread_.empty(); }
 
     void on_events(std::uint32_t events) override;
     void on_turn() override;
@@ -66,7 +70,8 @@ private:
 
     void try_next_candidate();
     void connect_ended();
-    void work();
+    void take_bytes();
+    void report();
     void read_now();
 
     worker& on_;
@@ -79,6 +84,10 @@ private:
     bool waits_writable_ = false;
     bool connecting_ = false;
     bool reads_at_once_ = false; // inside on_readable(): no turn is needed
+    bool received_ = false;      // the read has ended, which is to be reported:
+    std::size_t received_bytes_ = 0;
+    boost::system::error_code received_error_;
+    std::string unread_; // came with it from another worker, and is to be read first
     boost::system::error_code connect_error_;
     std::span<std::byte> into_;
     std::vector<endpoint> candidates_;
@@ -100,12 +109,20 @@ void socket_state::close() {
     }
 }
 
-int socket_state::release() {
+std::pair<int, std::string> socket_state::release() {
     events_ = nullptr;
     if (fd_ >= 0) {
         on_.loop().remove(fd_);
     }
-    return std::exchange(fd_, -1);
+    if (std::exchange(received_, false)) {
+        unread_.insert(0, reinterpret_cast<const char*>(into_.data()), received_bytes_);
+    }
+    return {std::exchange(fd_, -1), std::move(unread_)};
+}
+
+void socket_state::take_first(std::string unread) {
+    unread_ = std::move(unread);
+    readable_ = readable_ || !unread_.empty();
 }
 
 // Reading and writing --------------------------------------------------------------------------
@@ -131,6 +148,15 @@ void socket_state::wait_writable() {
     waits_writable_ = true;
 }
 
+bool socket_state::sends_later() {
+    if (!on_.loop().crowded()) {
+        return false;
+    }
+    writable_ = waits_writable_ = true;
+    on_.loop().run_soon(*this);
+    return true;
+}
+
 void socket_state::on_events(std::uint32_t events) {
     if (fd_ < 0) {
         return;
@@ -150,7 +176,12 @@ void socket_state::on_events(std::uint32_t events) {
         }
         return;
     }
-    work();
+    take_bytes();
+    if (!on_.loop().crowded() || !received_) {
+        report();
+    } else {
+        on_.loop().run_soon(*this); // when the others have read as well
+    }
 }
 
 void socket_state::on_turn() {
@@ -159,23 +190,37 @@ void socket_state::on_turn() {
         on_.after_event();
         return;
     }
-    work();
+    take_bytes();
+    report();
 }
 
-void socket_state::work() {
-    if (events_ == nullptr || fd_ < 0) {
+void socket_state::take_bytes() {
+    if (events_ == nullptr || fd_ < 0 || !readable_ || received_) {
         return;
     }
-    if (readable_ && reading_ == reading::readiness) {
+    if (reading_ == reading::readiness) {
         reading_ = reading::nothing;
         reads_at_once_ = true;
         events_->on_readable(on_.now()); // usually asks to read
         reads_at_once_ = false;
     }
-    if (readable_ && reading_ == reading::bytes && events_ != nullptr) {
+    if (reading_ == reading::bytes) {
         read_now();
     }
-    if (writable_ && waits_writable_ && events_ != nullptr) {
+}
+
+void socket_state::report() {
+    if (received_ && events_ != nullptr) {
+        received_ = false;
+        events_->on_read(on_.now(), received_bytes_, received_error_);
+        on_.after_event();
+    }
+    if (!writable_ || !waits_writable_ || events_ == nullptr) {
+        return;
+    }
+    if (on_.loop().crowded()) {
+        on_.loop().run_soon(*this); // when it is no longer
+    } else {
         waits_writable_ = false;
         events_->on_writable(on_.now());
         on_.after_event();
@@ -183,20 +228,27 @@ void socket_state::work() {
 }
 
 void socket_state::read_now() {
-    ssize_t got = -1;
-    do {
-        got = receive(fd_, into_, MSG_DONTWAIT);
-    } while (got < 0 && errno == EINTR);
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-        readable_ = false;
-        return;
+    if (!unread_.empty()) [[unlikely]] {
+        received_bytes_ = std::min(into_.size(), unread_.size());
+        std::memcpy(into_.data(), unread_.data(), received_bytes_);
+        unread_.erase(0, received_bytes_);
+        received_error_ = {};
+    } else {
+        ssize_t got = -1;
+        do {
+            got = receive(fd_, into_, MSG_DONTWAIT);
+        } while (got < 0 && errno == EINTR);
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            readable_ = false;
+            return;
+        }
+        received_bytes_ = got > 0 ? static_cast<std::size_t>(got) : 0;
+        received_error_ = got < 0 ? system_error(errno) : boost::system::error_code();
+        // A short read has emptied the socket: what comes later comes with an edge of its own.
+        readable_ = ended_ || received_bytes_ == into_.size();
     }
-    // A short read has emptied the socket: what comes later comes with an edge of its own.
-    readable_ = ended_ || got == static_cast<ssize_t>(into_.size());
     reading_ = reading::nothing;
-    events_->on_read(on_.now(), got > 0 ? static_cast<std::size_t>(got) : 0,
-                     got < 0 ? system_error(errno) : boost::system::error_code());
-    on_.after_event();
+    received_ = true;
 }
 
 // Connecting -----------------------------------------------------------------------------------
@@ -308,8 +360,10 @@ public:
     void wait_writable() override { state_->wait_writable(); }
     void shutdown_send() override { (void)::shutdown(state_->fd(), SHUT_WR); }
     std::unique_ptr<detached_connection> detach() override {
-        return std::make_unique<detached_socket>(state_->release());
+        auto [fd, unread] = state_->release();
+        return std::make_unique<detached_socket>(fd, std::move(unread));
     }
+    bool sends_later() override { return state_->sends_later(); }
     bool stirs() override;
     addresses names() const override;
 
@@ -351,6 +405,9 @@ connection::send_result socket_connection::send(std::span<const protocol::bytes>
 }
 
 bool socket_connection::stirs() {
+    if (state_->has_received()) {
+        return true;
+    }
     std::byte one{};
     const auto got = ::recv(state_->fd(), &one, 1, MSG_PEEK | MSG_DONTWAIT);
     return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
@@ -378,9 +435,10 @@ detached_socket::~detached_socket() {
     }
 }
 
-std::unique_ptr<connection> make_connection(worker& on, int fd) {
+std::unique_ptr<connection> make_connection(worker& on, int fd, std::string unread) {
     const state_ptr state(new socket_state(on, nullptr));
     state->adopt(fd);
+    state->take_first(std::move(unread));
     return std::make_unique<socket_connection>(on, state);
 }
 

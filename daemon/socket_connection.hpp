@@ -2,8 +2,12 @@
 // send per gathered write. Reading asks with a buffer, so that no epoll_ctl is needed; only a
 // client that has been quiet waits without one.
 //
+// Where several connections have something to do at once (event_loop::crowded()), all read, then
+// all are told what they have read, then all send. In between a connection may go, or go to another
+// worker: what it has read goes with it.
+//
 // Owner: an engine's client, server or cancel attempt, through daemon::connection. Thread: the
-// worker's. Tests: integration.
+// worker's. Tests: tests/daemon/socket_connection_test.cpp, integration.
 #pragma once
 
 #include "daemon/engine/ports.hpp"
@@ -11,6 +15,8 @@
 #include <sys/socket.h>
 
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace pgweir::daemon {
@@ -24,7 +30,9 @@ struct endpoint {
 };
 
 /// A connected socket that has just been accepted, or has come from another worker. Owns `fd`.
-[[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, int fd);
+/// `unread`: has been read from it there, and comes first.
+[[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, int fd,
+                                                          std::string unread = {});
 
 /// Connects to the first of `where` that accepts; `who` is told on_connected() once.
 [[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, connection_events& who);
@@ -45,10 +53,12 @@ struct connection_watch {
 
 /// A socket on its way to another worker.
 struct detached_socket final : detached_connection {
-    explicit detached_socket(int fd_)
-        : fd(fd_) {}
+    detached_socket(int fd_, std::string unread_)
+        : fd(fd_)
+        , unread(std::move(unread_)) {}
     ~detached_socket() override;
     int fd;
+    std::string unread; // has been read, and nobody has been told
 };
 
 } // namespace pgweir::daemon

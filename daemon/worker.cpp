@@ -163,7 +163,7 @@ std::unique_ptr<connection> worker::open(const server_address& where, connection
 std::unique_ptr<connection> worker::attach(std::unique_ptr<detached_connection> what,
                                            connection_events& who) {
     auto& socket = static_cast<detached_socket&>(*what);
-    auto made = make_connection(*this, std::exchange(socket.fd, -1));
+    auto made = make_connection(*this, std::exchange(socket.fd, -1), std::move(socket.unread));
     made->set_events(&who);
     return made;
 }

@@ -52,6 +52,10 @@ bool engine::flush(client& c, time_point now) {
     if (c.blocked || c.state == client_state::gone) {
         return false;
     }
+    if (!c.out.empty() && c.socket->sends_later()) {
+        c.blocked = true;
+        return false;
+    }
     const auto result = c.out.flush(*c.socket);
     if (result.error) {
         end(c, c.state == client_state::closing ? c.closing_for : pool::client_close::network_error,

@@ -67,6 +67,10 @@ public:
     /// than read().
     virtual void wait_readable() = 0;
     virtual void wait_writable() = 0;
+    /// Others have something to do at the same time, and all are to send when all have done it:
+    /// then nothing is to be sent now, and on_writable() will say when, as if the socket were full
+    /// until then.
+    [[nodiscard]] virtual bool sends_later() { return false; }
     /// Ends the sending direction: the peer sees an end of file.
     virtual void shutdown_send() = 0;
     /// Takes the socket away, for another worker. Nothing is reported afterwards.

@@ -261,6 +261,10 @@ bool engine::flush(server& s) {
     if (s.blocked) {
         return false;
     }
+    if (!s.out.empty() && s.socket->sends_later()) {
+        s.blocked = true;
+        return false;
+    }
     const auto result = s.out.flush(*s.socket);
     if (result.error) {
         // It has closed, but its last words may still be there: the end is met by reading.

@@ -34,6 +34,8 @@ std::size_t socket_end::short_count(std::size_t count) {
                                                                        : count;
 }
 
+bool socket_end::sends_later() { return shared().random.chance(home_->conditions.later_percent); }
+
 std::size_t socket_end::send(std::string_view what) {
     if (broken() || finished_) {
         return 0;
@@ -258,6 +260,14 @@ void engine_socket::wait_writable() {
     }
     waits_writable_ = true;
     end_->wait_room();
+}
+
+bool engine_socket::sends_later() {
+    if (waits_writable_ || !end_ || !end_->sends_later()) {
+        return false;
+    }
+    wait_writable();
+    return true;
 }
 
 void engine_socket::shutdown_send() {

@@ -26,6 +26,7 @@ struct weather {
     unsigned split_percent = 10;           // of all sends: arrive in several pieces
     std::size_t max_part_bytes = SIZE_MAX; // … of at most so many bytes
     unsigned short_percent = 5;            // of all sends and reads: do less than they could
+    unsigned later_percent = 10;           // of all sends of the engine: wait for others
     std::size_t min_buffer_bytes = 4'096;
     std::size_t max_buffer_bytes = 65'536;
 };
@@ -65,6 +66,7 @@ public:
     /// on_arrival() soon, whatever happens.
     void poke();
     [[nodiscard]] std::size_t short_count(std::size_t count);
+    [[nodiscard]] bool sends_later();
     [[nodiscard]] bool closed() const { return closed_; }
     /// The other end has read everything that was sent to it.
     [[nodiscard]] bool all_read() const { return peer_->inbox_.empty(); }
@@ -130,6 +132,7 @@ public:
     void read(std::span<std::byte> into) override;
     void wait_readable() override;
     void wait_writable() override;
+    bool sends_later() override;
     void shutdown_send() override;
     std::unique_ptr<daemon::detached_connection> detach() override;
     [[nodiscard]] addresses names() const override {

@@ -45,6 +45,7 @@ void simulation::plan_network() {
     }
     conditions.split_percent = random.chance(50) ? 0 : static_cast<unsigned>(random.below(60));
     conditions.short_percent = random.chance(50) ? 0 : static_cast<unsigned>(random.below(30));
+    conditions.later_percent = random.chance(50) ? 0 : static_cast<unsigned>(random.below(80));
     if (random.chance(30)) { // tiny sockets: everything blocks
         conditions.min_buffer_bytes = 64;
         conditions.max_buffer_bytes = 2'048;

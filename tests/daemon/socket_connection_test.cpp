@@ -1,0 +1,210 @@
+// What the engine relies on when several sockets have something at once: everybody reads, then is
+// told, then sends; and nothing that has been read gets lost in between.
+#include "daemon/socket_connection.hpp"
+
+#include "daemon/control_plane.hpp"
+#include "daemon/pool_directory.hpp"
+#include "daemon/worker.hpp"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <functional>
+#include <future>
+#include <string>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace {
+
+using namespace pgweir;
+using namespace std::chrono_literals;
+using daemon::connection;
+using pool::time_point;
+
+/// A worker without clients, on whose thread connections are tried.
+struct bench {
+    std::shared_ptr<config::configuration> config = std::make_shared<config::configuration>();
+    daemon::control_plane control{1};
+    daemon::pool_directory pools{1, config};
+    daemon::logger log{{.level = daemon::log_severity::error}};
+    std::atomic<std::uint64_t> clients{0};
+    daemon::worker worker{
+        {.self = {}, .mock_secret = "x"}, {control, pools, log, clients, {}, {}}, config};
+
+    bench() { worker.start(); }
+    ~bench() { worker.stop(); }
+
+    void on_worker(const std::function<void()>& what) {
+        std::promise<void> done;
+        worker.run([&](daemon::engine&, time_point) {
+            what();
+            done.set_value();
+        });
+        REQUIRE(done.get_future().wait_for(10s) == std::future_status::ready);
+    }
+};
+
+/// One side of a connection that reads whatever comes and writes down what happens.
+struct peer final : daemon::connection_events {
+    peer(bench& on, char name_, std::string& diary_)
+        : name(name_)
+        , diary(diary_) {
+        std::array<int, 2> ends{};
+        REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) ==
+                0);
+        other_end = ends[1];
+        socket = daemon::make_connection(on.worker, ends[0]);
+        socket->set_events(this);
+        socket->wait_readable();
+    }
+    ~peer() { ::close(other_end); }
+    void write(std::string_view what) const {
+        REQUIRE(::write(other_end, what.data(), what.size()) == static_cast<ssize_t>(what.size()));
+    }
+
+    void on_readable(time_point) override {
+        diary += {'r', name};
+        socket->read(buffer);
+    }
+    void on_read(time_point, std::size_t count, boost::system::error_code) override {
+        diary += {'g', name};
+        got.append(reinterpret_cast<const char*>(buffer.data()), count);
+        if (count != 0) {
+            diary += socket->sends_later() ? "-" : "!";
+            socket->wait_readable();
+        }
+        if (also) {
+            also();
+        }
+        if (all_told && ++*told == 3) {
+            all_told->set_value();
+        }
+    }
+    void on_writable(time_point) override {
+        diary += {'w', name};
+        CHECK_FALSE(socket->sends_later()); // it would never end
+        if (all_sent && ++*sent == 3) {
+            all_sent->set_value();
+        }
+    }
+    void on_connected(time_point, boost::system::error_code) override {}
+
+    char name;
+    std::string& diary;
+    int other_end = -1;
+    std::array<std::byte, 4> buffer{};
+    std::string got;
+    std::unique_ptr<connection> socket;
+    std::function<void()> also; // in on_read()
+    std::promise<void>* all_told = nullptr;
+    std::promise<void>* all_sent = nullptr;
+    int* told = nullptr;
+    int* sent = nullptr;
+};
+
+/// Three peers who are written to at the same time.
+struct three {
+    bench on;
+    std::string diary;
+    std::promise<void> told, sent;
+    int count_told = 0;
+    int count_sent = 0;
+    std::array<std::unique_ptr<peer>, 3> all;
+
+    void start(const std::function<void()>& before = {}) {
+        on.on_worker([&] {
+            for (std::size_t i = 0; i < all.size(); ++i) {
+                all[i] = std::make_unique<peer>(on, static_cast<char>('a' + i), diary);
+                all[i]->all_told = &told;
+                all[i]->all_sent = &sent;
+                all[i]->told = &count_told;
+                all[i]->sent = &count_sent;
+                all[i]->write({"1", 1});
+            }
+            if (before) {
+                before();
+            }
+        });
+    }
+    ~three() {
+        on.on_worker([&] { all = {}; });
+    }
+};
+
+} // namespace
+
+TEST_CASE("several with something to read: all read, all are told, all send") {
+    three t;
+    t.start();
+    REQUIRE(t.sent.get_future().wait_for(10s) == std::future_status::ready);
+    t.on.on_worker([&] { CHECK(t.diary == "rarbrcga-gb-gc-wawbwc"); });
+}
+
+TEST_CASE("one with something to read is told at once, and sends at once") {
+    three t;
+    t.start();
+    REQUIRE(t.sent.get_future().wait_for(10s) == std::future_status::ready);
+    t.on.on_worker([&] { t.diary.clear(); });
+    std::promise<void> again;
+    t.on.on_worker([&] {
+        t.all[1]->all_told = nullptr;
+        t.all[1]->also = [&] { again.set_value(); };
+        t.all[1]->write("2");
+    });
+    REQUIRE(again.get_future().wait_for(10s) == std::future_status::ready);
+    t.on.on_worker([&] { CHECK(t.diary == "rbgb!"); });
+}
+
+TEST_CASE("who goes after it has read, before it is told, is told nothing") {
+    three t;
+    t.start([&] {
+        t.all[0]->also = [&] {
+            t.all[1]->socket.reset();
+            t.told.set_value();
+        };
+        t.all[2]->all_told = nullptr;
+        t.all[0]->all_told = nullptr;
+    });
+    REQUIRE(t.told.get_future().wait_for(10s) == std::future_status::ready);
+    t.on.on_worker([&] {
+        CHECK(t.all[1]->got.empty());
+        CHECK(t.diary.find("gb") == std::string::npos);
+        CHECK(t.diary.find("gc") != std::string::npos);
+    });
+}
+
+TEST_CASE("what has been read goes with a socket to another worker, in front of the rest") {
+    three t;
+    bench elsewhere;
+    std::promise<std::unique_ptr<daemon::detached_connection>> on_its_way;
+    t.start([&] {
+        t.all[1]->write("2345678"); // more than a buffer holds
+        t.all[0]->all_told = t.all[2]->all_told = nullptr;
+        t.all[0]->also = [&] { on_its_way.set_value(t.all[1]->socket->detach()); };
+    });
+    auto moved = on_its_way.get_future();
+    REQUIRE(moved.wait_for(10s) == std::future_status::ready);
+    auto detached = moved.get();
+    auto& socket = static_cast<daemon::detached_socket&>(*detached);
+    CHECK(socket.unread == "1234");
+    std::promise<void> all_there;
+    elsewhere.on_worker([&] {
+        auto& b = *t.all[1];
+        b.all_told = nullptr;
+        b.socket = daemon::make_connection(elsewhere.worker, std::exchange(socket.fd, -1),
+                                           std::move(socket.unread));
+        b.socket->set_events(&b);
+        b.also = [&] {
+            if (b.got.size() == 8) {
+                all_there.set_value();
+            }
+        };
+        b.socket->wait_readable();
+    });
+    CHECK(all_there.get_future().wait_for(10s) == std::future_status::ready);
+    elsewhere.on_worker([&] {
+        CHECK(t.all[1]->got == "12345678");
+        t.all[1]->socket.reset();
+    });
+}
