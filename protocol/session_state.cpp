@@ -33,9 +33,14 @@ std::string_view to_string(pin_reason reason) {
 }
 
 void session_state::statement(std::string_view sql, std::uint16_t effects) {
-    pins_ = static_cast<std::uint16_t>(pins_ | (effects & ~unsigned{reads_sequences}));
-    if ((effects & static_cast<unsigned>(pin_reason::setting)) != 0) [[unlikely]] {
-        changed_settings_.add(read_setting_changes(sql));
+    const auto setting = static_cast<unsigned>(pin_reason::setting);
+    pins_ = static_cast<std::uint16_t>(pins_ | (effects & ~(reads_sequences | setting)));
+    if ((effects & setting) != 0) [[unlikely]] {
+        const auto changes = read_setting_changes(sql);
+        if (!changes.empty()) { // else it is none that lasts (DISCARD PLANS, SET seed)
+            pin(pin_reason::setting);
+            changed_settings_.add(changes);
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 
 #include "protocol/sql_lexer.hpp"
 #include "protocol/startup_options.hpp"
+#include "protocol/unicode_escapes.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <utility>
 #include <vector>
@@ -71,6 +73,7 @@ public:
             into_.unknown = true; // what is in its strings is code
         }
         calls(text);
+        updates(text);
     }
 
 private:
@@ -144,6 +147,9 @@ private:
     }
 
     void note(std::string name, how what) {
+        if (name == "seed") {
+            return; // is shown as "unavailable"; what it does is setseed()'s
+        }
         if (valid_setting_name(name)) {
             into_.note(std::move(name), what);
         } else {
@@ -165,10 +171,23 @@ private:
                                arguments[1].is == sql_token::kind::string &&
                                is_symbol(arguments.subspan(2), ',');
             if (plain && valid_setting_name(arguments[1].text)) {
-                into_.note(lower_case(arguments[1].text), how::set);
+                note(lower_case(arguments[1].text), how::set);
             } else {
                 into_.unknown = true;
             }
+        }
+    }
+
+    // UPDATE pg_settings, wherever it stands: which rows, nobody knows; but of those that it has.
+    void updates(tokens text) {
+        const auto is_update = [](const auto& token) { return is_word(token, "update"); };
+        const auto is_view = [](const auto& token) {
+            return is_word(token, "pg_settings") ||
+                   (token.is == sql_token::kind::quoted_identifier && token.text == "pg_settings");
+        };
+        const auto update = std::find_if(text.begin(), text.end(), is_update);
+        if (std::any_of(update, text.end(), is_view)) {
+            into_.some_listed = true;
         }
     }
 
@@ -198,8 +217,14 @@ setting_changes read_setting_changes(std::string_view sql) {
     reader into(changes);
     sql_lexer lexer(sql);
     std::vector<sql_token> statement;
+    std::deque<std::string> unescaped; // texts of tokens in `statement`
     for (;;) {
-        const auto token = lexer.next();
+        auto token = lexer.next();
+        if (token.unicode_escapes) {
+            auto text = take_unescaped(token, lexer);
+            changes.unknown = changes.unknown || !text;
+            token.text = unescaped.emplace_back(std::move(text).value_or(""));
+        }
         const bool end = token.is == sql_token::kind::end;
         if (end || (token.is == sql_token::kind::symbol && token.text == ";")) {
             into.statement(statement);

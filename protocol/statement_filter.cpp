@@ -44,6 +44,8 @@ block hits_in(const char* at) {
     const block fourth = load(at + 3) | lower_case_bit;
     auto hits = (raw == ';') | ((raw == '&') & (raw_next == '"'));
     hits |= (first == 't') & (second == 'e') & (third == 'm') & (fourth == 'p'); // …, pg_temp
+    hits |= (first == 'g') & (second == ('_' | lower_case_bit)) & (third == 's') &
+            (fourth == 'e'); // pg_settings
     for (const auto& t : triggers) {
         hits |= (first == t.a) & (second == t.b) & (third == t.c);
     }

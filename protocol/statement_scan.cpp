@@ -3,6 +3,7 @@
 #include "protocol/session_state.hpp"
 #include "protocol/sql_lexer.hpp"
 #include "protocol/statement_filter.hpp"
+#include "protocol/unicode_escapes.hpp"
 
 #include <algorithm>
 #include <array>
@@ -27,12 +28,14 @@ constexpr std::array<std::pair<std::string_view, std::uint16_t>, 8> functions = 
     {"set_config", bit_of(pin_reason::setting)},
 }};
 
-constexpr std::string_view temporary_schema = "pg_temp"; // and pg_temp_3, …
+constexpr std::string_view temporary_schema = "pg_temp";  // and pg_temp_3, …
+constexpr std::string_view settings_view = "pg_settings"; // a rule makes its UPDATE set_config()
+constexpr std::string_view seed = "seed"; // a setting that is setseed(), whatever its scope
 
 // All other words that mean something wherever they stand.
-constexpr std::array<std::string_view, 13> keywords = {
+constexpr std::array<std::string_view, 14> keywords = {
     "create",    "into", "or",    "replace", "local", "global", "temp",
-    "temporary", "hold", "begin", "then",    "else",  "loop"};
+    "temporary", "hold", "begin", "then",    "else",  "loop",   "update"};
 
 // Nearly every word in a text is of no interest, and for most of them their length and first letter
 // show it. By length: one bit for each first letter.
@@ -73,8 +76,10 @@ public:
 private:
     void pin(pin_reason reason) { pins_ |= bit_of(reason); }
     void read_token(const sql_token& token);
+    void read_escaped(sql_token token, sql_lexer& lexer);
     void leading_word(std::string_view word);
     void second_token(const sql_token& token);
+    void read_set(const sql_token& token);
     void word_anywhere(std::string_view word);
     void name_anywhere(std::string_view name, bool quoted);
     void temporary(std::string_view word);
@@ -87,6 +92,8 @@ private:
     enum class opening : std::uint8_t {
         none,    // nothing has come yet
         set,     // SET: the next word tells
+        set_for, // SET SESSION or SET LOCAL
+        set_seed,
         prepare, // PREPARE: TRANSACTION may follow
         prepare_transaction,
         declare, // DECLARE: WITH HOLD may follow
@@ -102,6 +109,7 @@ private:
     opening opening_ = opening::none;
     std::string_view previous_;         // the previous token, if it was a word
     bool temporary_may_follow_ = false; // after CREATE or INTO and their modifiers
+    bool updates_ = false;              // UPDATE has come
 
     // A call of set_config: when its third argument is just `true`, it ends with the transaction.
     struct config_call {
@@ -138,17 +146,36 @@ void statement_reader::leading_word(std::string_view word) {
     }
 }
 
+// The token behind SET, SET SESSION or SET LOCAL, or behind the seed in one of them.
+void statement_reader::read_set(const sql_token& token) {
+    const bool word = token.is == sql_token::kind::word;
+    const bool name = word || token.is == sql_token::kind::quoted_identifier;
+    if (opening_ == opening::set_seed) {
+        if (token.text != ".") { // seed.x is another setting
+            pin(pin_reason::random_seed);
+        }
+        opening_ = opening::other;
+        return;
+    }
+    const bool has_scope = opening_ == opening::set_for;
+    const bool local = word && same_word(token.text, "local");
+    const bool transaction_only =
+        local ||
+        (word && (same_word(token.text, "transaction") || same_word(token.text, "constraints")));
+    if (!has_scope && !transaction_only) {
+        pin(pin_reason::setting);
+    }
+    const bool scope = !has_scope && (local || (word && same_word(token.text, "session")));
+    opening_ = scope                                 ? opening::set_for
+               : name && same_word(token.text, seed) ? opening::set_seed
+                                                     : opening::other;
+}
+
 // The token behind SET or PREPARE, or behind PREPARE TRANSACTION.
 void statement_reader::second_token(const sql_token& token) {
     const bool word = token.is == sql_token::kind::word;
-    if (opening_ == opening::set) {
-        const bool transaction_only =
-            word && (same_word(token.text, "local") || same_word(token.text, "transaction") ||
-                     same_word(token.text, "constraints"));
-        if (!transaction_only) {
-            pin(pin_reason::setting);
-        }
-        opening_ = opening::other;
+    if (opening_ == opening::set || opening_ == opening::set_for || opening_ == opening::set_seed) {
+        read_set(token);
     } else if (opening_ == opening::prepare) {
         if (word && same_word(token.text, "transaction")) {
             opening_ = opening::prepare_transaction;
@@ -174,6 +201,10 @@ void statement_reader::name_anywhere(std::string_view name, bool quoted) {
             }
             return;
         }
+    }
+    if (updates_ && (quoted ? name == settings_view : same_word(name, settings_view))) {
+        pin(pin_reason::setting);
+        return;
     }
     const auto front = name.substr(0, temporary_schema.size());
     if (quoted ? front == temporary_schema : same_word(front, temporary_schema)) {
@@ -209,6 +240,7 @@ void statement_reader::word_anywhere(std::string_view word) {
     }
     temporary(word);
     name_anywhere(word, false);
+    updates_ = updates_ || same_word(word, "update");
     if (opening_ == opening::declare && same_word(word, "hold") && same_word(previous_, "with")) {
         pin(pin_reason::held_cursor);
     }
@@ -231,17 +263,12 @@ void statement_reader::read_inside(std::string_view text) {
 }
 
 void statement_reader::read_quoted(const sql_token& token) {
-    const bool name = token.is == sql_token::kind::quoted_identifier;
     const bool code = opening_ == opening::code || depth_ != 0;
-    if (name) {
+    if (token.is == sql_token::kind::quoted_identifier) {
         name_anywhere(token.text, true);
     }
     if (code) {
         read_inside(token.text);
-    }
-    if ((name || code) && token.unicode_escapes &&
-        token.text.find('\\') != std::string_view::npos) {
-        pin(pin_reason::large_statement); // it may say anything
     }
     temporary_may_follow_ = false;
 }
@@ -250,6 +277,9 @@ void statement_reader::read_quoted(const sql_token& token) {
 void statement_reader::config_argument(const sql_token& token) {
     auto& call = config_;
     const char symbol = token.is == sql_token::kind::symbol ? token.text[0] : '\0';
+    if (call.argument == 0 && token.is == sql_token::kind::string && same_word(token.text, seed)) {
+        pin(pin_reason::random_seed);
+    }
     if (symbol == '(') {
         ++call.depth;
     } else if (symbol == ')' && call.depth != 0) {
@@ -277,6 +307,7 @@ void statement_reader::end_of_statement() {
     opening_ = opening::none;
     previous_ = {};
     temporary_may_follow_ = false;
+    updates_ = false;
 }
 
 void statement_reader::read_token(const sql_token& token) {
@@ -310,11 +341,25 @@ void statement_reader::read_token(const sql_token& token) {
     previous_ = word ? token.text : std::string_view{};
 }
 
+// U&"…" or U&'…'
+void statement_reader::read_escaped(sql_token token, sql_lexer& lexer) {
+    const auto text = take_unescaped(token, lexer);
+    if (text) {
+        token.text = *text;
+    } else if (token.is == sql_token::kind::quoted_identifier || opening_ == opening::code ||
+               depth_ != 0) {
+        pin(pin_reason::large_statement); // it may say anything
+    }
+    read_token(token);
+}
+
 void statement_reader::read() {
     sql_lexer lexer(sql_, backslash_escapes_);
     for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
         if (token.is == sql_token::kind::symbol && token.text == ";") {
             end_of_statement();
+        } else if (token.unicode_escapes) [[unlikely]] {
+            read_escaped(token, lexer);
         } else {
             read_token(token);
         }

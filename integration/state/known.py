@@ -31,12 +31,9 @@ KNOWN_WRONG = {
     "set_in_trigger": SETTING,
     "set_in_deferred_trigger": SETTING,
     "set_by_c_function": SETTING,
-    "update_pg_settings": "the rule on pg_settings is not known to the scan",
-    "set_spelled_in_unicode_escapes": "the scan does not decode them",
     "reset_all_hidden": SETTING,
     "reset_to_start_up_in_transaction": "RESET goes back to the server's value until the transaction ends",
     # What a backend remembers.
-    "seed_as_setting": "seed is read back as \"unavailable\", and replayed as that",
     "seed_in_function": FUNCTION,
     "sequence_cached": "each server has numbers of its own in its cache",
     "library_loaded_by_function": "no statement says which library a function in C loads",

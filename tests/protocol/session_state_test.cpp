@@ -53,6 +53,19 @@ TEST_CASE("session_state: statements add up") {
     CHECK(state.has(pin_reason::listen));
 }
 
+TEST_CASE("session_state: what sets nothing that lasts is no setting to ask for") {
+    for (const auto* const sql : {"DISCARD PLANS", "DISCARD SEQUENCES", "RESET seed"}) {
+        CAPTURE(std::string(sql));
+        session_state state;
+        state.statement(sql, scan(sql, true));
+        CHECK_FALSE(state.pinned());
+    }
+    session_state state;
+    state.statement("SET seed = 1", scan("SET seed = 1", true));
+    CHECK(state.pins() == static_cast<unsigned>(pin_reason::random_seed));
+    CHECK_FALSE(state.settings_to_ask());
+}
+
 TEST_CASE("session_state: what is only read leaves nothing") {
     session_state state;
     state.statement("SELECT lastval()", scan("SELECT lastval()", true));

@@ -19,6 +19,9 @@ std::string shown(const setting_changes& changes) {
     if (changes.all_reset) {
         add("-*");
     }
+    if (changes.some_listed) {
+        add("+");
+    }
     if (changes.unknown) {
         add("?");
     }
@@ -51,6 +54,19 @@ constexpr row rows[] = {
     {"RESET TRANSACTION ISOLATION LEVEL", ""},
     {"DISCARD ALL", "-role -session_authorization -*"},
     {"DISCARD TEMP", ""},
+    {"UPDATE pg_settings SET setting = '1' WHERE name = $1", "+"},
+    {"WITH u AS (UPDATE pg_catalog.\"pg_settings\" SET setting = 1 RETURNING 1) TABLE u", "+"},
+    {"SELECT * FROM pg_settings", ""},
+    {"SET seed = 0.5", ""},
+    {"SET SESSION \"Seed\" = 0.5", ""},
+    {"SELECT set_config('SEED', '0.5', false)", ""},
+    {"RESET seed", ""},
+    {"SET seed.x = 1", "seed.x"},
+    {"SELECT U&\"set!005fconfig\" UESCAPE '!' ('x', 'y', false)", "x"},
+    {"SELECT set_config(U&'work\\005fmem', 'y', false)", "work_mem ?"},
+    {"SELECT set_config(U&'workz005fmem' UESCAPE 'z', 'y', false)", "work_mem"},
+    {"SET U&\"workz005fmem\" UESCAPE 'z' = '1MB'", "work_mem"},
+    {"SET U&\"work\\5fmem\" = '1MB'", "?"},
     {"SET TIME ZONE 'UTC'", "timezone"},
     {"SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE", "timezone"},
     {"SET SESSION TIME ZONE LOCAL", "-timezone"},

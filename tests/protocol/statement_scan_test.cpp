@@ -196,9 +196,45 @@ constexpr row rows[] = {
     {"DO $a$ BEGIN EXECUTE $b$ DO $c$ BEGIN PERFORM pg_advisory_lock(1); END $c$ $b$; END $a$",
      "advisory_lock"},
 
-    // What cannot be read pins.
-    {"SELECT U&\"set\\005fconfig\"('x', 'y', false)", "large_statement"},
+    // A rule on pg_settings.
+    {"UPDATE pg_settings SET setting = '1' WHERE name = 'x'", "setting"},
+    {"UPDATE ONLY pg_catalog.\"pg_settings\" SET setting = '1'", "setting"},
+    {"WITH u AS (UPDATE pg_settings SET setting = '1' RETURNING 1) SELECT * FROM u", "setting"},
+    {"EXPLAIN ANALYZE UPDATE pg_settings SET setting = '1'", "setting"},
+    {"DO $$ BEGIN UPDATE pg_settings SET setting = '1'; END $$", "setting"},
+    {"SELECT * FROM pg_settings", ""},
+    {"UPDATE t SET x = 1; SELECT * FROM pg_settings", ""},
+    {"UPDATE \"PG_SETTINGS\" SET setting = '1'", ""},
+
+    // A setting that is setseed(). What lasts of it is not the setting.
+    {"SET seed = 0.5", "setting random_seed"},
+    {"SET SESSION \"Seed\" TO 0.5", "setting random_seed"},
+    {"SET LOCAL seed = 0.5", "random_seed"},
+    {"SELECT set_config('seed', '0.5', false)", "setting random_seed"},
+    {"SELECT set_config('seed', '0.5', true)", "random_seed"},
+    {"SELECT set_config('x', 'seed', true)", ""},
+    {"DO $$ BEGIN SET seed = 0.5; END $$", "setting random_seed"},
+    {"SET seed.x = 0.5", "setting"},
+    {"SET x = seed", "setting"},
+    {"SET LOCAL x = 1", ""},
+    {"SET SESSION x = seed", "setting"},
+
+    // Escapes are undone, whatever starts them.
+    {"SELECT U&\"set\\005fconfig\"('x', 'y', false)", "setting"},
+    {"SELECT U&\"set\\+00005fconfig\"('x', 'y', false)", "setting"},
+    {"SELECT U&\"set!005fconfig\" UESCAPE '!' ('x', 'y', false)", "setting"},
+    {"SELECT u&\"setz005fconfig\" /* a */ uescape 'z' ('x', 'y', true)", ""},
+    {"SELECT U&\"curr\\0076al\"('s')", "reads_sequences"},
+    {"SELECT U&\"set\\005fconfig\" UESCAPE '!' ('x', 'y', false)", ""},
+    {"CREATE TABLE U&\"pg!005ftemp\" UESCAPE '!'.t ()", "temporary_object"},
+    {"DO U&'BEGIN LI\\0053TEN c; END'", "listen"},
+    {"DO U&'BEGIN LI!0053TEN c; END' UESCAPE '!'", "listen"},
     {"SELECT U&\"plain\"", ""},
+    {"SELECT U&'SET\\0020x = 1'", ""},
+    // What cannot be read pins.
+    {"SELECT U&\"set\\00config\"('x', 'y', false)", "large_statement"},
+    {"SELECT U&\"a\" UESCAPE E'\\x21'", "large_statement"},
+    {"SELECT U&'a\\00'", ""},
     // With standard_conforming_strings off, or on, the string ends in different places.
     {"SELECT 'a\\'' ; SET x = 1; SELECT 'b'", "setting"},
     {"SELECT 'a\\' ; SET x = 1; SELECT '", "setting"},
@@ -283,6 +319,7 @@ TEST_CASE("statement_scan: a trigger word at every offset of a plain statement")
     for (std::size_t padding = 0; padding < 70; ++padding) {
         CHECK(scan("CREATE" + std::string(padding + 1, ' ') + "TEMP TABLE t()", true) != 0);
         CHECK(scan("SELECT 1" + std::string(padding, ' ') + ";SET a=1", true) != 0);
+        CHECK(scan("UPDATE" + std::string(padding + 1, ' ') + "PG_Settings SET x = 1", true) != 0);
     }
 }
 
@@ -314,6 +351,8 @@ TEST_CASE("statement_scan: the pre-filter lets nothing through") {
                                       "select",
                                       "INSERT INTO ",
                                       "UPDATE t ",
+                                      "UPDATE ",
+                                      "settings",
                                       "SET ",
                                       "CREATE ",
                                       "TEMP ",
