@@ -1,0 +1,1 @@
+"""The applications' own code. Each is a program that prints what it sees; any deviation is a bug."""
