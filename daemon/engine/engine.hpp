@@ -293,6 +293,7 @@ private:
     void notice_parameters(client& c, server& s);
     void ask_about_settings(client& c, server& s);
     void settings_told(server& s);
+    void report_restored(client& c, const server& s);
     void remember_reported(client& c, const std::map<std::string, std::string>& parameters);
 
     // sequences.cpp

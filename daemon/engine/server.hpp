@@ -91,6 +91,7 @@ struct server final : pool::server, connection_events {
     bool replaying = false;          // a client's settings are being applied, or others'
                                      // sequences forgotten
     bool replay_failed = false;      // … and PostgreSQL refused one
+    bool restoring = false;          // … to what RESET should have gone back to
     bool dirty = false;              // carries something of a client's that must be cleaned
     bool spoiled = false;            // … that cannot be cleaned
     bool copy_failed = false;        // CopyFail was sent for a client that is gone

@@ -277,7 +277,7 @@ void engine::abandon(server& s, time_point now) {
         return;
     }
     s.pool->shard.begin_reset(s, now);
-    s.replaying = false;
+    s.replaying = s.restoring = false;
     // A batch without its Sync must not be committed by us, and half a message not be completed.
     // A stream of replication has no end that could be waited for.
     if (s.pool->entry->replication) {

@@ -228,6 +228,9 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
                        s.replay_error, now);
         return false;
     }
+    if (std::exchange(s.restoring, false) && c != nullptr) {
+        report_restored(*c, s);
+    }
     return true;
 }
 

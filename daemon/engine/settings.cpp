@@ -88,8 +88,21 @@ void engine::settings_told(server& s) {
     remember_reported(*c, s.parameters);
     if (s.carried != c->settings) {
         replay_settings(*c, s, protocol::refused_setting::ends_server);
+        s.restoring = true;
         flush(s);
     }
+}
+
+/// RESET has reported the server's own values, and the replay behind it has set the client's: of
+/// that it is told as well.
+void engine::report_restored(client& c, const server& s) {
+    for (const auto& [name, value] : s.parameters) {
+        const auto known = c.reported->find(name);
+        if (known == c.reported->end() || known->second != value) {
+            protocol::append_parameter_status(c.out.own(), name, value);
+        }
+    }
+    remember_reported(c, s.parameters);
 }
 
 /// What the client has been told of its settings (ParameterStatus).

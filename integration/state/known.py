@@ -32,6 +32,8 @@ KNOWN_WRONG = {
     "set_in_deferred_trigger": SETTING,
     "set_by_c_function": SETTING,
     "reset_all_hidden": SETTING,
+    "reset_all_after_unseen": "it goes back to the server's values while nothing is asked",
+    "reset_to_start_up_of_role": "the role's own value of a custom setting is taken for the client's",
     "reset_to_start_up_in_transaction": "RESET goes back to the server's value until the transaction ends",
     # What a backend remembers.
     "seed_in_function": FUNCTION,

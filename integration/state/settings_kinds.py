@@ -213,6 +213,33 @@ def discard_all(s):
     s.fails("26000", "execute mine")
 
 
+@kind(parameters=at_start_up)
+def reset_all_after_unseen(s):
+    """RESET ALL, and RESET, after something was set whose name no text shows."""
+    for undo in ("reset all", "reset " + PLAIN):
+        s.run("set %s = %s" % (PLAIN, s.second))
+        s.bound("select set_config($1, $2, false)", OTHER, s.second)
+        s.run(undo)
+        s.setting(PLAIN, s.first)
+
+
+@kind(user=CONFIGURED, parameters=lambda marks: {"options": "-c state.tenant=" + marks.names[0]})
+def reset_to_start_up_of_role(s):
+    """RESET ALL of a custom setting that the role has by ALTER ROLE, and the client by its start-up packet."""
+    s.run("reset all")
+    s.setting("state.tenant", s.first_name)
+
+
+@kind(parameters=lambda marks: {"application_name": marks.names[0], "datestyle": "German"})
+def reported_after_reset(s):
+    """What is reported after RESET, RESET ALL and DISCARD ALL is what was asked for at start-up."""
+    for undo in ("reset datestyle", "reset all", "discard all"):
+        s.run("set datestyle = 'SQL, DMY'", "set application_name = '%s'" % s.second_name, undo)
+        s.run("select 1")  # by then, if not at once
+        s.is_shown("German, DMY", "reported after " + undo, s.reported.get("DateStyle"))
+    s.is_shown(s.first_name, "reported name", s.reported.get("application_name"))
+
+
 @kind(parameters=lambda marks: {"application_name": marks.names[0], "datestyle": "German",
                                 "options": "-c %s=%d" % (OTHER, marks.numbers[1])})
 def start_up_parameters(s):
