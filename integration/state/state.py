@@ -15,6 +15,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 # pylint: disable=wrong-import-position
+from integration.state import model  # noqa: E402
 from integration.state.checker import (  # noqa: E402
     WRONG, Run, Tally, available_kinds, check, start_pgbouncer, start_pgweir, start_postgres)
 from integration.state.known import KNOWN_WRONG  # noqa: E402
@@ -45,6 +46,8 @@ def arguments_of(argv):
                         help="another server at every permitted boundary")
     parser.add_argument("--protocol", choices=PROTOCOLS, default=None,
                         help="how statements are sent (by dice, session by session)")
+    parser.add_argument("--model", action="store_true",
+                        help="random clients instead, compared with direct ones (--model --help)")
     parser.add_argument("--seed", default="1", help="of the clients' dice (1)")
     given = parser.parse_args(argv)
     if given.direct and given.pgbouncer:
@@ -66,6 +69,8 @@ def pooler_of(given, postgres):
 
 
 def main(argv):
+    if "--model" in argv:
+        return model.main([argument for argument in argv if argument != "--model"])
     given = arguments_of(argv)
     if given.list:
         for kind in KINDS.values():
