@@ -22,13 +22,13 @@ bool report(const daemon::loaded_configuration& loaded) {
     return loaded.config != nullptr;
 }
 
-int run(const std::string& path, bool rotate_servers) {
+int run(const std::string& path, daemon::service::options opts) {
     auto loaded = daemon::load_configuration(path);
     if (!report(loaded)) {
         return 1;
     }
     try {
-        return daemon::service(path, std::move(loaded), rotate_servers).run();
+        return daemon::service(path, std::move(loaded), opts).run();
     } catch (const std::exception& e) {
         std::cerr << "pgweir: " << e.what() << '\n';
         return 1;
@@ -74,8 +74,10 @@ int main(int argc, char** argv) {
     app.add_option("--config", path, "configuration file")->capture_default_str();
     auto* const run_command = app.add_subcommand("run", "serve (the default)");
     run_command->add_option("--config", path, "configuration file");
-    bool rotate_servers = false;
-    run_command->add_flag("--rotate-servers", rotate_servers)->group(""); // hidden: for tests
+    daemon::service::options opts;
+    // Hidden: for tests and benchmarks.
+    run_command->add_flag("--rotate-servers", opts.rotate_servers)->group("");
+    run_command->add_flag("!--without-tracking", opts.track_sessions)->group("");
     auto* const check_command =
         app.add_subcommand("check", "print every error of a configuration file");
     check_command->add_option("--config", path, "configuration file");
@@ -94,5 +96,5 @@ int main(int argc, char** argv) {
     if (*passwd_command) {
         return passwd();
     }
-    return run(path, rotate_servers);
+    return run(path, opts);
 }

@@ -70,10 +70,10 @@ void raise_descriptor_limit() {
 } // namespace
 
 struct service::state {
-    state(std::string path_, loaded_configuration loaded, bool rotate)
+    state(std::string path_, loaded_configuration loaded, options opts)
         : path(std::move(path_))
         , config(std::move(loaded.config))
-        , rotate_servers(rotate)
+        , for_tests(opts)
         , log(log_options(*config))
         , worker_count(config->workers != 0 ? config->workers
                                             : std::max(1U, std::thread::hardware_concurrency()))
@@ -103,7 +103,7 @@ struct service::state {
 
     std::string path;
     std::shared_ptr<const config::configuration> config;
-    const bool rotate_servers;
+    const options for_tests;
     logger log;
     std::uint32_t worker_count;
     pool_directory pools;
@@ -126,8 +126,8 @@ struct service::state {
     int exit_status = 0;
 };
 
-service::service(std::string path, loaded_configuration config, bool rotate_servers)
-    : state_(std::make_unique<state>(std::move(path), std::move(config), rotate_servers)) {}
+service::service(std::string path, loaded_configuration config, options opts)
+    : state_(std::make_unique<state>(std::move(path), std::move(config), opts)) {}
 
 service::~service() {
     // Workers talk to one another, and the control plane's threads to them: all stop before any
@@ -174,7 +174,8 @@ void service::state::start_workers() {
         options.self = {i};
         options.workers = worker_count;
         options.mock_secret = mock_secret;
-        options.rotate_servers = rotate_servers;
+        options.rotate_servers = for_tests.rotate_servers;
+        options.track_sessions = for_tests.track_sessions;
         worker_surroundings around{
             control,
             pools,

@@ -14,10 +14,16 @@ namespace pgweir::daemon {
 
 class service {
 public:
-    /// `path`: the file `config` was read from, for reloads. `rotate_servers`: for tests, the
-    /// server that has been idle longest is used next, so that a client gets another one where it
-    /// can.
-    service(std::string path, loaded_configuration config, bool rotate_servers = false);
+    /// For tests and benchmarks.
+    struct options {
+        /// The server that has been idle longest is used next, so that a client gets another one
+        /// where it can.
+        bool rotate_servers = false;
+        /// False: what clients do to their sessions is not looked at, and lost.
+        bool track_sessions = true;
+    };
+    /// `path`: the file `config` was read from, for reloads.
+    service(std::string path, loaded_configuration config, options opts);
     ~service();
     service(const service&) = delete;
     service& operator=(const service&) = delete;

@@ -369,7 +369,9 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
             step.taken_bytes += there;
             continue;
         }
-        const auto statement = read_statement(frame.type, body, frame.complete(rest));
+        const auto statement = state.tracked()
+                                   ? read_statement(frame.type, body, frame.complete(rest))
+                                   : scanned_statement{};
         routing way;
         if (about_statements || (statements != nullptr && may_read_sequences(statement.effects))) {
             way = route(frame, rest, statement, *statements, owed, state, late);

@@ -44,6 +44,11 @@ public:
         return (pins_ & static_cast<std::uint16_t>(reason)) != 0;
     }
     [[nodiscard]] std::uint16_t pins() const { return pins_; }
+
+    /// For `./dev bench` alone: no text is looked at from here on, and whatever it does is lost.
+    void leave_untracked() { tracked_ = false; }
+    [[nodiscard]] bool tracked() const { return tracked_; }
+
     /// The server is left in a state that nobody else may see (everything but `unnamed_statement`).
     [[nodiscard]] bool dirty() const {
         return (pins_ & ~static_cast<unsigned>(pin_reason::unnamed_statement)) != 0;
@@ -90,6 +95,7 @@ public:
 private:
     std::uint16_t pins_ = 0;
     bool settings_unknowable_ = false;
+    bool tracked_ = true;
     setting_changes changed_settings_;
 };
 

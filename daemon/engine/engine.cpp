@@ -40,6 +40,9 @@ void engine::accept(time_point now, std::unique_ptr<connection> socket, bool ove
     c.info->where = c.socket->names();
     c.info->connected_at = now;
     c.settings = c.at_start = no_settings_;
+    if (!options_.track_sessions) {
+        c.session.leave_untracked();
+    }
     protocol::client_login::options login;
     login.method = static_cast<protocol::auth_method>(config_->auth);
     login.mock_secret = options_.mock_secret;

@@ -132,6 +132,8 @@ public:
         std::string mock_secret; // protocol::client_login::options
         /// Test-only: pool::limits::rotate.
         bool rotate_servers = false;
+        /// For benchmarks: what clients do to their sessions is not looked at.
+        bool track_sessions = true;
         /// Test-only: a bug for tests/simulation to find.
         enum class planted : std::uint8_t {
             none,

@@ -85,11 +85,12 @@ class Pooler:
 
 class Pgweir(Pooler):
     """One daemon. `settings` are laid over `base_settings()`; with `rotate` a client gets another server
-    wherever it can: the one that has been idle longest."""
+    wherever it can: the one that has been idle longest. Without `track` it does not look at what clients
+    do to their sessions: for benchmarks."""
 
-    def __init__(self, postgres, rotate=False, **settings):
+    def __init__(self, postgres, rotate=False, track=True, **settings):
         super().__init__(postgres)
-        self.arguments = ["--rotate-servers"] if rotate else []
+        self.arguments = (["--rotate-servers"] if rotate else []) + ([] if track else ["--without-tracking"])
         self.directory = surroundings.temporary_directory("daemon")
         self.config_path = os.path.join(self.directory, "pgweir.yaml")
         self.log_path = os.path.join(self.directory, "pgweir.log")

@@ -498,3 +498,19 @@ TEST_CASE("client_stream: taking back one request after another") {
     const auto two = query("SELECT 1") + query("SELECT 2");
     CHECK(client.discard_request(as_bytes(two)).consumed == query("SELECT 1").size());
 }
+
+TEST_CASE("client_stream: where nothing is tracked, nothing pins") {
+    for (const auto& in :
+         {query("SET work_mem = '1MB'; LISTEN c"), parse("", "LOAD 'auto_explain'"),
+          message('F', std::string("\0\0\010\036\0\0\0\0\0\0", 10))}) {
+        held h;
+        h.forward(in);
+        CHECK_FALSE(pins_of(h.state).empty());
+        held untracked;
+        untracked.state.leave_untracked();
+        CHECK(untracked.forward(in).taken_bytes == in.size());
+        CHECK(pins_of(untracked.state).empty());
+        untracked.state.clear();
+        CHECK_FALSE(untracked.state.tracked());
+    }
+}
