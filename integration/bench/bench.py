@@ -3,7 +3,7 @@
 equal settings: one worker, transaction mode, the same bound, trust, no logging.
 
 Bare times say as much about the machine as about the program, so every row ends in a ratio (pgweir's
-number divided by pgbouncer's). Short rounds alternate, A B B A, and medians are compared, because
+number divided by pgbouncer's; for `settings` and `tracking`, of two pgweirs). Short rounds alternate, A B B A, and medians are compared, because
 machines are noisy. What counts is the CPU time of the proxy alone, per transaction: throughput on a
 small machine is mostly PostgreSQL's and the client's.
 """
@@ -15,12 +15,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 # pylint: disable=wrong-import-position
 from integration.bench import measure  # noqa: E402
+from integration.state.session import columns  # noqa: E402
 from integration.support import surroundings  # noqa: E402
+from integration.support.peers import raw_client  # noqa: E402
 from integration.support.pgbouncer import Pgbouncer  # noqa: E402
 from integration.support.pgweir import Pgweir  # noqa: E402
 from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres  # noqa: E402
@@ -31,7 +34,9 @@ SETTLE_SECONDS = 0.3
 # To try out the benchmark itself: pgbouncer against pgbouncer, whose ratio should be 1.
 STAND_IN = os.environ.get("PGWEIR_STAND_IN") == "pgbouncer"
 
-Row = collections.namedtuple("Row", "scenario metric pgweir pgbouncer")
+# Two numbers, and whose they are: pgweir's and pgbouncer's, or those of two pgweirs.
+Row = collections.namedtuple("Row", "scenario metric pgweir pgbouncer names",
+                             defaults=(("pgweir", "pgbouncer"),))
 
 
 def ratio(row):
@@ -52,10 +57,10 @@ class Bench:
                                  log_connections="off").start()
         self.notes = []
 
-    def make_pgweir(self, servers, mode="transaction"):
+    def make_pgweir(self, servers, mode="transaction", **switches):
         if STAND_IN:
             return self.make_pgbouncer(servers, mode)
-        return Pgweir(self.postgres, workers=1, max_clients=MANY, auth={"method": "trust"},
+        return Pgweir(self.postgres, **switches, workers=1, max_clients=MANY, auth={"method": "trust"},
                       pool={"mode": mode, "minconn": 5, "maxconn": servers, "wait_timeout": "60s"},
                       log={"level": "warning", "connections": False, "disconnections": False},
                       slow_query="off").start()
@@ -84,9 +89,10 @@ class Bench:
                 rounds[name].append(one_round(poolers[name]))
         return {name: measure.median_of(values) for name, values in rounds.items()}
 
-    def compare(self, scenario, results, metrics):
+    def compare(self, scenario, results, metrics, names=("pgweir", "pgbouncer")):
+        one, other = (results[name] for name in names)
         for metric in metrics:
-            yield Row(scenario, metric, results["pgweir"][metric], results["pgbouncer"][metric])
+            yield Row(scenario, metric, one[metric], other[metric], names)
 
 
 def close_all(poolers):
@@ -149,13 +155,15 @@ def prepared(bench):
 # -------------------------------------------------------------------- the load generator's
 
 
-def start_load(bench, pooler, users, seconds, think, *queries, active=0):
+def start_load(bench, pooler, users, seconds, think, *queries, active=0, greeting=None):
     """The generator, after everybody has logged in."""
     command = [bench.arguments.load, "--host", pooler.host, "--port", str(pooler.port),
                "--user", OWNER, "--database", DATABASE, "--users", str(users),
                "--active", str(active), "--seconds", str(seconds), "--think", str(think)]
     for query in queries:
         command += ["--query", query]
+    if greeting is not None:
+        command += ["--greeting", greeting]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     if process.stdout.readline().strip() != "ready":
         raise RuntimeError("%d users could not log in; the log:\n%s" % (users, pooler.log()[-2000:]))
@@ -236,6 +244,97 @@ def idle(bench):
     yield from bench.compare("idle", results, list(results["pgweir"]))
 
 
+# --------------------------------------------------------------------- what session state costs
+
+
+TUNED, TUNED_SERVERS = 100, 5
+OWN_SETTINGS = ("set search_path = bench_{}, public; set role bench_{}; set timezone = 'XYZ{}';"
+                " set statement_timeout = 1000{}")
+LOOK = ("select current_schema(), current_user, current_setting('timezone'),"
+        " setting || unit from pg_settings where name = 'statement_timeout'")
+LOOKS = 10  # of each client
+
+
+def prepare_tuned(bench):
+    for number in range(TUNED):
+        bench.postgres.query("create role bench_{0}; grant bench_{0} to {1}; create schema bench_{0};"
+                             " grant usage on schema bench_{0} to bench_{0}".format(number, OWNER),
+                             database=DATABASE)
+    bench.postgres.query("grant select on all tables in schema public to public", database=DATABASE)
+
+
+def look_at_settings(pooler):
+    """Every client sees its own settings at every statement, while others are served; not timed."""
+    def look(numbers, failures):
+        clients = [(number, raw_client(pooler, user=OWNER)) for number in numbers]
+        for number, client in clients:
+            client.ask(OWN_SETTINGS.replace("{}", str(number)))
+        for _ in range(LOOKS):
+            for number, client in clients:
+                kind, body = next(message for message in client.ask(LOOK) if message[0] in "DE")
+                own = tuple(text % number for text in ("bench_%d", "bench_%d", "XYZ%d", "1000%dms"))
+                if kind != "D" or columns(body) != own:
+                    failures.append((own, kind, body))
+        for _, client in clients:
+            client.socket.close()
+
+    failures = []
+    threads = [threading.Thread(target=look, args=(range(first, TUNED, 10), failures)) for first in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise RuntimeError("%d looks at others' settings, such as %r" % (len(failures), failures[0]))
+
+
+def settings(bench):
+    """A hundred clients, each with settings and a role of its own, on five servers; and without."""
+    bench.notes.append("settings: %d clients on %d servers, each with its own search_path, role, TimeZone and"
+                       " statement_timeout, beside the same without." % (TUNED, TUNED_SERVERS))
+    prepare_tuned(bench)
+    poolers = {"with": bench.make_pgweir(TUNED_SERVERS), "without": bench.make_pgweir(TUNED_SERVERS)}
+    greetings = {poolers["with"]: OWN_SETTINGS, poolers["without"]: None}
+
+    def one_round(pooler):
+        process = start_load(bench, pooler, TUNED, bench.arguments.seconds, 0,
+                             "select abalance from public.pgbench_accounts where aid = 4711",
+                             greeting=greetings[pooler])
+        before = measure.cpu_microseconds(pooler.process.pid)
+        result = finish_load(process)
+        used = measure.cpu_microseconds(pooler.process.pid) - before
+        if result["errors"] or result["lost"]:
+            raise RuntimeError("with settings: %r" % result)
+        return {"transactions/s": result["messages"] / result["seconds"],
+                "CPU µs/transaction": used / result["messages"], "p50 ms": result["p50"], "p99 ms": result["p99"]}
+
+    try:
+        look_at_settings(poolers["with"])
+        results = bench.alternate(poolers, one_round)
+        pinned = poolers["with"].metric("pgweir_pool_pinned_clients")
+    finally:
+        close_all(poolers)
+    if pinned:
+        raise RuntimeError("%d clients are pinned" % pinned)
+    yield from bench.compare("settings", results, list(results["with"]), ("with", "without"))
+
+
+def tracking(bench):
+    """What a plain workload pays for being looked at."""
+    bench.notes.append("tracking: beside a pgweir that does not look at what clients do to their sessions"
+                       " (--without-tracking, which is for this alone).")
+    for protocol in ("simple", "prepared"):
+        poolers = {"on": bench.make_pgweir(20), "off": bench.make_pgweir(20, track=False)}
+        arguments = ("-c", "20", "-M", protocol)
+        try:
+            for pooler in poolers.values():
+                bench.run_client(pooler, "pgbench", "-n", "-S", "-j", "2", "-t", "100", *arguments)
+            results = bench.alternate(poolers, lambda p: pgbench_round(bench, p, *arguments))
+        finally:
+            close_all(poolers)
+        yield from bench.compare("tracking " + protocol, results, PGBENCH_METRICS[:2], ("on", "off"))
+
+
 SCENARIOS = {
     "simple": pgbench_scenario("simple", "-c", "20", "-M", "simple"),
     "extended": pgbench_scenario("extended", "-c", "20", "-M", "extended"),
@@ -243,6 +342,8 @@ SCENARIOS = {
     "queue": pgbench_scenario("queue", "-c", "500", "-M", "simple"),
     "users": users,
     "idle": idle,
+    "settings": settings,
+    "tracking": tracking,
 }
 
 
@@ -253,9 +354,15 @@ def number(value):
     return "%d" % value if value == int(value) and abs(value) >= 1 else "%.4g" % value
 
 
+def digits(row):
+    """A ratio of two pgweirs is of a few percent."""
+    return 2 if row.names == ("pgweir", "pgbouncer") else 3
+
+
 def text_line(row):
-    return "%-12s %-22s pgweir %10s   pgbouncer %10s   ratio %.2f" % (
-        row.scenario, row.metric, number(row.pgweir), number(row.pgbouncer), ratio(row))
+    return "%-12s %-22s %s %10s   %s %10s   ratio %.*f" % (
+        row.scenario, row.metric, row.names[0], number(row.pgweir), row.names[1], number(row.pgbouncer),
+        digits(row), ratio(row))
 
 
 def markdown(bench, rows):
@@ -271,8 +378,9 @@ def markdown(bench, rows):
     yield "| scenario | metric | pgweir | pgbouncer | ratio |"
     yield "|---|---|---:|---:|---:|"
     for row in rows:
-        yield "| %s | %s | %s | %s | ratio %.2f |" % (
-            row.scenario, row.metric, number(row.pgweir), number(row.pgbouncer), ratio(row))
+        told = [number(value) if name in ("pgweir", "pgbouncer") else "%s %s" % (name, number(value))
+                for name, value in zip(row.names, (row.pgweir, row.pgbouncer))]
+        yield "| %s | %s | %s | %s | ratio %.*f |" % (row.scenario, row.metric, *told, digits(row), ratio(row))
     yield ""
     for note in bench.notes:
         yield "- " + note

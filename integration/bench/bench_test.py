@@ -30,6 +30,16 @@ class BenchTest(unittest.TestCase):
         for row in rows:
             self.assertIn(row[row.rindex("ratio"):], text)
 
+    def test_ratios_of_two_pgweirs_say_whose_they_are(self):
+        done = self.run_bench("--rounds", "1", "--seconds", "1", "--report", os.devnull, "--", "settings",
+                              "tracking")
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        rows = done.stdout.splitlines()
+        self.assertEqual(8, len(rows), done.stdout)
+        for row in rows:
+            self.assertRegex(row, r"^(settings +\S.* with +\S+ +without +\S+|tracking (simple|prepared) +\S.* on"
+                                  r" +\S+ +off +\S+) +ratio [0-9.]+$")
+
     def test_an_unknown_scenario_is_named(self):
         done = self.run_bench("speed")
         self.assertEqual(2, done.returncode)

@@ -4,11 +4,12 @@
 // and so on.
 //
 //   pgweir_load --port P --user U --database D [--host A] [--users N] [--active M] [--think MS]
-//               [--seconds S] [--query SQL]...
+//               [--seconds S] [--query SQL]... [--greeting SQL]
 //
 // N users log in (trust only: what a login costs is not what is measured here) and ask one query
-// each; then M of them talk for S seconds and the others stay connected and idle. Prints `ready`
-// when all are in, and at the end one line of JSON. Lives for one measurement; single-threaded.
+// each, the greeting, in which {} stands for the user's number; then M of them talk for S seconds
+// and the others stay connected and idle. Prints `ready` when all are in, and at the end one line
+// of JSON. Lives for one measurement; single-threaded.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -46,6 +47,7 @@ struct options {
     std::chrono::milliseconds think{0};
     std::chrono::milliseconds duration{5000};
     std::vector<std::string> queries;
+    std::string greeting = "select 1";
 };
 
 void append_int32(std::string& to, std::size_t value) {
@@ -288,7 +290,7 @@ private:
         case user::doing::connecting:
             // One query each, so that an idle user is one that has been served before.
             who.now = user::doing::greeting;
-            send(who, query_message("select 1"));
+            send(who, query_message(greeting_of(index)));
             break;
         case user::doing::greeting:
             who.now = user::doing::idle;
@@ -305,6 +307,14 @@ private:
         case user::doing::gone:
             break;
         }
+    }
+
+    [[nodiscard]] std::string greeting_of(std::size_t index) const {
+        auto sql = options_.greeting;
+        for (std::size_t at = 0; (at = sql.find("{}", at)) != std::string::npos;) {
+            sql.replace(at, 2, std::to_string(index));
+        }
+        return sql;
     }
 
     void end_message(user& who, std::size_t index) {
@@ -377,6 +387,8 @@ options parse(int count, char** arguments) {
             result.think = std::chrono::milliseconds(std::stol(value));
         } else if (name == "--seconds") {
             result.duration = std::chrono::milliseconds(static_cast<long>(std::stod(value) * 1000));
+        } else if (name == "--greeting") {
+            result.greeting = value;
         } else if (name == "--query") {
             result.queries.push_back(value);
         } else {
