@@ -188,6 +188,12 @@ std::uint16_t effects_of_call(bytes body) {
     case 2'888:
     case 2'889:
         return pins(pin_reason::advisory_lock);
+    case 2'884: // pg_advisory_unlock(bigint)
+    case 2'885: // pg_advisory_unlock_shared(bigint)
+    case 2'890: // …(integer, integer), in the same order
+    case 2'891:
+    case 2'892: // pg_advisory_unlock_all()
+        return gives_up_lock;
     case 1'599: // setseed
         return pins(pin_reason::random_seed);
     case 1'575: // currval

@@ -33,8 +33,24 @@ std::string_view to_string(pin_reason reason) {
 }
 
 void session_state::statement(std::string_view sql, std::uint16_t effects) {
-    const auto setting = static_cast<unsigned>(pin_reason::setting);
-    pins_ = static_cast<std::uint16_t>(pins_ | (effects & ~(reads_sequences | setting)));
+    constexpr auto setting = static_cast<unsigned>(pin_reason::setting);
+    constexpr auto lock = static_cast<unsigned>(pin_reason::advisory_lock);
+    unsigned pins = effects & pin_reasons & ~setting;
+    if ((effects & hides_something) != 0) {
+        pins |= askable & ~lock; // until PostgreSQL has said what there is
+    }
+    pins_ = static_cast<std::uint16_t>(pins_ | pins);
+    unsigned spoken_of = pins;
+    if ((effects & ends_something) != 0) {
+        spoken_of |= askable & ~lock;
+    }
+    if ((effects & gives_up_lock) != 0) {
+        spoken_of |= lock;
+    }
+    to_ask_ = static_cast<std::uint16_t>(to_ask_ | (spoken_of & pins_ & askable));
+    if ((effects & prepares_something) != 0) {
+        never_asked_ |= static_cast<std::uint16_t>(pin_reason::sql_statement);
+    }
     if ((effects & setting) != 0) [[unlikely]] {
         const auto changes = read_setting_changes(sql);
         if (!changes.empty()) { // else it is none that lasts (DISCARD PLANS, SET seed)
@@ -42,6 +58,26 @@ void session_state::statement(std::string_view sql, std::uint16_t effects) {
             changed_settings_.add(changes);
         }
     }
+}
+
+void session_state::search_path_is(std::string_view path) {
+    constexpr auto temporary = static_cast<std::uint16_t>(pin_reason::temporary_object);
+    if (path.find("pg_temp") != std::string_view::npos) {
+        pins_ |= temporary;
+        never_asked_ |= temporary;
+    } else if ((never_asked_ & temporary) != 0) {
+        never_asked_ = static_cast<std::uint16_t>(never_asked_ & ~unsigned{temporary});
+        to_ask_ |= temporary;
+    }
+}
+
+bool session_state::stays_anyway() const {
+    unsigned passing =
+        static_cast<unsigned>(pin_reason::unnamed_statement) | (askable & ~unsigned{never_asked_});
+    if (!settings_unknowable_ && !changed_settings_.unknown) {
+        passing |= static_cast<unsigned>(pin_reason::setting);
+    }
+    return (pins_ & ~passing) != 0;
 }
 
 void session_state::suspect_settings() {

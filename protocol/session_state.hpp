@@ -1,6 +1,7 @@
 // What a client has done to its session that another server would not know of, as far as it can be
 // told from what the client sends. In transaction mode each kind keeps ("pins") the client on its
-// server until it is gone.
+// server until it is gone. Whether it is, and whether it has ever been there, PostgreSQL is asked
+// when a transaction has ended in which a text spoke of it (pin_question.hpp).
 //
 // Settings are another matter: what has been set can be asked for when the transaction has ended,
 // and be given to any other server (setting_replay.hpp). Until it is known, they pin as well.
@@ -55,6 +56,8 @@ public:
     }
     void clear() {
         pins_ = 0;
+        to_ask_ = 0;
+        never_asked_ = 0;
         changed_settings_.clear();
         settings_unknowable_ = false;
     }
@@ -64,6 +67,8 @@ public:
             static_cast<std::uint16_t>(pins_ & (static_cast<unsigned>(pin_reason::loaded_library) |
                                                 static_cast<unsigned>(pin_reason::random_seed) |
                                                 static_cast<unsigned>(pin_reason::setting)));
+        to_ask_ = 0;
+        never_asked_ = 0;
         settings_unknowable_ = false;
         changed_settings_.unknown = false;
     }
@@ -72,6 +77,35 @@ public:
     /// and scan() has said this of it (protocol/statement_scan.hpp): pins for what it leaves
     /// behind.
     void statement(std::string_view sql, std::uint16_t effects);
+
+    /// Pins of which PostgreSQL can tell whether what they are for is there.
+    static constexpr auto askable =
+        static_cast<std::uint16_t>(static_cast<unsigned>(pin_reason::listen) |
+                                   static_cast<unsigned>(pin_reason::advisory_lock) |
+                                   static_cast<unsigned>(pin_reason::temporary_object) |
+                                   static_cast<unsigned>(pin_reason::held_cursor) |
+                                   static_cast<unsigned>(pin_reason::sql_statement));
+    /// Of these it is to be asked when the transaction has ended. None where the client stays all
+    /// the same.
+    [[nodiscard]] std::uint16_t pins_to_ask() const {
+        const auto due = static_cast<std::uint16_t>(to_ask_ & pins_);
+        return due == 0 || stays_anyway() ? std::uint16_t{0} : due;
+    }
+    /// It is being asked. What texts speak of from here on is asked about afterwards.
+    void pins_asked(std::uint16_t about) {
+        to_ask_ = static_cast<std::uint16_t>(to_ask_ & ~unsigned{about});
+    }
+    /// PostgreSQL has told.
+    void pins_told(std::uint16_t about, std::uint16_t there) {
+        pins_ = static_cast<std::uint16_t>(
+            pins_ & ~(unsigned{about} & ~unsigned{there} & ~unsigned{to_ask_}));
+    }
+    /// PostgreSQL has told this setting. With pg_temp in it any CREATE makes a temporary object.
+    void search_path_is(std::string_view path);
+    /// … has not told of these, and is to be asked again.
+    void ask_again_about(std::uint16_t pins) {
+        to_ask_ = static_cast<std::uint16_t>(to_ask_ | pins);
+    }
 
     /// Settings that PostgreSQL can list may have been changed, by what is not told from a text.
     void suspect_settings();
@@ -93,7 +127,11 @@ public:
     void settings_unknowable() { settings_unknowable_ = true; }
 
 private:
+    [[nodiscard]] bool stays_anyway() const;
+
     std::uint16_t pins_ = 0;
+    std::uint16_t to_ask_ = 0;      // texts have spoken of them since they were last asked about
+    std::uint16_t never_asked_ = 0; // they hide more than could be asked about
     bool settings_unknowable_ = false;
     bool tracked_ = true;
     setting_changes changed_settings_;

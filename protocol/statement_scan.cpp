@@ -17,11 +17,14 @@ namespace {
 
 constexpr std::uint16_t bit_of(pin_reason reason) { return static_cast<std::uint16_t>(reason); }
 
-constexpr std::array<std::pair<std::string_view, std::uint16_t>, 8> functions = {{
+constexpr std::array<std::pair<std::string_view, std::uint16_t>, 11> functions = {{
     {"pg_advisory_lock", bit_of(pin_reason::advisory_lock)},
     {"pg_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},
     {"pg_try_advisory_lock", bit_of(pin_reason::advisory_lock)},
     {"pg_try_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},
+    {"pg_advisory_unlock", gives_up_lock},
+    {"pg_advisory_unlock_shared", gives_up_lock},
+    {"pg_advisory_unlock_all", gives_up_lock},
     {"currval", reads_sequences},
     {"lastval", reads_sequences},
     {"setseed", bit_of(pin_reason::random_seed)},
@@ -96,8 +99,9 @@ private:
         set_seed,
         prepare, // PREPARE: TRANSACTION may follow
         prepare_transaction,
-        declare, // DECLARE: WITH HOLD may follow
-        code,    // DO: its strings are code
+        prepared, // PREPARE and its name have come
+        declare,  // DECLARE: WITH HOLD may follow
+        code,     // DO: its strings are code
         other,
     };
 
@@ -110,6 +114,7 @@ private:
     std::string_view previous_;         // the previous token, if it was a word
     bool temporary_may_follow_ = false; // after CREATE or INTO and their modifiers
     bool updates_ = false;              // UPDATE has come
+    std::uint16_t set_aside_ = 0;       // while a PREPARE is read: what came before it
 
     // A call of set_config: when its third argument is just `true`, it ends with the transaction.
     struct config_call {
@@ -129,20 +134,26 @@ void statement_reader::leading_word(std::string_view word) {
         {"declare", opening::declare},
         {"do", opening::code},
     }};
-    constexpr std::array<std::pair<std::string_view, pin_reason>, 4> pinning = {{
-        {"reset", pin_reason::setting},
-        {"discard", pin_reason::setting},
-        {"listen", pin_reason::listen},
-        {"load", pin_reason::loaded_library},
+    constexpr std::array<std::pair<std::string_view, std::uint16_t>, 9> effects = {{
+        {"reset", bit_of(pin_reason::setting)},
+        {"discard", bit_of(pin_reason::setting) | ends_something},
+        {"listen", bit_of(pin_reason::listen)},
+        {"load", bit_of(pin_reason::loaded_library)},
+        {"do", hides_something},
+        {"drop", ends_something},
+        {"close", ends_something},
+        {"deallocate", ends_something},
+        {"unlisten", ends_something},
     }};
     opening_ = opening::other;
     for (const auto& [name, what] : openings) {
         opening_ = same_word(word, name) ? what : opening_;
     }
-    for (const auto& [name, reason] : pinning) {
-        if (same_word(word, name)) {
-            pin(reason);
-        }
+    for (const auto& [name, effect] : effects) {
+        pins_ |= same_word(word, name) ? effect : std::uint16_t{0};
+    }
+    if (opening_ == opening::prepare) {
+        set_aside_ = std::exchange(pins_, std::uint16_t{0});
     }
 }
 
@@ -181,13 +192,14 @@ void statement_reader::second_token(const sql_token& token) {
             opening_ = opening::prepare_transaction;
         } else {
             pin(pin_reason::sql_statement);
-            opening_ = opening::other;
+            opening_ = opening::prepared;
         }
     } else if (opening_ == opening::prepare_transaction) {
+        opening_ = opening::other;
         if (token.is != sql_token::kind::string) {
             pin(pin_reason::sql_statement); // a statement whose name is "transaction"
+            opening_ = opening::prepared;
         }
-        opening_ = opening::other;
     }
 }
 
@@ -304,6 +316,10 @@ void statement_reader::end_of_statement() {
         pin(pin_reason::setting);
     }
     config_ = {};
+    if (opening_ == opening::prepared && pins_ != bit_of(pin_reason::sql_statement)) {
+        pins_ |= prepares_something;
+    }
+    pins_ |= std::exchange(set_aside_, std::uint16_t{0});
     opening_ = opening::none;
     previous_ = {};
     temporary_may_follow_ = false;

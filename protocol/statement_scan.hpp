@@ -14,9 +14,19 @@ namespace pgweir::protocol {
 /// In what scan() returns, beside the `pin_reason`s: the text calls currval() or lastval(), which
 /// read what the server remembers of nextval(). Nothing is left behind by that.
 inline constexpr std::uint16_t reads_sequences = 1 << 15;
+/// … it holds code that may do what its text does not show (DO).
+inline constexpr std::uint16_t hides_something = 1 << 14;
+/// … gives up an advisory lock.
+inline constexpr std::uint16_t gives_up_lock = 1 << 13;
+/// … ends what pins, of whatever other kind: DROP, CLOSE, DEALLOCATE, UNLISTEN, DISCARD.
+inline constexpr std::uint16_t ends_something = 1 << 12;
+/// … prepares (SQL's PREPARE) what will do any of this whenever it is executed.
+inline constexpr std::uint16_t prepares_something = 1 << 11;
+/// The rest: `pin_reason`s.
+inline constexpr std::uint16_t pin_reasons = (1 << 11) - 1;
 
 /// The text of a Query or Parse (one or several statements): the `pin_reason`s, one bit each, that
-/// it gives, and `reads_sequences`. `complete`: this is all of the text. Else it may do anything
+/// it gives, and the bits above. `complete`: this is all of the text. Else it may do anything
 /// (`large_statement`).
 [[nodiscard]] std::uint16_t scan(std::string_view sql, bool complete);
 

@@ -8,7 +8,7 @@
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
 // server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, settings.cpp,
-// statements.cpp, sequences.cpp, cancel.cpp, snapshot.cpp.
+// pins.cpp, statements.cpp, sequences.cpp, cancel.cpp, snapshot.cpp.
 #pragma once
 
 #include "daemon/engine/client.hpp"
@@ -140,6 +140,7 @@ public:
             released_too_early,
             settings_not_replayed,
             sequences_not_forgotten,
+            unpinned_unseen,
         };
         planted bug = planted::none;
     };
@@ -297,6 +298,11 @@ private:
     void settings_told(server& s);
     void report_restored(client& c, const server& s);
     void remember_reported(client& c, const std::map<std::string, std::string>& parameters);
+
+    // pins.cpp
+    [[nodiscard]] static bool may_be_asked(const client& c, const server& s);
+    void ask_about_pins(client& c, server& s);
+    void pins_told(server& s);
 
     // sequences.cpp
     [[nodiscard]] server* idle_for_sequences(const client& c);

@@ -11,6 +11,7 @@
 #include "daemon/engine/ports.hpp"
 #include "pool/close_reason.hpp"
 #include "pool/shard.hpp"
+#include "protocol/pin_question.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/reply_queue.hpp"
 #include "protocol/sequence_memory.hpp"
@@ -112,7 +113,10 @@ struct server final : pool::server, connection_events {
     std::shared_ptr<const protocol::setting_map> opened_with; // what RESET goes back to; of a
                                                               // client's own: nothing
     std::shared_ptr<const protocol::setting_map> carried;
-    std::unique_ptr<protocol::setting_question> question; // that is being answered
+    // What is being answered: one of the two at most.
+    std::unique_ptr<protocol::setting_question> question;
+    std::unique_ptr<protocol::pin_question> pin_question;
+    std::uint16_t pin_statements = 0; // of pin_question, that it has prepared
     client_id sequences_of; // whose nextval() it remembers, unless `sequences` says of several's;
                             // nothing: nobody's
     protocol::sequence_memory sequences;

@@ -96,6 +96,7 @@ void engine::maybe_give_back(server& s, time_point now) {
     }
     notice_parameters(*c, s);
     ask_about_settings(*c, s);
+    ask_about_pins(*c, s);
     switch (verdict(s)) {
     case protocol::return_verdict::yes:
     case protocol::return_verdict::cancel_in_flight:
@@ -171,6 +172,7 @@ void engine::detach(client& c, server& s) {
     leave_sequences(c, s);
     buffers_.give_back(s.kept);
     s.question.reset();
+    s.pin_question.reset();
     s.keep_batch = s.asks_again = false;
     c.query_running = false;
     c.held = nullptr;

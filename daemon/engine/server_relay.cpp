@@ -158,6 +158,8 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
             s.question->take(
                 static_cast<protocol::backend>(taken[taken.size() - step.last_frame_bytes]),
                 step.result);
+        } else if (s.pin_question) {
+            s.pin_question->take(step.result);
         }
         return true;
     case stop::parameter:
@@ -188,6 +190,8 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
     }
     if (ours && s.question) {
         s.question->fail();
+    } else if (ours && s.pin_question) {
+        s.pin_question->fail();
     } else if (ours) {
         s.replay_failed = true;
         s.replay_error = protocol::words_of(protocol::as_bytes(step.error));
@@ -214,6 +218,10 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
         if (s.question->ready_came()) {
             settings_told(s);
         }
+        return true;
+    }
+    if (ours && s.pin_question) {
+        pins_told(s);
         return true;
     }
     if (!ours || !s.replaying || s.owed.owes_us_ready_first()) {

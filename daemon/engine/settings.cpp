@@ -51,11 +51,7 @@ void engine::notice_parameters(client& c, server& s) {
 /// A transaction has ended that may have changed settings: PostgreSQL is asked which. Until it has
 /// answered the client keeps the server.
 void engine::ask_about_settings(client& c, server& s) {
-    const bool stays = s.only_for || s.pool->shard.bounds().mode == pool::pool_mode::session;
-    // A cancel on its way would strike the question.
-    if (stays || s.cancels_in_flight != 0 || !s.ready_current ||
-        s.status != protocol::transaction_status::idle || s.owed.in_doubt() ||
-        c.stream.inside_message() || !c.session.settings_to_ask()) {
+    if (!c.session.settings_to_ask() || !may_be_asked(c, s)) {
         return;
     }
     s.question = std::make_unique<protocol::setting_question>(
@@ -83,6 +79,8 @@ void engine::settings_told(server& s) {
             c->info->application_name = protocol::printable(name->second, 63);
         }
     }
+    const auto path = c->settings->find("search_path");
+    c->session.search_path_is(path != c->settings->end() ? std::string_view(path->second) : "");
     s.carried = answer->carried == *c->settings ? c->settings : intern(answer->carried);
     c->session.settings_known();
     remember_reported(*c, s.parameters);

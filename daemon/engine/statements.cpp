@@ -120,6 +120,7 @@ void engine::command_done(server& s, std::string_view tag) {
     }
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") {
         s.statements.all_deallocated();
+        s.pin_statements = 0;
         if (c != nullptr) {
             c->statements.all_deallocated();
         }

@@ -11,7 +11,6 @@ KNOWN_WRONG = {
     "row_security_by_setting_in_function": SETTING,
     "search_path_in_function": SETTING,
     "temp_table_in_function": FUNCTION,
-    "temp_table_in_do_by_schema": "only the word TEMP is looked for in a DO block",
     "hold_cursor_in_function": FUNCTION,
     "sql_prepare_in_function": FUNCTION,
     "extension_memory": "dblink's connections are in no catalogue",

@@ -53,6 +53,102 @@ TEST_CASE("session_state: statements add up") {
     CHECK(state.has(pin_reason::listen));
 }
 
+namespace {
+
+constexpr std::uint16_t bit(pin_reason reason) { return static_cast<std::uint16_t>(reason); }
+
+void take(session_state& state, std::string_view sql) { state.statement(sql, scan(sql, true)); }
+
+/// It is asked about, and what is there of it keeps the pin. What was asked.
+std::uint16_t ask(session_state& state, std::uint16_t there) {
+    const auto about = state.pins_to_ask();
+    state.pins_asked(about);
+    state.pins_told(about, there);
+    return about;
+}
+
+} // namespace
+
+TEST_CASE("session_state: what is not there pins no longer") {
+    session_state state;
+    take(state, "SELECT 1");
+    CHECK(state.pins_to_ask() == 0);
+    take(state, "CREATE TEMP TABLE t()");
+    CHECK(ask(state, bit(pin_reason::temporary_object)) == bit(pin_reason::temporary_object));
+    CHECK(state.has(pin_reason::temporary_object));
+    // Nothing is asked for what has nothing to do with it.
+    for (const auto* const sql : {"SELECT * FROM t", "SET x = 1", "SELECT pg_advisory_unlock(1)"}) {
+        take(state, sql);
+        CHECK(state.pins_to_ask() == 0);
+    }
+    take(state, "DROP TABLE t");
+    CHECK(ask(state, 0) == bit(pin_reason::temporary_object));
+    CHECK_FALSE(state.has(pin_reason::temporary_object));
+    take(state, "DROP TABLE u");
+    CHECK(state.pins_to_ask() == 0);
+}
+
+TEST_CASE("session_state: locks are asked about after texts about locks") {
+    session_state state;
+    take(state, "SELECT pg_advisory_lock(1)");
+    CHECK(ask(state, bit(pin_reason::advisory_lock)) == bit(pin_reason::advisory_lock));
+    take(state, "CLOSE ALL");
+    take(state, "DO $$ $$");
+    CHECK((state.pins_to_ask() & bit(pin_reason::advisory_lock)) == 0);
+    CHECK(ask(state, 0) == (session_state::askable & ~unsigned{bit(pin_reason::advisory_lock)}));
+    CHECK(state.pins() == bit(pin_reason::advisory_lock));
+    take(state, "SELECT pg_advisory_unlock(1)");
+    ask(state, 0);
+    CHECK_FALSE(state.pinned());
+}
+
+TEST_CASE("session_state: what comes while it is being asked is asked about afterwards") {
+    session_state state;
+    take(state, "LISTEN a");
+    const auto about = state.pins_to_ask();
+    state.pins_asked(about);
+    take(state, "LISTEN b");
+    state.pins_told(about, 0);
+    CHECK(state.has(pin_reason::listen));
+    CHECK(ask(state, 0) == about);
+    CHECK_FALSE(state.pinned());
+}
+
+TEST_CASE("session_state: nothing is asked where the client stays all the same") {
+    for (const auto* const other :
+         {"LOAD 'a'", "SELECT setseed(1)", "DO $$ BEGIN SET x = 1; END $$",
+          "SELECT set_config($1, $2, false)", "PREPARE p AS SELECT set_config('a', $1, false)"}) {
+        CAPTURE(std::string(other));
+        session_state state;
+        take(state, other);
+        take(state, "LISTEN a");
+        CHECK(state.pins_to_ask() == 0);
+    }
+    session_state state;
+    take(state, "PREPARE p AS CREATE TEMP TABLE t()");
+    take(state, "DEALLOCATE p");
+    CHECK(state.pins_to_ask() == 0);
+    state.discarded_all();
+    take(state, "PREPARE p AS SELECT 1");
+    CHECK(state.pins_to_ask() == bit(pin_reason::sql_statement));
+    take(state, "SET x = 1"); // which can be asked for as well
+    CHECK(state.pins_to_ask() == bit(pin_reason::sql_statement));
+}
+
+TEST_CASE(
+    "session_state: while search_path has pg_temp in it, any CREATE makes a temporary object") {
+    session_state state;
+    state.search_path_is("public");
+    CHECK_FALSE(state.pinned());
+    state.search_path_is("\"pg_temp\", public");
+    CHECK(state.has(pin_reason::temporary_object));
+    take(state, "DROP TABLE t");
+    CHECK(state.pins_to_ask() == 0);
+    state.search_path_is("public");
+    CHECK(ask(state, 0) == bit(pin_reason::temporary_object));
+    CHECK_FALSE(state.pinned());
+}
+
 TEST_CASE("session_state: what sets nothing that lasts is no setting to ask for") {
     for (const auto* const sql : {"DISCARD PLANS", "DISCARD SEQUENCES", "RESET seed"}) {
         CAPTURE(std::string(sql));

@@ -275,6 +275,41 @@ TEST_CASE("statement_scan: statements") {
     }
 }
 
+TEST_CASE("statement_scan: what ends, gives up or hides something") {
+    struct marked {
+        const char* sql;
+        unsigned marks;
+    };
+    constexpr auto temporary = static_cast<unsigned>(pin_reason::temporary_object);
+    constexpr auto prepared = static_cast<unsigned>(pin_reason::sql_statement);
+    constexpr marked texts[] = {
+        {"DROP TABLE t", ends_something},
+        {"SELECT 1; close c", ends_something},
+        {"DEALLOCATE ALL", ends_something},
+        {"UNLISTEN *", ends_something},
+        {"DISCARD TEMP", ends_something | static_cast<unsigned>(pin_reason::setting)},
+        {"ALTER TABLE t DROP c", 0},
+        {"SELECT pg_advisory_unlock(1)", gives_up_lock},
+        {"SELECT pg_catalog.PG_Advisory_Unlock_Shared(1)", gives_up_lock},
+        {"SELECT pg_advisory_unlock_all()", gives_up_lock},
+        {"SELECT 'pg_advisory_unlock(1)'", 0},
+        {"DO $$ BEGIN END $$", hides_something},
+        {"DO $$ BEGIN DROP TABLE t; END $$", hides_something | ends_something},
+        {"INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING", 0},
+        // What SQL's EXECUTE will do is known when it is prepared.
+        {"PREPARE p AS SELECT 1", prepared},
+        {"PREPARE p (int) AS CREATE TEMP TABLE t()", prepared | temporary | prepares_something},
+        {"PREPARE p AS SELECT lastval()", prepared | reads_sequences | prepares_something},
+        {"CREATE TEMP TABLE t(); PREPARE p AS SELECT 1", prepared | temporary},
+        {"PREPARE p AS SELECT 1; CREATE TEMP TABLE t()", prepared | temporary},
+        {"PREPARE TRANSACTION 'p'", 0},
+    };
+    for (const auto& [sql, marks] : texts) {
+        CAPTURE(std::string(sql));
+        CHECK(scan(sql, true) == marks);
+    }
+}
+
 TEST_CASE("statement_scan: in any case") {
     for (const auto& [sql, pins] : rows) {
         const std::string_view text = sql;

@@ -26,7 +26,8 @@ test::dialect language_of(const std::string& tag, const client_rules& rules, boo
     if (session_state) {
         for (const auto* const text :
              {"SET custom.x = 'of %c'", "SET timezone = 'Zone/%c'", "SET LOCAL custom.y = 'local'",
-              "LISTEN ch %c", "CREATE TEMP TABLE t %c", "SELECT pg_advisory_lock(7) %c"}) {
+              "LISTEN ch %c", "CREATE TEMP TABLE t %c", "SELECT pg_advisory_lock(7) %c",
+              "UNLISTEN ch %c", "DROP TABLE t %c", "SELECT pg_advisory_unlock(7) %c"}) {
             language.statements.push_back({text, 0, kind::ordinary, 1});
         }
     }

@@ -150,13 +150,14 @@ void fake_client::send_session_state() {
         query("SET timezone = 'Zone/" + tag_ + "'");
         break;
     case 2:
-        query("LISTEN ch" + ids());
+        query((random.chance(50) ? "LISTEN ch" : "UNLISTEN ch") + ids());
         break;
     case 3:
-        query("CREATE TEMP TABLE t" + ids());
+        query((random.chance(50) ? "CREATE TEMP TABLE t" : "DROP TABLE t") + ids());
         break;
     case 4:
-        query("SELECT pg_advisory_lock(7)" + ids() + " rows=1");
+        query((random.chance(50) ? "SELECT pg_advisory_lock(7)" : "SELECT pg_advisory_unlock(7)") +
+              ids() + " rows=1");
         break;
     case 5:
         send_named_statements();

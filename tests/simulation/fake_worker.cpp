@@ -19,6 +19,8 @@ daemon::engine::options fake_worker::options_for(const daemon_state& daemon, std
         options.bug = daemon::engine::options::planted::settings_not_replayed;
     } else if (daemon.shared.bug == planted_bug::sequences_not_forgotten) {
         options.bug = daemon::engine::options::planted::sequences_not_forgotten;
+    } else if (daemon.shared.bug == planted_bug::unpinned_unseen) {
+        options.bug = daemon::engine::options::planted::unpinned_unseen;
     }
     return options;
 }

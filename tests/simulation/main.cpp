@@ -39,6 +39,8 @@ constexpr std::array bugs{
             "a client gets a server that carries another client's settings"},
     bug_row{"sequences-not-forgotten", planted_bug::sequences_not_forgotten,
             "a client gets a server that remembers another client's nextval()"},
+    bug_row{"unpinned-unseen", planted_bug::unpinned_unseen,
+            "a client leaves a server that still has something of its"},
     bug_row{"lost-wakeup", planted_bug::lost_wakeup,
             "nobody looks for waiters, or for idle servers, on other workers"},
 };

@@ -1,6 +1,8 @@
 // What a session is, and what its statements do to it. See postgres_session.hpp.
 #include "tests/simulation/postgres_session.hpp"
 
+#include <algorithm>
+
 namespace pgweir::simulation {
 
 namespace {
@@ -8,6 +10,7 @@ namespace {
 const settings server_defaults = {{"application_name", ""}, {"timezone", "UTC"}};
 
 constexpr std::uint32_t set_config_function = 2'078, current_setting_function = 3'294;
+constexpr std::string_view question = "SELECT EXISTS (SELECT FROM pg_catalog.";
 constexpr std::string_view list_of_settings = "SELECT pg_catalog.lower(name), setting FROM";
 constexpr std::string_view lastval = "SELECT lastval()";
 constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
@@ -147,6 +150,9 @@ std::optional<std::size_t> postgres_session::row_count(std::string_view text) co
     if (starts_with(text, list_of_settings)) {
         return set_by_session().size();
     }
+    if (starts_with(text, question)) {
+        return 1;
+    }
     const auto rows = word_of(text, "rows");
     return starts_with(text, "SELECT") && !rows.empty() ? number_of(text, "rows")
                                                         : postgres_model::row_count(text);
@@ -184,6 +190,8 @@ postgres_session::effect postgres_session::perform(const portal& what) {
     const auto tag = std::string(word_of(sql, "tag"));
     if (starts_with(sql, "SELECT pg_advisory_lock")) {
         locks_.insert("lock of " + tag);
+    } else if (starts_with(sql, "SELECT pg_advisory_unlock")) {
+        locks_.erase("lock of " + tag);
     } else if (starts_with(sql, lastval) && last_value_.empty()) {
         return {{}, "55000"};
     } else if (starts_with(sql, "INSERT")) {
@@ -197,6 +205,10 @@ postgres_session::effect postgres_session::perform(const portal& what) {
         return leave_behind("LISTEN", "listen " + tag);
     } else if (starts_with(sql, "CREATE TEMP TABLE")) {
         return leave_behind("CREATE TABLE", "table of " + tag);
+    } else if (starts_with(sql, "UNLISTEN")) {
+        return give_up("UNLISTEN", "listen " + tag);
+    } else if (starts_with(sql, "DROP TABLE")) {
+        return give_up("DROP TABLE", "table of " + tag);
     } else if (starts_with(sql, "RESET ") || starts_with(sql, "DISCARD ")) {
         return reset(sql);
     }
@@ -207,6 +219,24 @@ postgres_session::effect postgres_session::leave_behind(const char* tag, std::st
     now_.artefacts.insert(std::move(what));
     touched_ = true;
     return {tag, {}};
+}
+
+postgres_session::effect postgres_session::give_up(const char* tag, const std::string& what) {
+    now_.artefacts.erase(what);
+    touched_ = true;
+    return {tag, {}};
+}
+
+/// What the daemon asks about things left behind.
+bool postgres_session::has(std::string_view sql) const {
+    const auto asks = [sql](const char* of) { return sql.find(of) != std::string_view::npos; };
+    const auto any = [this](const char* what) {
+        return std::any_of(now_.artefacts.begin(), now_.artefacts.end(),
+                           [what](const std::string& one) { return starts_with(one, what); });
+    };
+    return (asks("pg_locks") && !locks_.empty()) ||
+           (asks("pg_listening_channels") && any("listen ")) ||
+           (asks("pg_my_temp_schema") && any("table "));
 }
 
 // Settings: in SQL, and as the daemon replays them and asks for them.
@@ -273,6 +303,9 @@ settings postgres_session::set_by_session() const {
 }
 
 std::vector<std::string> postgres_session::columns(const portal& what, std::size_t index) const {
+    if (starts_with(what.statement, question)) {
+        return {has(what.statement) ? "t" : "f"};
+    }
     if (!starts_with(what.statement, list_of_settings)) {
         return postgres_model::columns(what, index);
     }
@@ -286,7 +319,8 @@ bool is_about_settings(const message& m) {
         const auto function = protocol::body_reader(protocol::as_bytes(m.body)).u32();
         return function == set_config_function || function == current_setting_function;
     }
-    return m.body.find("pgw_settings") != std::string::npos;
+    return m.body.find("pgw_settings") != std::string::npos ||
+           m.body.find(question) != std::string::npos;
 }
 
 postgres_session::effect postgres_session::reset(std::string_view sql) {

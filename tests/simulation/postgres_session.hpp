@@ -11,6 +11,7 @@
 //   SET x = 'v'  SET LOCAL x = 'v'  RESET ALL  DISCARD ALL
 //   SELECT lastval() tag=c3 n=18                    the last INSERT of this session, or 55000
 //   LISTEN ch tag=c3   CREATE TEMP TABLE t tag=c3   SELECT pg_advisory_lock(7) tag=c3
+//   UNLISTEN ch tag=c3 DROP TABLE t tag=c3          SELECT pg_advisory_unlock(7) tag=c3
 //   COPY t FROM STDIN tag=c3 n=20   COPY t TO STDOUT tag=c3 n=21 rows=4
 // A write without n may happen several times (a prepared statement): those are counted.
 #pragma once
@@ -29,7 +30,8 @@ namespace pgweir::simulation {
 
 using settings = std::map<std::string, std::string>;
 
-/// A message of the daemon's own about settings: they are being replayed, or asked for.
+/// A message of the daemon's own about the session: settings are being replayed, or asked for, or
+/// what has been left behind is.
 [[nodiscard]] bool is_about_settings(const message& m);
 
 class postgres_session final : public test::postgres_model {
@@ -83,6 +85,8 @@ private:
     [[nodiscard]] settings set_by_session() const;
     [[nodiscard]] effect reset(std::string_view sql);
     [[nodiscard]] effect leave_behind(const char* tag, std::string what);
+    [[nodiscard]] effect give_up(const char* tag, const std::string& what);
+    [[nodiscard]] bool has(std::string_view sql) const;
 
     settings at_start_;
     undoable now_;

@@ -106,6 +106,7 @@ enum class planted_bug : std::uint8_t {
     bound_ignored,
     settings_not_replayed,
     sequences_not_forgotten,
+    unpinned_unseen,
     lost_wakeup,
 };
 

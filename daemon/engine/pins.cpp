@@ -1,0 +1,52 @@
+// Pins that go away: what a transaction has left on the server, and what it has given up, is asked
+// of PostgreSQL when it has ended, where a text spoke of it. What is still there keeps the client
+// on its server, and nothing else does. The rules are in protocol/session_state.hpp and
+// pin_question.hpp; this is where clients and servers meet them.
+#include "daemon/engine/engine.hpp"
+
+namespace pgweir::daemon {
+
+/// Something of our own may be asked between two transactions of the client's.
+bool engine::may_be_asked(const client& c, const server& s) {
+    const bool stays = s.only_for || s.pool->shard.bounds().mode == pool::pool_mode::session;
+    // A cancel on its way would strike the question.
+    return !stays && s.cancels_in_flight == 0 && s.ready_current &&
+           s.status == protocol::transaction_status::idle && !s.owed.in_doubt() &&
+           !c.stream.inside_message();
+}
+
+/// A transaction has ended in which texts spoke of what pins. Until PostgreSQL has answered, the
+/// client keeps the server.
+void engine::ask_about_pins(client& c, server& s) {
+    const auto about = c.session.pins_to_ask();
+    if (about == 0 || !may_be_asked(c, s)) {
+        return;
+    }
+    c.session.pins_asked(about);
+    s.pin_question = std::make_unique<protocol::pin_question>(about);
+    s.pin_question->append(s.out.own(), s.owed, s.pin_statements);
+    s.ready_current = false;
+    flush(s);
+}
+
+/// PostgreSQL has answered.
+void engine::pins_told(server& s) {
+    const auto question = std::move(s.pin_question);
+    auto* const c = s.user;
+    const auto there = question->there();
+    if (!there) {
+        s.pin_statements = 0;
+    }
+    if (c == nullptr) {
+        return;
+    }
+    if (there && options_.bug == options::planted::unpinned_unseen) {
+        c->session.pins_told(question->about(), 0);
+    } else if (there) {
+        c->session.pins_told(question->about(), *there);
+    } else if (question->worth_repeating()) {
+        c->session.ask_again_about(question->about()); // the client has deallocated what we asked
+    }
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,117 @@
+"""What keeps a client on its server in transaction mode, and that it goes on without it when PostgreSQL
+says that nothing of it is there any more. One server: whoever is not pinned lets others have it."""
+
+import contextlib
+
+from integration.support.case import PoolerCase, only_pgweir
+from integration.support.postgres import OWNER
+from integration.support.waiting import wait_for
+
+# reason, what makes it, what gives it up
+MADE_AND_GIVEN_UP = [
+    ("temporary_object", "create temp table mine (value text)", "drop table mine"),
+    ("temporary_object", "create view pg_temp.mine as select 1", "drop view pg_temp.mine"),
+    ("temporary_object", "create function pg_temp.mine() returns int language sql as 'select 1'",
+     "discard temp"),
+    ("held_cursor", "declare mine cursor with hold for select 1", "close mine"),
+    ("sql_statement", "prepare mine as select 1", "deallocate mine"),
+    ("listen", "listen mine", "unlisten mine"),
+    ("advisory_lock", "select pg_advisory_lock(7)", "select pg_advisory_unlock(7)"),
+    ("advisory_lock", "select pg_try_advisory_lock_shared(7)", "select pg_advisory_unlock_all()"),
+]
+
+NEVER_THERE = [
+    "begin; create temp table mine (value text); rollback",
+    "begin; create temp table mine (value text) on commit drop; commit",
+    "create temp table mine (value text); drop table mine",
+    "begin; savepoint a; declare mine cursor with hold for select 1; rollback to a; commit",
+    "begin; listen mine; rollback",
+    "select 1 where pg_try_advisory_lock(8)",  # which another session has
+    "do $$ begin null; end $$",
+    "do $$ begin execute 'create table pg_' || 'temp.mine ()'; drop table pg_temp.mine; end $$",
+    "discard plans",
+]
+
+LEFT = """select (select count(*) from pg_class where relnamespace = pg_my_temp_schema())
+               + (select count(*) from pg_cursors where is_holdable)
+               + (select count(*) from pg_prepared_statements where from_sql)
+               + (select count(*) from pg_listening_channels())
+               + (select count(*) from pg_locks where locktype = 'advisory'
+                                                  and pid = pg_backend_pid())"""
+
+
+@only_pgweir
+class PinsTest(PoolerCase):
+    settings = {"workers": 1, "pool": {"minconn": 1, "maxconn": 1}}
+
+    def client(self):
+        connection = self.pooler.connect()
+        connection.autocommit = True
+        return connection.cursor()
+
+    def pinned(self):
+        return self.pooler.metric("pgweir_pool_pinned_clients", user=OWNER)
+
+    def becomes_pinned(self, by_how_many):
+        wait_for(lambda: self.pinned() == by_how_many, "%d pinned" % by_how_many)
+
+    def another_is_served(self):
+        """... and finds nothing on the server."""
+        other = self.client()
+        other.execute(LEFT)
+        self.assertEqual(0, other.fetchone()[0])
+        other.connection.close()
+
+    def test_made_and_given_up(self):
+        for reason, make, give_up in MADE_AND_GIVEN_UP:
+            with self.subTest(make=make):
+                one = self.client()
+                one.execute(make)
+                self.becomes_pinned(1)
+                one.execute("select 1")
+                self.assertIn(reason, self.holding())
+                one.execute(give_up)
+                self.another_is_served()
+                self.becomes_pinned(0)
+                one.execute("select 1")
+                one.connection.close()
+
+    def holding(self):
+        return [row["state"] for row in self.pooler.console("SHOW LEASES")][0]
+
+    def test_what_was_never_there(self):
+        with contextlib.closing(self.postgres.connect()) as outside:
+            outside.cursor().execute("select pg_advisory_lock(8)")
+            for text in NEVER_THERE:
+                with self.subTest(text=text):
+                    before = self.pooler.metric("pgweir_pins_total", user=OWNER)
+                    one = self.client()
+                    one.execute(text)
+                    self.another_is_served()
+                    self.assertEqual(before, self.pooler.metric("pgweir_pins_total", user=OWNER))
+                    one.connection.close()
+
+    def test_some_of_it_is_still_there(self):
+        one = self.client()
+        one.execute("create temp table mine (value text); listen mine")
+        self.becomes_pinned(1)
+        one.execute("drop table mine")
+        wait_for(lambda: self.holding().endswith("pinned: listen"), "only LISTEN pins")
+        one.execute("unlisten *")
+        self.another_is_served()
+
+    def test_what_was_prepared_for_asking_is_gone(self):
+        one = self.client()
+        one.execute("create temp table mine (value text)")
+        one.execute("do $$ begin execute 'dealloc' || 'ate all'; end $$")
+        one.execute("drop table mine")
+        self.another_is_served()
+
+    def test_what_a_prepared_statement_does_is_not_known(self):
+        one = self.client()
+        one.execute("prepare mine as select set_config('work_mem', '7MB', false)")
+        one.execute("execute mine")
+        one.execute("deallocate mine")
+        one.execute("show work_mem")
+        self.assertEqual("7MB", one.fetchone()[0])
+        self.becomes_pinned(1)

@@ -1,0 +1,87 @@
+#include "protocol/pin_question.hpp"
+
+#include <array>
+
+namespace pgweir::protocol {
+
+namespace {
+
+struct kind {
+    pin_reason reason;
+    std::string_view name; // no client's name begins like that
+    std::string_view sql;
+};
+
+// Qualified throughout: search_path is the client's. 2615 is pg_namespace; all that there is in the
+// temporary schema depends on it, which is how DISCARD TEMP finds it.
+constexpr std::array<kind, 5> kinds = {{
+    {pin_reason::listen, "pgw_listens",
+     "SELECT EXISTS (SELECT FROM pg_catalog.pg_listening_channels())"},
+    {pin_reason::advisory_lock, "pgw_locks",
+     "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks"
+     " WHERE locktype OPERATOR(pg_catalog.=) 'advisory'"
+     " AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())"},
+    {pin_reason::temporary_object, "pgw_temporary",
+     "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend"
+     " WHERE refclassid OPERATOR(pg_catalog.=) 2615::pg_catalog.oid"
+     " AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())"},
+    {pin_reason::held_cursor, "pgw_cursors",
+     "SELECT EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)"},
+    {pin_reason::sql_statement, "pgw_statements",
+     "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)"},
+}};
+
+constexpr bool is_in(std::uint16_t reasons, pin_reason reason) {
+    return (reasons & static_cast<std::uint16_t>(reason)) != 0;
+}
+
+} // namespace
+
+void pin_question::append(std::string& out, reply_queue& owed, std::uint16_t& prepared) {
+    message_writer to(out);
+    const auto ask = [&owed](frontend type) { owed.sent(type, fate::swallow); };
+    for (const auto& [reason, name, sql] : kinds) {
+        if (!is_in(about_, reason)) {
+            continue;
+        }
+        if (is_in(prepared, reason)) {
+            relied_on_prepared_ = true;
+        } else {
+            to.begin(frontend::close).u8('S').c_string(name).end(); // should it have it after all
+            to.begin(frontend::parse).c_string(name).c_string(sql).u16(0).end();
+            ask(frontend::close);
+            ask(frontend::parse);
+        }
+        to.begin(frontend::bind).c_string("").c_string(name).u16(0).u16(0).u16(0).end();
+        to.begin(frontend::execute).c_string("").u32(0).end();
+        ask(frontend::bind);
+        ask(frontend::execute);
+    }
+    to.begin(frontend::sync).end();
+    ask(frontend::sync);
+    prepared = static_cast<std::uint16_t>(prepared | about_);
+}
+
+void pin_question::take(bytes body) {
+    body_reader row(body);
+    const bool one_column = row.u16() == 1 && row.u32() == 1;
+    const char value = row.character();
+    if (!one_column || !row.finished() || (value != 't' && value != 'f')) {
+        return fail();
+    }
+    for (const auto& [reason, name, sql] : kinds) {
+        if (is_in(about_, reason) && !is_in(answered_, reason)) {
+            const auto bit = static_cast<std::uint16_t>(reason);
+            answered_ = static_cast<std::uint16_t>(answered_ | bit);
+            there_ = static_cast<std::uint16_t>(there_ | (value == 't' ? bit : 0U));
+            return;
+        }
+    }
+    fail();
+}
+
+std::optional<std::uint16_t> pin_question::there() const {
+    return failed_ || answered_ != about_ ? std::nullopt : std::optional(there_);
+}
+
+} // namespace pgweir::protocol
