@@ -40,7 +40,7 @@ setting_question::setting_question(const setting_changes& changes, const setting
     , before_(before)
     , at_start_(at_start)
     , login_user_(login_user)
-    , everything_(changes.unknown || changes.some_listed || changes.all_reset || withholds()) {
+    , everything_(changes.some_listed || changes.all_reset || withholds()) {
     if (!everything_) {
         for (const auto& [name, what] : changes.names) {
             asked_.push_back(name);

@@ -30,7 +30,8 @@ namespace pgweir::protocol {
 class setting_question {
 public:
     /// `before`: what the session was like before; `at_start`: what RESET goes back to.
-    /// `login_user`: who the server is logged in as.
+    /// `login_user`: who the server is logged in as. Where any may have changed
+    /// (setting_changes::unknown) there is nothing that could be asked.
     setting_question(const setting_changes& changes, const setting_map& before,
                      const setting_map& at_start, std::string_view login_user);
 
