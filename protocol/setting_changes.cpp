@@ -150,6 +150,9 @@ private:
         if (name == "seed") {
             return; // is shown as "unavailable"; what it does is setseed()'s
         }
+        if (name == "session_authorization") {
+            into_.note("role", what); // it ends the role that was set
+        }
         if (valid_setting_name(name)) {
             into_.note(std::move(name), what);
         } else {

@@ -86,6 +86,17 @@ def session_authorization_and_role(s):
 
 
 @kind(user=SUPERUSER)
+def role_ended_by_session_authorization(s):
+    """A new session authorization ends the role that was set, however it is spelled."""
+    for spelled in ("set session authorization %s", "set session_authorization = %s",
+                    "select set_config('session_authorization', '%s', false)"):
+        s.run("set role " + role_of(s.marks.client), spelled % USER)
+        is_user(s, USER)
+        s.run("reset session authorization")
+        is_user(s, SUPERUSER)
+
+
+@kind(user=SUPERUSER)
 def session_authorization_in_function(s):
     """SET SESSION AUTHORIZATION in a function."""
     s.run("select hidden.become_wholly('%s')" % role_of(s.marks.client))
