@@ -69,8 +69,6 @@ NOT_IN_MODEL = {
     "a custom setting both of the role and of the start-up packet": "reset_to_start_up_of_role",
     "ParameterStatus at once of RESET": "the server's value is reported, and the client's before its next answer",
     "what a function hides": FUNCTION,
-    "SET seed": "seed_as_setting",
-    "update pg_settings": "update_pg_settings",
     "currval() of another transaction": "KNOWN_REFUSED",
     "pg_prepared_statements": "prepared_statements_listed",
     "NULL of a custom setting": "custom_setting_is_null_at_first",

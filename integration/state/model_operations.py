@@ -118,6 +118,14 @@ class Operations:
         return self.send("do $$ begin perform set_config('%s', '%s', false); end $$"
                          % self.dice.choice((("work_mem", "5MB"), ("state.word", "done"), ("timezone", "Asia/Kabul"))))
 
+    def set_in_odd_words(self):
+        name, value = self.dice.choice((("work_mem", "3MB"), ("timezone", "Asia/Dhaka"), ("lock_timeout", "7s")))
+        return self.send(self.dice.choice((
+            "update pg_settings set setting = '{1}' where name = lower('{0}')",
+            "select U&\"set!005fconfig\" uescape '!' ('{0}', '{1}', false)", "set \"{0}\" = '{1}'",
+            "/* a */ sEt -- b\n {0} to '{1}'", "select pg_catalog . set_config('{0}', $${1}$$, 'f')")
+        ).format(name, value))
+
     def reset(self):
         name, _ = self.assignment()
         if not self.may_reset():
@@ -242,7 +250,7 @@ class Operations:
 
 
 WEIGHTS = {
-    "look": 14, "set": 8, "set_local": 3, "set_wrongly": 1, "set_by_name": 4, "set_config": 4, "set_in_do": 1,
+    "look": 14, "set": 8, "set_local": 3, "set_wrongly": 1, "set_by_name": 4, "set_config": 4, "set_in_do": 1, "set_in_odd_words": 2,
     "reset": 4, "reset_all": 1, "transaction": 12, "savepoint": 5, "error": 2, "temporary": 4, "cursor": 4,
     "prepared_in_sql": 3, "prepared": 5, "advisory": 3, "channels": 3, "sequence": 2, "value_of_sequence": 1,
     "several": 3, "pipelined": 3, "discard": 1, "reconnect": 1,
