@@ -7,7 +7,7 @@ from integration.state.known import KNOWN_REFUSED, KNOWN_WRONG, NOT_IN_MODEL
 from integration.state.registry import KINDS
 from integration.support.case import only_pgweir
 
-SEEDS = range(1, 301)
+SEEDS = range(1, 201)
 
 
 @only_pgweir

@@ -48,6 +48,8 @@ KNOWN_WRONG = {
 
 # Right or an error, which is as much as is promised.
 KNOWN_REFUSED = {
+    "execute_of_what_is_not_found": "the Parse that lends it to the server fails, is taken for a refused setting"
+                                    " if settings were replayed before it, and ends the session",
     "currval": "55000 where the server is not free that has called nextval(), or another client had it",
     "lastval": "the same",
     "currval_of_function": "55000: the next server has not called nextval()",
@@ -67,6 +69,7 @@ NOT_IN_MODEL = {
     "RESET in a transaction": "reset_to_start_up_in_transaction",
     "RESET after what no text shows": "reset_all_after_unseen",
     "a custom setting both of the role and of the start-up packet": "reset_to_start_up_of_role",
+    "EXECUTE of what the search_path no longer finds": "execute_of_what_is_not_found",
     "ParameterStatus at once of RESET": "the server's value is reported, and the client's before its next answer",
     "what a function hides": FUNCTION,
     "currval() of another transaction": "KNOWN_REFUSED",

@@ -38,7 +38,7 @@ START_UP = ({}, {}, {"application_name": "at start-up", "timezone": "Europe/Rome
             {"options": "-c search_path=state_schema_3 -c statement_timeout=54321", "datestyle": "SQL, DMY"},
             {"options": "-c work_mem=7MB -c state.word=begun --join-collapse-limit=5"})
 STATEMENTS = ("select current_setting('work_mem')", "select current_user, current_schema()",
-              "select value from whoami", "select now() is not null, '2026-01-02'::date",
+              "select now() is not null, '2026-01-02'::date",
               "select count(*) from hidden.tenants", "select %d + 1")
 SAVEPOINTS = ("s", "t")
 TEMPORARY = ("mine", "other")
@@ -175,8 +175,11 @@ class Operations:
             "execute named", "deallocate mine", "deallocate named", "deallocate all", "deallocate prepare nothing")))
 
     def prepared(self):
-        name = self.dice.choice(("named", "mine", ""))
-        parse = ("parse", name, self.dice.choice(STATEMENTS).replace("%d", str(self.client.number)))
+        name = self.dice.choice(("named", "mine", "path", ""))
+        text = self.dice.choice(STATEMENTS).replace("%d", str(self.client.number))
+        if name == "path":  # no EXECUTE names it
+            text = "select value from whoami"
+        parse = ("parse", name, text)
         execute = ("execute", name)
         if name == "":  # else it may be a RESET that is executed once more
             return [parse, execute]

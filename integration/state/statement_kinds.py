@@ -179,3 +179,13 @@ def do_by_execute(s):
               % s.first_name)
     s.run("execute mine")
     s.setting("state.owner", s.first_name)
+
+
+@kind()
+def execute_of_what_is_not_found(s):
+    """EXECUTE of a protocol-level statement whose table the search_path no longer finds: an error, no more."""
+    s.run("set search_path = state_schema_1")
+    s.prepare("mine", "select value from whoami")
+    s.run("set search_path = public")
+    s.fails("42P01", "execute mine")
+    s.shows("public", "select current_schema()::text")
