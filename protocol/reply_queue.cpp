@@ -403,15 +403,6 @@ bool reply_queue::swallow_ready() {
     return true;
 }
 
-bool reply_queue::owes_us_ready_first() const {
-    for (auto at = head_; at < tail_ && fate_of(entries_[at]) == fate::swallow; ++at) {
-        if (owes_ready(request_of(entries_[at]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 std::size_t reply_queue::owed_ready(fate where) const {
     auto owed = ready_[static_cast<std::size_t>(where)];
     if (phase_ == phase::copy_in) {

@@ -157,9 +157,6 @@ public:
         return !empty() && !in_doubt_ && (entries_[head_] & swallow_bit) != 0;
     }
 
-    /// Before anything that is the client's, a ReadyForQuery comes that answers a message of ours.
-    [[nodiscard]] bool owes_us_ready_first() const;
-
 private:
     // What an entry waits for. CopyDone and CopyFail are answered by nothing themselves; they are
     // kept as the place where a COPY before them ends.

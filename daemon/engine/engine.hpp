@@ -293,6 +293,7 @@ private:
 
     // settings.cpp
     void replay_settings(client& c, server& s, protocol::refused_setting refused);
+    static void replays(server& s);
     void notice_parameters(client& c, server& s);
     void ask_about_settings(client& c, server& s);
     void settings_told(server& s);

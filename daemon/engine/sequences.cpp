@@ -59,8 +59,7 @@ void engine::take_over_sequences(client& c, server& s) {
     protocol::append_query(s.out.own(), "DISCARD SEQUENCES");
     s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
     s.sequences.foreign = false; // should it fail, the client's session ends
-    s.replaying = true;
-    s.ready_current = false;
+    replays(s);
 }
 
 /// The client goes on without it.
@@ -77,8 +76,7 @@ void engine::sequences_read(client& c, server& s, const protocol::statement_link
         s.pool->entry->sequences_read.store(true, std::memory_order_relaxed);
     }
     if (seen.sequences_apart) {
-        s.replaying = true;
-        s.ready_current = false;
+        replays(s);
     }
 }
 

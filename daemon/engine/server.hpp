@@ -103,7 +103,8 @@ struct server final : pool::server, connection_events {
     bool said_fatal = false;         // a FATAL of its own has been passed on to the client
     protocol::transaction_status status = protocol::transaction_status::idle;
     std::uint32_t cancels_in_flight = 0;
-    std::size_t pinned_bytes = 0; // at the front of `in`, in the client's outbox
+    std::size_t replay_ready_owed = 0; // while replaying: so many ReadyForQuery end that
+    std::size_t pinned_bytes = 0;      // at the front of `in`, in the client's outbox
     buffer in;
     buffer kept; // a batch of the client's that was sent, until the first answer to it
     outbox out;

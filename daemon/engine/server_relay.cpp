@@ -192,7 +192,7 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
         s.question->fail();
     } else if (ours && s.pin_question) {
         s.pin_question->fail();
-    } else if (ours) {
+    } else if (ours && (s.replaying || s.task == server_task::clean)) {
         s.replay_failed = true;
         s.replay_error = protocol::words_of(protocol::as_bytes(step.error));
     } else if (c != nullptr) {
@@ -224,7 +224,7 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
         pins_told(s);
         return true;
     }
-    if (!ours || !s.replaying || s.owed.owes_us_ready_first()) {
+    if (!ours || !s.replaying || --s.replay_ready_owed != 0) {
         server_ready_for_query(s, now);
         return true;
     }

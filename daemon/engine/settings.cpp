@@ -22,7 +22,13 @@ void engine::replay_settings(client& c, server& s, protocol::refused_setting ref
         protocol::append_setting_replay(s.out.own(), s.owed, *s.carried, *c.settings, refused);
     }
     s.carried = c.settings;
+    replays(s);
+}
+
+/// Messages that the client's session depends on stand in the outbox.
+void engine::replays(server& s) {
     s.replaying = true;
+    s.replay_ready_owed = s.owed.owed_ready(protocol::fate::swallow);
     s.ready_current = false;
 }
 

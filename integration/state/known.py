@@ -48,8 +48,8 @@ KNOWN_WRONG = {
 
 # Right or an error, which is as much as is promised.
 KNOWN_REFUSED = {
-    "execute_of_what_is_not_found": "the Parse that lends it to the server fails, is taken for a refused setting"
-                                    " if settings were replayed before it, and ends the session",
+    "execute_of_what_is_not_found": "the Parse that gives it to the server fails, and EXECUTE says 26000 where"
+                                    " PostgreSQL says 42P01",
     "currval": "55000 where the server is not free that has called nextval(), or another client had it",
     "lastval": "the same",
     "currval_of_function": "55000: the next server has not called nextval()",

@@ -289,39 +289,3 @@ TEST_CASE("reply_queue: what was sent for a COPY is remembered when the one befo
     CHECK_FALSE(owed.copy_end_sent());
     CHECK_FALSE(owed.doubt_ahead());
 }
-
-// Seed 36297 of the simulator: a replay of settings went on for ever where a statement was provided
-// behind it, so that the client could not be cancelled.
-TEST_CASE("reply_queue: where messages of ours end that are answered before the client's") {
-    reply_queue owed;
-    const auto ours = [&](std::initializer_list<frontend> types) {
-        for (const auto type : types) {
-            owed.sent(type, fate::swallow);
-        }
-    };
-    CHECK_FALSE(owed.owes_us_ready_first());
-    ours({frontend::query, frontend::parse, frontend::bind, frontend::execute, frontend::sync});
-    ours({frontend::close, frontend::parse});
-    owed.sent(frontend::bind);
-    owed.sent(frontend::sync);
-    ours({frontend::close, frontend::sync});
-    CHECK(owed.owes_us_ready_first());
-    for (const auto type : {backend::command_complete, backend::ready_for_query}) {
-        CHECK(owed.received(type).where == fate::swallow);
-        CHECK(owed.owes_us_ready_first());
-    }
-    for (const auto type : {backend::parse_complete, backend::bind_complete,
-                            backend::command_complete, backend::ready_for_query}) {
-        CHECK(owed.owes_us_ready_first());
-        CHECK(owed.received(type).where == fate::swallow);
-    }
-    CHECK_FALSE(owed.owes_us_ready_first()); // a statement for the client's Bind
-    for (const auto type : {backend::close_complete, backend::parse_complete}) {
-        CHECK(owed.received(type).where == fate::swallow);
-    }
-    CHECK_FALSE(owed.owes_us_ready_first());
-    for (const auto type : {backend::bind_complete, backend::ready_for_query}) {
-        CHECK(owed.received(type).where == fate::forward);
-    }
-    CHECK(owed.owes_us_ready_first());
-}
