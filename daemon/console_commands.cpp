@@ -129,6 +129,7 @@ constexpr console_command commands[] = {
     {"SHOW CLIENTS", stats, show_clients, "client connections"},
     {"SHOW SERVERS", stats, show_servers, "server connections"},
     {"SHOW LEASES", stats, show_leases, "who holds a server, for how long, doing what"},
+    {"SHOW PINS", stats, show_pins, "what keeps clients on their servers between transactions"},
     {"SHOW STATS", stats, show_stats, "totals and averages per database"},
     {"SHOW STATS_TOTALS", stats, show_stats_totals, "totals per database"},
     {"SHOW STATS_AVERAGES", stats, show_stats_averages, "averages per database, of the last minute"},

@@ -13,6 +13,7 @@ void show_clients(console_call call);
 void show_servers(console_call call);
 void show_leases(console_call call);
 void show_pools(console_call call);
+void show_pins(console_call call);
 
 // console_show_config.cpp: what is configured
 void show_config(console_call call);

@@ -182,6 +182,42 @@ constexpr column<lease_row> lease_columns[] = {
     {"query", [](const lease_row& l) { return l.statement; }},
 };
 
+using seen_pin = seen<pin_row>;
+
+constexpr column<seen_pin> pin_columns[] = {
+    {"database", [](const seen_pin& p) { return p.row.database; }},
+    {"user", [](const seen_pin& p) { return p.row.user; }},
+    {"application_name", [](const seen_pin& p) { return p.row.application_name; }},
+    {"reason", [](const seen_pin& p) { return p.row.reason; }},
+    {"pinned", [](const seen_pin& p) { return int4{p.row.pinned_clients}; }},
+    {"times", [](const seen_pin& p) { return numeric{p.row.times}; }},
+    {"seconds", [](const seen_pin& p) { return seconds_with_ms(p.row.pinned); }},
+    {"since", [](const seen_pin& p) { return time_ago(p.now, p.row.since); }},
+    {"query", [](const seen_pin& p) { return p.row.statement; }},
+};
+
+/// Every one once: each worker counts its own.
+std::vector<pin_row> add_up(const std::vector<pin_row>& parts) {
+    std::map<std::tuple<std::string, std::string, std::string, std::string, std::string>, pin_row>
+        sums;
+    for (const auto& part : parts) {
+        const auto [at, made] = sums.try_emplace(
+            {part.database, part.user, part.application_name, part.reason, part.statement}, part);
+        if (!made) {
+            auto& sum = at->second;
+            sum.pinned_clients += part.pinned_clients;
+            sum.times += part.times;
+            sum.pinned += part.pinned;
+            sum.since = std::min(sum.since, part.since);
+        }
+    }
+    std::vector<pin_row> rows;
+    for (auto& [name, sum] : sums) {
+        rows.push_back(std::move(sum));
+    }
+    return rows;
+}
+
 constexpr column<pool_row> pool_columns[] = {
     {"database", [](const pool_row& p) { return p.database; }},
     {"user", [](const pool_row& p) { return p.user; }},
@@ -265,6 +301,22 @@ void show_leases(console_call call) {
         // Who is to blame stands on top.
         std::ranges::stable_sort(rows, std::greater(), &lease_row::held);
         call.reply(console_answer::table(lease_columns, rows));
+    });
+}
+
+void show_pins(console_call call) {
+    auto& source = call.source;
+    source.collect_pins([call = std::move(call)](const std::vector<pin_row>& parts) {
+        auto rows = add_up(parts);
+        // What costs most now stands on top.
+        std::ranges::stable_sort(rows, std::greater(), [](const pin_row& row) {
+            return std::pair(row.pinned_clients, row.pinned);
+        });
+        std::vector<seen_pin> shown;
+        for (auto& row : rows) {
+            shown.push_back({std::move(row), call.source.wall_clock()});
+        }
+        call.reply(console_answer::table(pin_columns, shown));
     });
 }
 

@@ -39,6 +39,7 @@ public:
     virtual void collect_servers(rows_callback<server_row> done) = 0;
     virtual void collect_leases(rows_callback<lease_row> done) = 0;
     virtual void collect_pools(rows_callback<pool_row> done) = 0;
+    virtual void collect_pins(rows_callback<pin_row> done) = 0;
 
     /// Reads the configuration file again, as SIGHUP does.
     virtual void reload(reload_callback done) = 0;

@@ -2,6 +2,7 @@
 
 #include "daemon/process_usage.hpp"
 #include "daemon/utf8.hpp"
+#include "protocol/session_state.hpp"
 
 #include <prometheus/client_metric.h>
 #include <prometheus/text_serializer.h>
@@ -211,6 +212,20 @@ void add_server_closes(MetricFamily& family, const labelled_pool& pool) {
     add_closes<pool::server_close>(family, pool, &stats::server_closes);
 }
 
+template <auto member>
+void add_pins(MetricFamily& family, const labelled_pool& pool) {
+    for (std::size_t i = 0; i < stats::pin_reasons; ++i) {
+        std::uint64_t sum = 0;
+        for (const auto* worker : pool.snapshot.per_worker) {
+            sum += (worker->*member)[i].load();
+        }
+        const auto reason = protocol::to_string(static_cast<protocol::pin_reason>(1U << i));
+        const bool is_time = member == &stats::pinned_ns;
+        add(family, pool.names + ClientMetric::Label{"reason", std::string(reason)},
+            static_cast<double>(sum) / (is_time ? 1e9 : 1));
+    }
+}
+
 // 1,296 classes can be counted, a few dozen exist: only those that occurred are exported.
 void add_errors(MetricFamily& family, const labelled_pool& pool) {
     constexpr std::string_view digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -242,6 +257,13 @@ constexpr split_row splits[] = {
      add_client_closes},
     {"pgweir_server_closes_total", "Server connections that ended, by reason.", MetricType::Counter,
      add_server_closes},
+    {"pgweir_pool_pins", "Clients that keep their server between transactions now, by reason.",
+     MetricType::Gauge, add_pins<&stats::pins_now>},
+    {"pgweir_pool_pins_total", "Times that a client began to keep its server, by reason.",
+     MetricType::Counter, add_pins<&stats::pins_by_reason>},
+    {"pgweir_pool_pinned_seconds_total",
+     "How long clients kept their servers, by reason, up to the end of their last transaction.",
+     MetricType::Counter, add_pins<&stats::pinned_ns>},
     {"pgweir_errors_total", "Errors that PostgreSQL sent to clients, by SQLSTATE class.",
      MetricType::Counter, add_errors},
 };

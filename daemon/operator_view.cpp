@@ -135,6 +135,11 @@ void operator_view::collect_pools(rows_callback<pool_row> done) {
                       std::move(done));
 }
 
+void operator_view::collect_pins(rows_callback<pin_row> done) {
+    collect<pin_row>([](const engine& e, time_point at) { return e.pin_rows(at); },
+                     std::move(done));
+}
+
 void operator_view::reload(reload_callback done) { done(of_.reload()); }
 
 void operator_view::shutdown() { asio::post(of_.ops, of_.shutdown); }

@@ -48,6 +48,7 @@ public:
     void collect_servers(rows_callback<server_row> done) override;
     void collect_leases(rows_callback<lease_row> done) override;
     void collect_pools(rows_callback<pool_row> done) override;
+    void collect_pins(rows_callback<pin_row> done) override;
     void reload(reload_callback done) override;
     void shutdown() override;
 

@@ -115,3 +115,28 @@ class PinsTest(PoolerCase):
         one.execute("show work_mem")
         self.assertEqual("7MB", one.fetchone()[0])
         self.becomes_pinned(1)
+
+    def test_who_pins_why_and_how_often(self):
+        one = self.pooler.connect(application_name="front desk")
+        one.autocommit = True
+        cursor = one.cursor()
+        for name in ("mine", "yours"):
+            cursor.execute("create temp table t as select '%s'; listen mine" % name)
+            self.becomes_pinned(1)
+            cursor.execute("drop table t; unlisten *")
+            self.becomes_pinned(0)
+        cursor.execute("listen mine")
+        self.becomes_pinned(1)
+        rows = {(row["reason"], row["query"]): row for row in self.pooler.console("SHOW PINS")
+                if row["application_name"] == "front desk"}
+        both = "create temp table t as select ?; listen mine"
+        self.assertEqual([("listen", both), ("listen", "listen mine"), ("temporary_object", both)],
+                         sorted(rows))
+        self.assertEqual((2, 0), (rows["listen", both]["times"], rows["listen", both]["pinned"]))
+        self.assertGreater(rows["temporary_object", both]["seconds"], 0)
+        self.assertEqual(1, rows["listen", "listen mine"]["pinned"])
+        self.assertEqual(1, self.pooler.metric("pgweir_pool_pins", user=OWNER, reason="listen"))
+        self.assertEqual(0, self.pooler.metric("pgweir_pool_pins", user=OWNER,
+                                               reason="temporary_object"))
+        self.assertGreater(self.pooler.metric("pgweir_pool_pinned_seconds_total", user=OWNER,
+                                              reason="temporary_object"), 0)

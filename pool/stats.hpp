@@ -74,8 +74,10 @@ struct stats {
     counter bytes_to_servers;
     counter logins;
     counter server_connects;
-    counter pins;                // leases kept beyond their transaction
-    counter clients_pinned;      // now
+    counter pins;                                  // leases kept beyond their transaction
+    counter clients_pinned;                        // now
+    static constexpr std::size_t pin_reasons = 11; // the engine says which is which
+    std::array<counter, pin_reasons> pins_now, pins_by_reason, pinned_ns;
     counter statements_found;    // uses of a prepared statement that the server had
     counter statements_provided; // … that it had to be given first
     counter statements_evicted;  // … that it had to give up for another

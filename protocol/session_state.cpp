@@ -4,6 +4,12 @@
 
 namespace pgweir::protocol {
 
+namespace {
+
+constexpr std::size_t longest_shown = 256; // of a text that pins
+
+} // namespace
+
 std::string_view to_string(pin_reason reason) {
     switch (reason) {
     case pin_reason::named_statement:
@@ -39,6 +45,9 @@ void session_state::statement(std::string_view sql, std::uint16_t effects) {
     if ((effects & hides_something) != 0) {
         pins |= askable & ~lock; // until PostgreSQL has said what there is
     }
+    if ((pins & ~unsigned{pins_}) != 0) {
+        pinned_by_ = sql.substr(0, longest_shown);
+    }
     pins_ = static_cast<std::uint16_t>(pins_ | pins);
     unsigned spoken_of = pins;
     if ((effects & ends_something) != 0) {
@@ -56,6 +65,9 @@ void session_state::statement(std::string_view sql, std::uint16_t effects) {
         if (!changes.empty()) { // else it is none that lasts (DISCARD PLANS, SET seed)
             pin(pin_reason::setting);
             changed_settings_.add(changes);
+            if (changes.unknown) {
+                pinned_by_ = sql.substr(0, longest_shown);
+            }
         }
     }
 }

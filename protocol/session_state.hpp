@@ -11,7 +11,9 @@
 
 #include "protocol/setting_changes.hpp"
 
+#include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -31,6 +33,8 @@ enum class pin_reason : std::uint16_t {
     random_seed = 1 << 9,       // setseed()
     large_statement = 1 << 10,  // a statement too large to be seen whole: it may do anything
 };
+
+inline constexpr std::size_t pin_reason_count = 11;
 
 [[nodiscard]] std::string_view to_string(pin_reason reason);
 
@@ -58,6 +62,7 @@ public:
         pins_ = 0;
         to_ask_ = 0;
         never_asked_ = 0;
+        pinned_by_.clear();
         changed_settings_.clear();
         settings_unknowable_ = false;
     }
@@ -77,6 +82,10 @@ public:
     /// and scan() has said this of it (protocol/statement_scan.hpp): pins for what it leaves
     /// behind.
     void statement(std::string_view sql, std::uint16_t effects);
+
+    /// The front of the text that made the latest pin; nothing where it was not a text that did, or
+    /// only settings that PostgreSQL can be asked for.
+    [[nodiscard]] std::string_view pinned_by() const { return pinned_by_; }
 
     /// Pins of which PostgreSQL can tell whether what they are for is there.
     static constexpr auto askable =
@@ -135,6 +144,7 @@ private:
     bool settings_unknowable_ = false;
     bool tracked_ = true;
     setting_changes changed_settings_;
+    std::string pinned_by_;
 };
 
 } // namespace pgweir::protocol

@@ -7,6 +7,7 @@
 
 #include "daemon/engine/buffer.hpp"
 #include "daemon/engine/outbox.hpp"
+#include "daemon/engine/pin_log.hpp"
 #include "daemon/engine/ports.hpp"
 #include "pool/close_reason.hpp"
 #include "pool/shard.hpp"
@@ -15,6 +16,7 @@
 #include "protocol/session_state.hpp"
 #include "protocol/setting_replay.hpp"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -54,6 +56,12 @@ struct client_info {
     std::unique_ptr<protocol::startup_message> startup;
     protocol::replication_kind replication = protocol::replication_kind::none;
     server_id opening; // that server, until it has logged in
+    /// Since when it is pinned, for each reason, and where that is counted; made by the first pin.
+    struct pin {
+        time_point counted_to{};
+        pin_log::entry* row = nullptr;
+    };
+    std::unique_ptr<std::array<pin, protocol::pin_reason_count>> pins;
 };
 
 struct client final : pool::waiter, connection_events {
@@ -79,11 +87,11 @@ struct client final : pool::waiter, connection_events {
     engine& home;
     std::unique_ptr<connection> socket;
     client_state state = client_state::login;
-    bool reading = false;    // a read, or wait_readable(), is outstanding
-    bool bulk = false;       // its last read filled the buffer: the next one is larger
-    bool blocked = false;    // its socket is full, wait_writable() is outstanding
-    bool over_limit = false; // accepted beyond max_clients: only to be told so
-    bool pin_counted = false;
+    bool reading = false;           // a read, or wait_readable(), is outstanding
+    bool bulk = false;              // its last read filled the buffer: the next one is larger
+    bool blocked = false;           // its socket is full, wait_writable() is outstanding
+    bool over_limit = false;        // accepted beyond max_clients: only to be told so
+    std::uint16_t pins_counted = 0; // what SHOW PINS and the metrics have of its pins
     server* held = nullptr;
     pool_part* pool = nullptr;
     std::size_t pinned_bytes = 0; // at the front of `in`, in the server's outbox

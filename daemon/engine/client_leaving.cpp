@@ -217,7 +217,7 @@ void engine::end(client& c, pool::client_close reason, time_point now) {
     }
     if (c.held != nullptr) {
         auto& s = *c.held;
-        detach(c, s);
+        detach(c, s, now);
         abandon(s, now);
     }
     leave_pool(c, reason, now);
@@ -265,7 +265,7 @@ void engine::leave_pool(client& c, pool::client_close reason, time_point now) {
             s.in.use(s.pinned_bytes);
         }
         s.pinned_bytes = 0;
-        detach(c, s);
+        detach(c, s, now);
         abandon(s, now);
     }
     set_state(c, client_state::idle, now);

@@ -248,7 +248,7 @@ void engine::finish_welcome(client& c, server& s, time_point now) {
         send_welcome(c, s.parameters, now);
         return;
     }
-    detach(c, s);
+    detach(c, s, now);
     send_welcome(c, s.parameters, now);
     place(s, now);
 }

@@ -183,6 +183,7 @@ public:
     [[nodiscard]] std::vector<lease_row> lease_rows(time_point now, const pool_entry* only,
                                                     bool with_statements = true) const;
     [[nodiscard]] std::vector<pool_row> pool_rows(time_point now) const;
+    [[nodiscard]] std::vector<pin_row> pin_rows(time_point now) const { return pins_.rows(now); }
     /// Invariants that hold between any two calls; a sentence for each that does not.
     [[nodiscard]] std::vector<std::string> broken_invariants() const;
 
@@ -304,6 +305,7 @@ private:
     [[nodiscard]] static bool may_be_asked(const client& c, const server& s);
     void ask_about_pins(client& c, server& s);
     void pins_told(server& s);
+    void count_pins(client& c, server& s, std::uint16_t pins, time_point now);
 
     // sequences.cpp
     [[nodiscard]] server* idle_for_sequences(const client& c);
@@ -317,7 +319,7 @@ private:
     void go_on_alone(server& s, time_point now);
     void maybe_give_back(server& s, time_point now);
     void give_back(client& c, server& s, time_point now);
-    void detach(client& c, server& s);
+    void detach(client& c, server& s, time_point now);
     void place(server& s, time_point now);
     void place_now(server& s, time_point now);
     void settle(server& s, time_point now);
@@ -399,6 +401,7 @@ private:
     std::unordered_map<client_id, std::uint32_t> cancels_missing_; // answers still to come
     std::vector<std::unique_ptr<cancel_attempt>> cancels_;
     buffer_pool buffers_;
+    pin_log pins_;
     std::vector<client_id> ended_clients_;
     std::vector<server_id> ended_servers_;
     std::vector<server_id> to_place_;

@@ -3,8 +3,17 @@
 // on its server, and nothing else does. The rules are in protocol/session_state.hpp and
 // pin_question.hpp; this is where clients and servers meet them.
 #include "daemon/engine/engine.hpp"
+#include "protocol/statement_redact.hpp"
 
 namespace pgweir::daemon {
+
+namespace {
+
+constexpr std::size_t longest_shown = 200; // of a statement that pins
+
+} // namespace
+
+static_assert(pool::stats::pin_reasons == protocol::pin_reason_count);
 
 /// Something of our own may be asked between two transactions of the client's.
 bool engine::may_be_asked(const client& c, const server& s) {
@@ -46,6 +55,49 @@ void engine::pins_told(server& s) {
         c->session.pins_told(question->about(), *there);
     } else if (question->worth_repeating()) {
         c->session.ask_again_about(question->about()); // the client has deallocated what we asked
+    }
+}
+
+/// These pin the client now: what that means for metrics and SHOW PINS. Time is counted up to here.
+void engine::count_pins(client& c, server& s, std::uint16_t pins, time_point now) {
+    const unsigned before = c.pins_counted;
+    if ((before | pins) == 0) [[likely]] {
+        return;
+    }
+    auto& stats = s.pool->stats();
+    if (before == 0) {
+        stats.pins.add();
+        stats.clients_pinned.add();
+    } else if (pins == 0) {
+        stats.clients_pinned.subtract();
+    }
+    c.pins_counted = pins;
+    if (!c.info->pins) {
+        c.info->pins = std::make_unique<std::array<client_info::pin, protocol::pin_reason_count>>();
+    }
+    for (std::size_t i = 0; i < protocol::pin_reason_count; ++i) {
+        const unsigned bit = 1U << i;
+        auto& pin = (*c.info->pins)[i];
+        if ((before & bit) != 0) {
+            const auto more = now - pin.counted_to;
+            stats.pinned_ns[i].add(static_cast<std::uint64_t>(more.count()));
+            pin.row->pinned += more;
+        } else if ((pins & bit) != 0) {
+            const auto text =
+                c.session.pinned_by().empty() ? s.running.text() : c.session.pinned_by();
+            stats.pins_now[i].add();
+            stats.pins_by_reason[i].add();
+            pin.row =
+                &pins_.begin({s.pool->entry->database, s.pool->entry->user,
+                              c.info->application_name, static_cast<protocol::pin_reason>(bit),
+                              protocol::redact_statement(text, longest_shown)},
+                             now);
+        }
+        pin.counted_to = now;
+        if ((before & ~unsigned{pins} & bit) != 0) {
+            stats.pins_now[i].subtract();
+            --pin.row->now;
+        }
     }
 }
 

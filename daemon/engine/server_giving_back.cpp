@@ -102,11 +102,7 @@ void engine::maybe_give_back(server& s, time_point now) {
     case protocol::return_verdict::cancel_in_flight:
         break;
     case protocol::return_verdict::pinned:
-        if (!c->pin_counted && c->session.pinned()) {
-            c->pin_counted = true;
-            s.pool->stats().pins.add();
-            s.pool->stats().clients_pinned.add();
-        }
+        count_pins(*c, s, c->session.pins(), now);
         if (shutting_down_) {
             tell_and_close(*c, pool::client_close::shutdown, protocol::error::admin_shutdown, {},
                            now);
@@ -138,7 +134,7 @@ void engine::give_back(client& c, server& s, time_point now) {
         s.pinned_bytes = 0;
     }
     set_state(c, client_state::idle, now);
-    detach(c, s);
+    detach(c, s, now);
     const auto id = c.id;
     place(s, now);
     if (auto* const still = find(id); still != nullptr && still->state == client_state::idle) {
@@ -152,7 +148,7 @@ void engine::give_back(client& c, server& s, time_point now) {
 }
 
 /// Client and server know each other no longer.
-void engine::detach(client& c, server& s) {
+void engine::detach(client& c, server& s, time_point now) {
     s.cut_off = c.stream.inside_message();
     if (c.pinned_bytes != 0) {
         // Its last bytes for the server lie in its buffer, and more may be read into that.
@@ -160,10 +156,7 @@ void engine::detach(client& c, server& s) {
         c.in.use_in_place(c.pinned_bytes);
         c.pinned_bytes = 0;
     }
-    if (c.pin_counted) {
-        c.pin_counted = false;
-        s.pool->stats().clients_pinned.subtract();
-    }
+    count_pins(c, s, 0, now);
     s.dirty = s.dirty || c.session.dirty() || c.statements.anything_lent() ||
               s.pool->shard.bounds().mode == pool::pool_mode::session;
     s.spoiled = s.spoiled || c.session.has(protocol::pin_reason::loaded_library) ||

@@ -352,7 +352,7 @@ void engine::server_gone(server& s, pool::server_close reason, boost::system::er
         auto* const c = s.user;
         if (c != nullptr && c->state == client_state::awaiting_welcome && !c->out.has_pieces()) {
             // Nothing of the client's has been sent yet: another server will do.
-            detach(*c, s);
+            detach(*c, s, now);
             forget_server(s, now);
             ask_for_server(*c, now);
             return;

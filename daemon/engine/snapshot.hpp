@@ -46,6 +46,16 @@ struct server_row {
     std::uint32_t process_id = 0;
 };
 
+/// What pins, or has pinned: one application's statements of one shape, for one reason.
+struct pin_row {
+    std::string database, user, application_name, reason;
+    std::string statement;            // without its literals
+    std::uint32_t pinned_clients = 0; // now
+    std::uint64_t times = 0;
+    pool::duration pinned{}; // all of them together, to the end of their last transactions
+    pool::duration since{};  // the latest began
+};
+
 struct pool_row {
     std::string database, user;
     pool::pool_mode mode = pool::pool_mode::transaction;

@@ -24,6 +24,7 @@ TEST_CASE("columns are the golden ones") {
         f.source.clients.resize(1);
         f.source.servers.resize(1);
         f.source.leases.resize(1);
+        f.source.pins.resize(1);
         const auto got = f.ask("watcher", name);
         CHECK(got.kinds == "TDCZ");
         CHECK(got.tag == "SHOW");

@@ -60,6 +60,9 @@ void fake_source::collect_servers(rows_callback<server_row> done) {
 void fake_source::collect_leases(rows_callback<lease_row> done) {
     do_or_defer([this, done] { done(leases); });
 }
+void fake_source::collect_pins(rows_callback<pin_row> done) {
+    do_or_defer([this, done] { done(pins); });
+}
 void fake_source::collect_pools(rows_callback<pool_row> done) {
     do_or_defer([this, done] { done(pool_rows); });
 }

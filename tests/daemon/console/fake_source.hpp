@@ -26,6 +26,7 @@ struct fake_source final : console_source {
     void collect_clients(rows_callback<client_row> done) override;
     void collect_servers(rows_callback<server_row> done) override;
     void collect_leases(rows_callback<lease_row> done) override;
+    void collect_pins(rows_callback<pin_row> done) override;
     void collect_pools(rows_callback<pool_row> done) override;
     void reload(reload_callback done) override;
     void shutdown() override;
@@ -43,6 +44,7 @@ struct fake_source final : console_source {
     std::vector<client_row> clients;
     std::vector<server_row> servers;
     std::vector<lease_row> leases;
+    std::vector<pin_row> pins;
     std::vector<pool_row> pool_rows;
     std::optional<std::string> reload_problem;
 

@@ -114,6 +114,33 @@ TEST_CASE("SHOW SERVERS") {
     CHECK(cells(got, 1, {"state", "close_needed", "link"}) == "state=tested close_needed=1 link=");
 }
 
+TEST_CASE("SHOW PINS: what workers have counted, added up, what pins now on top") {
+    console_fixture f;
+    pin_row row;
+    row.database = "fitness_club";
+    row.user = "bot";
+    row.application_name = "front desk";
+    row.reason = "listen";
+    row.statement = "LISTEN changes";
+    row.pinned_clients = 1;
+    row.times = 4;
+    row.pinned = 12s + 345ms;
+    row.since = 13s;
+    f.source.pins = {row, row, row};
+    f.source.pins[0].pinned_clients = 0;
+    f.source.pins[0].reason = "temporary_object";
+    f.source.pins[2].since = 3s;
+    const auto got = f.ask("SHOW PINS");
+    REQUIRE(got.rows.size() == 2);
+    CHECK(cells(got, 0,
+                {"database", "user", "application_name", "reason", "pinned", "times", "seconds",
+                 "since", "query"}) ==
+          "database=fitness_club user=bot application_name=front desk reason=listen pinned=2 "
+          "times=8 seconds=24.690 since=2026-11-23 03:23:45 UTC query=LISTEN changes");
+    CHECK(cells(got, 1, {"reason", "pinned", "times"}) ==
+          "reason=temporary_object pinned=0 times=4");
+}
+
 TEST_CASE("SHOW LEASES: the longest on top, the same ids as SHOW CLIENTS and SERVERS") {
     console_fixture f;
     lease_row row;

@@ -13,6 +13,9 @@ sample_pools::sample_pools() {
         worker.servers_connecting.set(2);
         worker.servers_in_use.set(6);
         worker.clients_pinned.set(1);
+        worker.pins_now[3].set(1);
+        worker.pins_by_reason[3].add(5);
+        worker.pinned_ns[3].add(1'250'000'000);
         worker.transactions.add(1000);
         worker.queries.add(2000);
         worker.exhausted.add(7);
