@@ -43,6 +43,7 @@ struct pool_settings {
     duration idle_timeout = std::chrono::minutes(10);
     duration max_lifetime = std::chrono::hours(1);
     duration connect_timeout = std::chrono::seconds(15);
+    duration pin_idle_timeout{}; // 0: never
     bool operator==(const pool_settings&) const = default;
 };
 

@@ -2,9 +2,11 @@
 says that nothing of it is there any more. One server: whoever is not pinned lets others have it."""
 
 import contextlib
+import time
 
+from integration.support import wire
 from integration.support.case import PoolerCase, only_pgweir
-from integration.support.postgres import OWNER
+from integration.support.postgres import DATABASE, OWNER
 from integration.support.waiting import wait_for
 
 # reason, what makes it, what gives it up
@@ -140,3 +142,41 @@ class PinsTest(PoolerCase):
                                                reason="temporary_object"))
         self.assertGreater(self.pooler.metric("pgweir_pool_pinned_seconds_total", user=OWNER,
                                               reason="temporary_object"), 0)
+
+
+@only_pgweir
+class PinIdleTimeoutTest(PoolerCase):
+    settings = {"workers": 1, "auth": {"method": "trust"},
+                "pool": {"minconn": 1, "maxconn": 1, "pin_idle_timeout": "500ms",
+                         "wait_timeout": "20s"}}
+
+    def test_whoever_is_pinned_and_idle_is_ended_and_told_why(self):
+        one = wire.Wire(self.pooler.host, self.pooler.port)
+        self.addCleanup(one.socket.close)
+        one.log_in("", user=OWNER, database=DATABASE)
+        one.send(wire.query("create temp table mine (value text)"))
+        one.read_until("Z")
+        other = self.pooler.connect()
+        other.autocommit = True
+        with other.cursor() as waits:
+            waits.execute("select to_regclass('mine')")  # waits until the server comes free
+            self.assertEqual((None,), waits.fetchone())
+        told = wire.error_fields(one.read_until("E")[-1][1])
+        self.assertEqual(("FATAL", "57P05"), (told["S"], told["C"]))
+        self.assertIn("pin_idle_timeout", told["M"])
+        self.assertIn("temporary_object", told["M"])
+        wait_for(lambda: self.pooler.metric("pgweir_client_closes_total", user=OWNER,
+                                            reason="pin_idle_timeout") == 1, "it is counted")
+
+    def test_nobody_else_is(self):
+        one = self.pooler.connect()
+        one.autocommit = True
+        with one.cursor() as cursor:
+            cursor.execute("create temp table mine (value text)")
+            cursor.execute("select pg_sleep(1)")  # not idle
+            cursor.execute("begin")
+            time.sleep(1)  # in a transaction
+            cursor.execute("commit")
+            cursor.execute("drop table mine")
+            time.sleep(1)  # not pinned
+            cursor.execute("select 1")

@@ -38,6 +38,8 @@ std::string_view to_string(client_close reason) {
         return "transaction_in_statement_mode";
     case client_close::setting_refused:
         return "setting_refused";
+    case client_close::pin_idle_timeout:
+        return "pin_idle_timeout";
     case client_close::shutdown:
         return "shutdown";
     case client_close::internal_error:

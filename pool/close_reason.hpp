@@ -25,6 +25,7 @@ enum class client_close : std::uint8_t {
     server_desync,      // … sent what nobody asked for
     transaction_in_statement_mode,
     setting_refused,
+    pin_idle_timeout, // it kept its server between transactions and did nothing
     shutdown,
     internal_error,
     count_,

@@ -32,6 +32,8 @@ constexpr std::array rows{
     error_row{error::transaction_in_statement_mode, "0A000", true,
               "a transaction cannot span several statements in statement mode"},
     error_row{error::setting_refused, "22023", true, "a session setting could not be restored"},
+    error_row{error::pin_idle_timeout, "57P05", true,
+              "terminating connection due to pin_idle_timeout"},
     error_row{error::console_syntax, "42601", false, "syntax error"},
     error_row{error::console_privilege, "42501", false, "permission denied"},
     error_row{error::console_unsupported, "0A000", false,

@@ -34,6 +34,7 @@ enum class error : std::uint8_t {
     admin_shutdown,         // 57P01 FATAL terminating connection due to administrator command
     transaction_in_statement_mode, // 0A000 FATAL
     setting_refused,       // 22023 FATAL a start-up setting could not be restored on a server
+    pin_idle_timeout,      // 57P05 FATAL, as idle_session_timeout
     console_syntax,        // 42601 ERROR
     console_privilege,     // 42501 ERROR
     console_unsupported,   // 0A000 ERROR

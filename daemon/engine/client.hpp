@@ -111,6 +111,7 @@ struct client final : pool::waiter, connection_events {
     server_id last_server;        // if that remembers what the client did there, and nothing else
 
     // Cold.
+    time_point pinned_idle_since{};
     time_point said_no_more_at{}; // Terminate or EOF came while it was still being answered
     pool::client_close closing_for = pool::client_close::internal_error;
     std::unique_ptr<protocol::client_login> login;

@@ -197,6 +197,7 @@ void engine::sweep_pools(time_point now) {
         part->shard.sweep(now, [&](pool::server& idle, pool::server_close reason) {
             close_server(static_cast<server&>(idle), reason, now);
         });
+        sweep_pins(*part, now);
         grow(*part, now);
         if (shutting_down_) {
             continue; // nothing grows any more, so the time to try again would stay in the past
@@ -412,6 +413,7 @@ pool::limits pool_limits(const config::configuration& config, std::string_view n
     bounds.idle_timeout = from.idle_timeout;
     bounds.max_lifetime = from.max_lifetime;
     bounds.connect_timeout = from.connect_timeout;
+    bounds.pin_idle_timeout = from.pin_idle_timeout;
     return bounds;
 }
 

@@ -306,6 +306,8 @@ private:
     void ask_about_pins(client& c, server& s);
     void pins_told(server& s);
     void count_pins(client& c, server& s, std::uint16_t pins, time_point now);
+    void stays_pinned(client& c, server& s, time_point now);
+    void sweep_pins(pool_part& part, time_point now);
 
     // sequences.cpp
     [[nodiscard]] server* idle_for_sequences(const client& c);

@@ -58,6 +58,65 @@ void engine::pins_told(server& s) {
     }
 }
 
+/// A transaction has ended, and the client keeps its server.
+void engine::stays_pinned(client& c, server& s, time_point now) {
+    auto pins = c.session.pins();
+    if (s.pool->shard.bounds().mode == pool::pool_mode::session &&
+        !c.session.changed_settings().unknown) {
+        // What would pin in transaction mode is counted here, too; settings would not.
+        pins = static_cast<std::uint16_t>(pins &
+                                          ~static_cast<unsigned>(protocol::pin_reason::setting));
+    }
+    count_pins(c, s, pins, now);
+    if (c.pinned_idle_since <= c.query_started) { // else something else has happened meanwhile
+        c.pinned_idle_since = now;
+    }
+    const auto& bounds = s.pool->shard.bounds();
+    if (c.session.pinned() && bounds.pin_idle_timeout != duration{}) {
+        wake_by(c.pinned_idle_since + bounds.pin_idle_timeout);
+    }
+}
+
+/// Whoever is pinned and asks for nothing is ended when its time is over: nobody else can have its
+/// server. (In session mode each client has one for as long as it likes.)
+void engine::sweep_pins(pool_part& part, time_point now) {
+    const auto& bounds = part.shard.bounds();
+    if (bounds.pin_idle_timeout == duration{} || bounds.mode == pool::pool_mode::session) {
+        return;
+    }
+    std::vector<client_id> overdue; // ending one gives its server to another: not while iterating
+    const auto& leased = part.shard.servers(pool::server_state::leased);
+    for (auto* at = leased.front(); at != nullptr; at = leased.next(*at)) {
+        const auto& s = static_cast<const server&>(*at);
+        const bool waits = s.user != nullptr && s.user->pins_counted != 0 && s.ready_current &&
+                           s.status == protocol::transaction_status::idle &&
+                           !s.user->stream.inside_message() && !s.user->query_running;
+        if (!waits) {
+            continue; // comes back to stays_pinned()
+        }
+        const auto deadline = s.user->pinned_idle_since + bounds.pin_idle_timeout;
+        if (deadline <= now) {
+            overdue.push_back(s.user->id);
+        } else {
+            wake_by(deadline);
+        }
+    }
+    for (const auto id : overdue) {
+        auto* const c = find(id);
+        if (c != nullptr && c->held != nullptr) {
+            tell_and_close(
+                *c, pool::client_close::pin_idle_timeout, protocol::error::pin_idle_timeout,
+                {.message = "terminating connection due to pin_idle_timeout: it kept its server "
+                            "connection (" +
+                            pins_text(c->pins_counted) + ") and was idle",
+                 .detail = {},
+                 .hint = "Give up what keeps the server connection, or raise pin_idle_timeout of "
+                         "pgweir."},
+                now);
+        }
+    }
+}
+
 /// These pin the client now: what that means for metrics and SHOW PINS. Time is counted up to here.
 void engine::count_pins(client& c, server& s, std::uint16_t pins, time_point now) {
     const unsigned before = c.pins_counted;

@@ -102,7 +102,7 @@ void engine::maybe_give_back(server& s, time_point now) {
     case protocol::return_verdict::cancel_in_flight:
         break;
     case protocol::return_verdict::pinned:
-        count_pins(*c, s, c->session.pins(), now);
+        stays_pinned(*c, s, now);
         if (shutting_down_) {
             tell_and_close(*c, pool::client_close::shutdown, protocol::error::admin_shutdown, {},
                            now);

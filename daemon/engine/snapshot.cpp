@@ -11,18 +11,6 @@ namespace {
 
 constexpr std::size_t logged_statement_bytes = 500;
 
-std::string pins_text(const protocol::session_state& session) {
-    std::string text;
-    for (unsigned bit = 0; bit < 16; ++bit) {
-        const auto reason = static_cast<protocol::pin_reason>(1U << bit);
-        if (session.has(reason)) {
-            text += text.empty() ? "" : ", ";
-            text += protocol::to_string(reason);
-        }
-    }
-    return text;
-}
-
 std::string lease_state(const server& s, const client& c) {
     if (!s.ready_current) {
         return "active";
@@ -35,12 +23,23 @@ std::string lease_state(const server& s, const client& c) {
     case protocol::transaction_status::idle:
         break;
     }
-    return c.session.pinned() ? "idle, pinned: " + pins_text(c.session) : "idle";
+    return c.session.pinned() ? "idle, pinned: " + pins_text(c.session.pins()) : "idle";
 }
 
 double seconds(duration value) { return std::chrono::duration<double>(value).count(); }
 
 } // namespace
+
+std::string pins_text(std::uint16_t pins) {
+    std::string text;
+    for (unsigned bit = 1; bit <= pins; bit <<= 1U) {
+        if ((pins & bit) != 0) {
+            text += text.empty() ? "" : ", ";
+            text += protocol::to_string(static_cast<protocol::pin_reason>(bit));
+        }
+    }
+    return text;
+}
 
 std::vector<lease_row> engine::lease_rows(time_point now, const pool_entry* only,
                                           bool with_statements) const {

@@ -25,6 +25,9 @@ struct lease_row {
     std::string statement; // the one that runs, without its literals
 };
 
+/// "listen, temporary_object"
+[[nodiscard]] std::string pins_text(std::uint16_t pins);
+
 struct client_row {
     std::string database, user, application_name, state;
     protocol::replication_kind replication = protocol::replication_kind::none;
