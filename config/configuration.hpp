@@ -27,6 +27,9 @@ struct listen_address {
 enum class pool_mode : std::uint8_t { transaction, session, statement };
 /// May a server serve another client after its first?
 enum class server_reuse : std::uint8_t { always, never };
+/// What is done with a statement that leaves something behind in the session which would keep its
+/// client on its server: keep it there, refuse the statement, or let it pass.
+enum class state_policy : std::uint8_t { pin, reject, ignore };
 enum class auth_method : std::uint8_t { trust, password, md5, scram_sha_256 };
 enum class log_format : std::uint8_t { text, json };
 enum class log_level : std::uint8_t { debug, info, warning, error };
@@ -44,6 +47,14 @@ struct pool_settings {
     duration max_lifetime = std::chrono::hours(1);
     duration connect_timeout = std::chrono::seconds(15);
     duration pin_idle_timeout{}; // 0: never
+    // session_state
+    state_policy temporary_objects = state_policy::pin;
+    state_policy held_cursors = state_policy::pin;
+    state_policy sql_statements = state_policy::pin;
+    state_policy listen = state_policy::pin;
+    state_policy advisory_locks = state_policy::pin;
+    state_policy libraries = state_policy::pin;
+    state_policy random_seed = state_policy::pin;
     bool operator==(const pool_settings&) const = default;
 };
 

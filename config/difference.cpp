@@ -70,7 +70,8 @@ std::vector<setting_change> compare_databases(database before, database after) {
         const auto old = database_or_pool(row, before);
         const auto now = database_or_pool(row, after);
         if (!same(row, old, now)) {
-            result.push_back({.key = concat({"databases.", after.name, ".", row.short_key()}),
+            const auto key = is_in_pool(row) ? row.key.substr(pool_prefix.size()) : row.short_key();
+            result.push_back({.key = concat({"databases.", after.name, ".", key}),
                               .before = text_of(row, old),
                               .after = text_of(row, now),
                               .needs = row.needs});
@@ -163,11 +164,10 @@ std::vector<std::string> difference::lines() const {
     tell_names(result, "database added", "databases added", databases_added);
     tell_names(result, "database removed", "databases removed", databases_removed);
     const auto taken_over = [&](const setting_change& of_database) {
-        const auto key =
-            concat({pool_prefix, of_database.key.substr(of_database.key.rfind('.') + 1)});
         return std::any_of(settings.begin(), settings.end(), [&](const setting_change& each) {
-            return each.key == key && each.before == of_database.before &&
-                   each.after == of_database.after;
+            return each.key.starts_with(pool_prefix) &&
+                   of_database.key.ends_with(concat({".", each.key.substr(pool_prefix.size())})) &&
+                   each.before == of_database.before && each.after == of_database.after;
         });
     };
     for (const auto& each : databases_changed) {

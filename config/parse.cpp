@@ -22,6 +22,7 @@ public:
 private:
     void read_root(const node& root);
     void read_section(const node& map, std::string_view section);
+    void read_state(const node& map, pool_settings& into, const std::string& name);
     void read_listen(const node& list);
     void read_database(const entry& each);
     void read_user(const entry& each);
@@ -39,6 +40,8 @@ private:
     position userlist_at_, method_at_;
     std::unordered_map<std::string, problem> user_at_; // file and position of each user
 };
+
+constexpr auto state_section = state_prefix.substr(0, state_prefix.size() - 1);
 
 bool is_bound(std::string_view key) { return key == "minconn" || key == "maxconn"; }
 
@@ -83,6 +86,10 @@ void parser::read_section(const node& map, std::string_view section) {
     }
     const auto given = in_.each_key(map, known, [&](std::string_view key, const entry& each) {
         const auto name = concat({prefix, key});
+        if (name == state_section) {
+            read_state(each.value, out_.pool, name);
+            return;
+        }
         const auto& row = *find_setting(name);
         if (name == "auth.userlist") {
             userlist_at_ = each.value.at;
@@ -102,6 +109,17 @@ void parser::read_section(const node& map, std::string_view section) {
             check_bounds(out_.pool, given, prefix);
         }
     }
+}
+
+/// `session_state:` of the pool that `into` is, under that name.
+void parser::read_state(const node& map, pool_settings& into, const std::string& name) {
+    if (!in_.is_a(node::kind::map, map, name, "{ temporary_objects: reject }")) {
+        return;
+    }
+    (void)in_.each_key(map, keys_under(state_prefix), [&](std::string_view key, const entry& each) {
+        (void)in_.read_value(*find_setting(concat({state_prefix, key})), &into, each.value,
+                             concat({name, ".", key}));
+    });
 }
 
 void parser::read_listen(const node& list) {
@@ -161,6 +179,10 @@ void parser::read_database(const entry& each) {
         const auto pool_keys = keys_under(pool_prefix);
         known.insert(known.end(), pool_keys.begin(), pool_keys.end());
         given = in_.each_key(each.value, known, [&](std::string_view key, const entry& value) {
+            if (concat({pool_prefix, key}) == state_section) {
+                read_state(value.value, made.pool, concat({prefix, key}));
+                return;
+            }
             const auto* row = find_setting(concat({database_prefix, key}));
             const bool own = row != nullptr;
             row = own ? row : find_setting(concat({pool_prefix, key}));

@@ -26,8 +26,8 @@ using setting_member = std::variant<
     auth_method configuration::*, log_level configuration::*, log_format configuration::*,
     std::string configuration::*, std::vector<std::string> configuration::*,
     // once in `pool:`, and again in each database
-    pool_mode pool_settings::*, server_reuse pool_settings::*, std::uint32_t pool_settings::*,
-    duration pool_settings::*,
+    pool_mode pool_settings::*, server_reuse pool_settings::*, state_policy pool_settings::*,
+    std::uint32_t pool_settings::*, duration pool_settings::*,
     // in each entry of a list or map
     std::string listen_address::*, std::uint16_t listen_address::*, std::string database::*,
     std::uint16_t database::*, secret database::*, secret user::*>;
@@ -67,6 +67,7 @@ struct setting {
 inline constexpr std::string_view database_prefix = "databases.<name>.";
 inline constexpr std::string_view user_prefix = "users.<name>.";
 inline constexpr std::string_view pool_prefix = "pool.";
+inline constexpr std::string_view state_prefix = "pool.session_state.";
 inline constexpr std::string_view listen_prefix = "listen.";
 
 /// Whoever has a row's member.

@@ -180,3 +180,93 @@ class PinIdleTimeoutTest(PoolerCase):
             cursor.execute("drop table mine")
             time.sleep(1)  # not pinned
             cursor.execute("select 1")
+
+
+REJECTED = {"temporary_objects": "create temp table mine (value text)",
+            "held_cursors": "declare mine cursor with hold for select 1",
+            "sql_statements": "prepare mine as select 1",
+            "listen": "listen mine",
+            "advisory_locks": "select pg_advisory_lock(7)",
+            "libraries": "load 'auto_explain'",
+            "random_seed": "select setseed(0.5)"}
+
+
+@only_pgweir
+class RejectedStateTest(PoolerCase):
+    settings = {"workers": 1, "auth": {"method": "trust"},
+                "pool": {"minconn": 1, "maxconn": 1,
+                         "session_state": {kind: "reject" for kind in REJECTED}}}
+
+    def session(self):
+        session = wire.Wire(self.pooler.host, self.pooler.port)
+        session.log_in("", user=OWNER, database=DATABASE)
+        self.addCleanup(session.socket.close)
+        return session
+
+    def told(self, session, *packets, ready=1):
+        """Types of the messages, with the SQLSTATE of errors and the status of ReadyForQuery."""
+        session.send(*packets)
+        found = []
+        while ready:
+            kind, body = session.read_message()
+            if kind == "E":
+                self.fields = wire.error_fields(body)
+                kind += self.fields["C"]
+            elif kind == "Z":
+                kind += body.decode()
+            ready -= kind[0] == "Z"
+            if kind not in ("T", "D", "S"):
+                found.append(kind)
+        return " ".join(found)
+
+    def test_each_kind_is_an_error_that_names_its_setting(self):
+        session = self.session()
+        for kind, text in REJECTED.items():
+            with self.subTest(kind=kind):
+                self.assertEqual("E0A000 ZI", self.told(session, wire.query(text)))
+                self.assertIn("session_state." + kind, self.fields["H"])
+                self.assertEqual("C ZI", self.told(session, wire.query("select 1")))
+        self.assertEqual(0, self.pooler.metric("pgweir_pins_total", user=OWNER))
+
+    def test_an_error_like_any_other(self):
+        session = self.session()
+        listen = REJECTED["listen"]
+        parse = (wire.parse(listen), wire.bind(), wire.execute())
+        others = (wire.parse("select 1"), wire.bind(), wire.execute())
+        # In a transaction, which fails.
+        self.assertEqual("C ZT", self.told(session, wire.query("begin")))
+        self.assertEqual("E0A000 ZE", self.told(session, wire.query(listen)))
+        self.assertEqual("E25P02 ZE", self.told(session, wire.query("select 1")))
+        self.assertEqual("E0A000 ZE", self.told(session, wire.query(listen)))
+        self.assertEqual("C ZI", self.told(session, wire.query("rollback")))
+        # In a batch: what comes behind it is skipped, what came before is undone.
+        self.assertEqual("1 2 C E0A000 ZI", self.told(session, *others, *parse, *others, wire.SYNC))
+        self.assertEqual("E0A000 ZI 1 2 C ZI",
+                         self.told(session, *parse, wire.SYNC, *others, wire.SYNC, ready=2))
+        # Prepared under a name, with parameters: there is no such statement afterwards.
+        self.assertEqual("E0A000 ZI", self.told(
+            session, wire.parse("select pg_advisory_lock($1)", "mine"), wire.SYNC))
+        self.assertEqual("E26000 ZI", self.told(session, wire.bind("", "mine"), wire.SYNC))
+        # Several statements in one Query: none is carried out.
+        self.assertEqual("E0A000 ZI", self.told(session, wire.query("select 1; %s; select 2" % listen)))
+
+    def test_what_leaves_nothing_is_carried_out(self):
+        session = self.session()
+        for text in ("unlisten *", "select pg_advisory_xact_lock(7)", "set work_mem = '7MB'",
+                     "select 'listen mine'"):
+            with self.subTest(text=text):
+                self.assertEqual("C ZI", self.told(session, wire.query(text)))
+
+
+@only_pgweir
+class IgnoredStateTest(PoolerCase):
+    settings = {"workers": 1, "pool": {"minconn": 1, "maxconn": 1},
+                "databases": {DATABASE: {"session_state": {"temporary_objects": "ignore"}}}}
+
+    def test_it_is_let_pass_and_pins_nobody(self):
+        with contextlib.closing(self.pooler.connect()) as one:
+            one.autocommit = True
+            one.cursor().execute("create temp table mine (value text)")
+            with contextlib.closing(self.pooler.connect()) as other, other.cursor() as cursor:
+                cursor.execute("select 1")
+        self.assertEqual(0, self.pooler.metric("pgweir_pins_total", user=OWNER))

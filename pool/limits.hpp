@@ -28,7 +28,9 @@ struct limits {
     /// together do not close together.
     double lifetime_jitter = 0.1;
     duration connect_timeout = std::chrono::seconds(15);
-    duration pin_idle_timeout{};                         // of a pinned client; 0: never
+    duration pin_idle_timeout{}; // of a pinned client; 0: never
+    // What is not to pin, by bit (the engine says which is which): refused, or let pass.
+    std::uint16_t rejected_state = 0, ignored_state = 0;
     duration retry_min = std::chrono::milliseconds(50);  // back-off after a failed connect:
     duration retry_max = std::chrono::milliseconds(500); // doubles from min to max
     /// A waiter elsewhere is served before one here only when it has waited this much longer.

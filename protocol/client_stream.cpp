@@ -1,4 +1,5 @@
 // client_stream: what a client sends. See relay.hpp.
+#include "protocol/rejected_state.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/sequence_memory.hpp"
 #include "protocol/statement_scan.hpp"
@@ -222,9 +223,30 @@ scanned_statement read_statement(frontend type, bytes body, bool complete) {
     }
 }
 
-// What stands in front of a message, or in its place, because others use the server as well.
-routing route(const front_frame& frame, bytes rest, const scanned_statement& statement,
+// PostgreSQL is to refuse it: something else goes out in its place.
+routing send_rejected(const front_frame& frame, bytes rest, std::uint16_t why,
+                      const statement_link& link, reply_queue& owed, session_state& state,
+                      relay_sink& to) {
+    const auto message = rest.first(frame.there(rest));
+    const auto instead = rejected_message(message, why);
+    auto way = route_statement_message(frame.type, as_bytes(instead), true, link, owed, state, to);
+    if (stop_for(way) == client_step::stop::exhausted) {
+        to.own().append(instead, way.skip_bytes);
+        way.skip_bytes = message.size();
+    }
+    return way;
+}
+
+// What stands in front of a message, or in its place: because others use the server as well, or
+// because the client is not to have what the statement leaves behind.
+routing route(const front_frame& frame, bytes rest, scanned_statement& statement,
               const statement_link& link, reply_queue& owed, session_state& state, relay_sink& to) {
+    statement.effects = static_cast<std::uint16_t>(statement.effects & ~unsigned{link.ignored});
+    const auto why = static_cast<std::uint16_t>(statement.effects & link.rejected);
+    if (why != 0 && frame.row->is_statement && frame.complete(rest)) [[unlikely]] {
+        statement = {}; // it does nothing to the session
+        return send_rejected(frame, rest, why, link, owed, state, to);
+    }
     if (may_read_sequences(statement.effects)) [[unlikely]] {
         const auto way = forget_others_sequences(frame.type, statement, link, owed, to);
         if (way.is != routing::how::as_is) {
@@ -375,20 +397,19 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
             step.taken_bytes += there;
             continue;
         }
-        const auto statement = state.tracked()
-                                   ? read_statement(frame.type, body, frame.complete(rest))
-                                   : scanned_statement{};
+        auto statement = state.tracked() ? read_statement(frame.type, body, frame.complete(rest))
+                                         : scanned_statement{};
         routing way;
         if (about_statements || (statements != nullptr && may_read_sequences(statement.effects))) {
             way = route(frame, rest, statement, *statements, owed, state, late);
-            if (const auto stop = stop_for(way); stop != client_step::stop::exhausted) {
-                step.why = stop;
-                break;
-            }
-            late.skip(way.skip_bytes);
         } else if (statements != nullptr && frame.type == frontend::execute) {
             note_execute(*statements, owed);
         }
+        if (const auto stop = stop_for(way); stop != client_step::stop::exhausted) {
+            step.why = stop;
+            break;
+        }
+        late.skip(way.skip_bytes);
         if (statement.effects != 0) [[unlikely]] {
             take_effects(frame.type, statement, state);
             if (about_statements && frame.type == frontend::parse && body[0] == std::byte{}) {

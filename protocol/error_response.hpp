@@ -35,6 +35,7 @@ enum class error : std::uint8_t {
     transaction_in_statement_mode, // 0A000 FATAL
     setting_refused,       // 22023 FATAL a start-up setting could not be restored on a server
     pin_idle_timeout,      // 57P05 FATAL, as idle_session_timeout
+    state_rejected,        // 0A000 ERROR session_state: reject
     console_syntax,        // 42601 ERROR
     console_privilege,     // 42501 ERROR
     console_unsupported,   // 0A000 ERROR

@@ -414,6 +414,19 @@ pool::limits pool_limits(const config::configuration& config, std::string_view n
     bounds.max_lifetime = from.max_lifetime;
     bounds.connect_timeout = from.connect_timeout;
     bounds.pin_idle_timeout = from.pin_idle_timeout;
+    using protocol::pin_reason;
+    for (const auto& [policy, reason] :
+         {std::pair(from.temporary_objects, pin_reason::temporary_object),
+          std::pair(from.held_cursors, pin_reason::held_cursor),
+          std::pair(from.sql_statements, pin_reason::sql_statement),
+          std::pair(from.listen, pin_reason::listen),
+          std::pair(from.advisory_locks, pin_reason::advisory_lock),
+          std::pair(from.libraries, pin_reason::loaded_library),
+          std::pair(from.random_seed, pin_reason::random_seed)}) {
+        const auto bit = static_cast<std::uint16_t>(reason);
+        bounds.rejected_state |= policy == config::state_policy::reject ? bit : std::uint16_t{0};
+        bounds.ignored_state |= policy == config::state_policy::ignore ? bit : std::uint16_t{0};
+    }
     return bounds;
 }
 

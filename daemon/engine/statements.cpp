@@ -3,6 +3,7 @@
 // protocol/statement_router.hpp; this is where clients and servers meet them.
 #include "daemon/engine/engine.hpp"
 #include "protocol/error_names.hpp"
+#include "protocol/rejected_state.hpp"
 
 namespace pgweir::daemon {
 
@@ -39,7 +40,9 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
                                             s.pool->entry->epoch.load(std::memory_order_relaxed),
                                         .sequences = &s.sequences,
                                         .status = s.status,
-                                        .cancel_under_way = s.cancels_in_flight != 0};
+                                        .cancel_under_way = s.cancels_in_flight != 0,
+                                        .rejected = bounds.rejected_state,
+                                        .ignored = bounds.ignored_state};
     const auto step = c.stream.forward(in, c.in_is_full(), s.out, s.owed, c.session, &link);
     if (!s.owed.outcomes().empty()) {
         settle_statements(s);
@@ -142,6 +145,14 @@ void engine::command_done(server& s, std::string_view tag) {
 void engine::pass_error(client& c, const protocol::server_step& step, protocol::bytes taken) {
     const auto error = taken.last(step.last_frame_bytes);
     const bool whole = protocol::read_header(error).frame_bytes() == error.size();
+    if (const auto rejected = protocol::rejected_for(error)) {
+        if (const auto before = taken.first(taken.size() - error.size()); !before.empty()) {
+            c.out.pass(before);
+        }
+        protocol::append_error(c.out.own(), protocol::error::state_rejected,
+                               protocol::words_of_rejection(*rejected));
+        return;
+    }
     if (!whole || !protocol::names_shared_statement(error)) {
         c.out.pass(taken);
         return;

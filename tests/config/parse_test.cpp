@@ -197,6 +197,29 @@ TEST_CASE("duplicates") {
     });
 }
 
+TEST_CASE("what becomes of session state, kind by kind, for all and for one database") {
+    const auto made = good("pool:\n  session_state: { listen: reject, held_cursors: ignore }\n"
+                           "databases:\n  shop: { session_state: { listen: pin } }\n  other:\n"
+                           "users: { app: { password: x } }");
+    CHECK(made.pool.listen == state_policy::reject);
+    CHECK(made.pool.temporary_objects == state_policy::pin);
+    CHECK(made.databases[0].pool.listen == state_policy::pin);
+    CHECK(made.databases[0].pool.held_cursors == state_policy::ignore);
+    CHECK(made.databases[1].pool == made.pool);
+    check({
+        {"pool: { session_state: { listen: virtualise } }" + rest,
+         "1:34: pool.session_state.listen must be one of pin, reject, ignore, not 'virtualise'\n"},
+        {"pool: { session_state: { lisen: pin } }" + rest,
+         "1:26: unknown key 'lisen', did you mean 'listen'?\n"},
+        {"pool: { session_state: pin }" + rest, "1:24: pool.session_state must be a map such as { "
+                                                "temporary_objects: reject }, not a single "
+                                                "value\n"},
+        {"databases:\n  shop: { session_state: { listen: no } }\nusers: { app: { password: x } }",
+         "2:36: databases.shop.session_state.listen must be one of pin, reject, ignore, not "
+         "'no'\n"},
+    });
+}
+
 TEST_CASE("servers that are not reused need session mode") {
     check({
         {"pool: { reuse: never }" + rest, "1:9: pool.reuse never needs pool.mode session\n"},

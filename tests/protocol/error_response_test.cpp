@@ -58,8 +58,8 @@ TEST_CASE("what a driver acts on is as the header says") {
           row{error::server_login_failed, "08004", false}, row{error::server_lost, "08006", true},
           row{error::query_canceled, "57014", false}, row{error::admin_shutdown, "57P01", true},
           row{error::setting_refused, "22023", true}, row{error::pin_idle_timeout, "57P05", true},
-          row{error::console_syntax, "42601", false}, row{error::console_privilege, "42501", false},
-          row{error::internal, "XX000", true}}) {
+          row{error::state_rejected, "0A000", false}, row{error::console_syntax, "42601", false},
+          row{error::console_privilege, "42501", false}, row{error::internal, "XX000", true}}) {
         const auto& code = each.code;
         const auto& sqlstate = each.sqlstate;
         const auto& fatal = each.fatal;
