@@ -82,6 +82,7 @@ struct server final : pool::server, connection_events {
     client_id successor; // farewell: its slot is for a server of that client's
     server_task task = server_task::connect;
     bool reading = false;
+    bool gone = false;               // about to be deleted
     bool bulk = false;               // its last read filled the buffer: the next one is larger
     bool blocked = false;            // its socket is full, wait_writable() is outstanding
     bool ready_current = false;      // the last thing sent was answered by ReadyForQuery

@@ -135,15 +135,14 @@ void engine::give_back(client& c, server& s, time_point now) {
     }
     set_state(c, client_state::idle, now);
     detach(c, s, now);
-    const auto id = c.id;
     place(s, now);
-    if (auto* const still = find(id); still != nullptr && still->state == client_state::idle) {
-        if (shutting_down_) {
-            tell_and_close(*still, pool::client_close::shutdown, protocol::error::admin_shutdown,
-                           {}, now);
-        } else {
-            pump(*still, now);
-        }
+    if (c.state != client_state::idle) {
+        return; // gone, or it has got its next server already
+    }
+    if (shutting_down_) {
+        tell_and_close(c, pool::client_close::shutdown, protocol::error::admin_shutdown, {}, now);
+    } else {
+        pump(c, now);
     }
 }
 
@@ -258,6 +257,7 @@ void engine::send_to_other(server& s, worker_index to) {
     message.sequences_foreign = s.sequences.foreign;
     s.socket->set_events(nullptr);
     message.socket = s.socket->detach();
+    s.gone = true;
     ended_servers_.push_back(s.id);
     ports_.post(to, {std::move(message)});
 }
@@ -415,6 +415,7 @@ void engine::forget_server(server& s, time_point now) {
         part.shard.closed(s);
     }
     s.socket->set_events(nullptr);
+    s.gone = true;
     ended_servers_.push_back(s.id);
     s.task = server_task::farewell;
     if (passed_on) {

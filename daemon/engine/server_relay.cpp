@@ -59,9 +59,8 @@ void engine::server_read(server& s, std::size_t count, boost::system::error_code
         server_login_step(s, std::move(action), now);
         return;
     }
-    const auto id = s.id;
     relay(s, now);
-    if (find(id) == nullptr || s.reading || s.pinned_bytes != 0) {
+    if (s.gone || s.reading || s.pinned_bytes != 0) {
         return;
     }
     arm_read(s);
