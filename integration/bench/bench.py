@@ -3,9 +3,11 @@
 equal settings: one worker, transaction mode, the same bound, trust, no logging.
 
 Bare times say as much about the machine as about the program, so every row ends in a ratio (pgweir's
-number divided by pgbouncer's; for `settings` and `tracking`, of two pgweirs). Short rounds alternate, A B B A, and medians are compared, because
-machines are noisy. What counts is the CPU time of the proxy alone, per transaction: throughput on a
-small machine is mostly PostgreSQL's and the client's.
+number divided by pgbouncer's; for `settings` and `tracking`, of two pgweirs). Short rounds alternate,
+A B B A, and medians are compared, because machines are noisy; pgbench's scenarios start both anew every
+few rounds, because where a process happens to lie in memory is worth some percent to it for as long as
+it lives. What counts is the CPU time of the proxy alone, per transaction: throughput on a small machine
+is mostly PostgreSQL's and the client's.
 """
 
 import argparse
@@ -31,6 +33,7 @@ from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres
 HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 MANY = 12_000  # clients at most
 SETTLE_SECONDS = 0.3
+ROUNDS_OF_A_PROCESS = 4
 # To try out the benchmark itself: pgbouncer against pgbouncer, whose ratio should be 1.
 STAND_IN = os.environ.get("PGWEIR_STAND_IN") == "pgbouncer"
 
@@ -82,17 +85,38 @@ class Bench:
 
     def alternate(self, poolers, one_round):
         """Rounds in the order A B B A …; the median of each number, per pooler."""
+        return medians(self.rounds_of(poolers, one_round, self.arguments.rounds))
+
+    def alternate_fresh(self, make_poolers, one_round):
+        """The same with new processes every few rounds."""
+        rounds = {}
+        for left in range(self.arguments.rounds, 0, -ROUNDS_OF_A_PROCESS):
+            poolers = make_poolers()
+            try:
+                some = self.rounds_of(poolers, one_round, min(left, ROUNDS_OF_A_PROCESS))
+            finally:
+                close_all(poolers)
+            for name, values in some.items():
+                rounds.setdefault(name, []).extend(values)
+        return medians(rounds)
+
+    @staticmethod
+    def rounds_of(poolers, one_round, count):
         rounds = {name: [] for name in poolers}
-        for number in range(self.arguments.rounds):
+        for number in range(count):
             names = list(poolers)
             for name in names if number % 2 == 0 else reversed(names):
                 rounds[name].append(one_round(poolers[name]))
-        return {name: measure.median_of(values) for name, values in rounds.items()}
+        return rounds
 
     def compare(self, scenario, results, metrics, names=("pgweir", "pgbouncer")):
         one, other = (results[name] for name in names)
         for metric in metrics:
             yield Row(scenario, metric, one[metric], other[metric], names)
+
+
+def medians(rounds):
+    return {name: measure.median_of(values) for name, values in rounds.items()}
 
 
 def close_all(poolers):
@@ -134,13 +158,13 @@ PGBENCH_METRICS = ("CPU µs/transaction", "transactions/s", "p50 ms", "p95 ms", 
 
 def pgbench_scenario(name, *arguments, servers=20, pgbouncer_mode="transaction"):
     def run(bench):
-        poolers = bench.pair(servers, pgbouncer_mode)
-        try:
-            for pooler in poolers.values():  # warm: servers open, caches filled
+        def warm_pair():  # servers open, caches filled
+            poolers = bench.pair(servers, pgbouncer_mode)
+            for pooler in poolers.values():
                 bench.run_client(pooler, "pgbench", "-n", "-S", "-j", "2", "-t", "100", *arguments)
-            results = bench.alternate(poolers, lambda p: pgbench_round(bench, p, *arguments))
-        finally:
-            close_all(poolers)
+            return poolers
+
+        results = bench.alternate_fresh(warm_pair, lambda p: pgbench_round(bench, p, *arguments))
         yield from bench.compare(name, results, PGBENCH_METRICS)
     return run
 
