@@ -250,6 +250,13 @@ class RejectedStateTest(PoolerCase):
         # Several statements in one Query: none is carried out.
         self.assertEqual("E0A000 ZI", self.told(session, wire.query("select 1; %s; select 2" % listen)))
 
+    def test_an_error_too_long_to_be_seen_whole_is_passed_on(self):
+        session = self.session()
+        # Like one of ours in all but its length: PostgreSQL shows the text that it could not run.
+        text = "do $$ begin execute 'pgweir_rejects_listen ' || repeat('x ', 20000); end $$"
+        self.assertEqual("E42601 ZI", self.told(session, wire.query(text)))
+        self.assertEqual("C ZI", self.told(session, wire.query("select 1")))
+
     def test_what_leaves_nothing_is_carried_out(self):
         session = self.session()
         for text in ("unlisten *", "select pg_advisory_xact_lock(7)", "set work_mem = '7MB'",

@@ -145,22 +145,20 @@ void engine::command_done(server& s, std::string_view tag) {
 void engine::pass_error(client& c, const protocol::server_step& step, protocol::bytes taken) {
     const auto error = taken.last(step.last_frame_bytes);
     const bool whole = protocol::read_header(error).frame_bytes() == error.size();
-    if (const auto rejected = protocol::rejected_for(error)) {
-        if (const auto before = taken.first(taken.size() - error.size()); !before.empty()) {
-            c.out.pass(before);
-        }
-        protocol::append_error(c.out.own(), protocol::error::state_rejected,
-                               protocol::words_of_rejection(*rejected));
-        return;
-    }
-    if (!whole || !protocol::names_shared_statement(error)) {
+    const auto rejected = whole ? protocol::rejected_for(error) : std::nullopt;
+    if (!rejected && (!whole || !protocol::names_shared_statement(error))) {
         c.out.pass(taken);
         return;
     }
     if (const auto before = taken.first(taken.size() - error.size()); !before.empty()) {
         c.out.pass(before);
     }
-    protocol::append_with_client_names(c.out.own(), error, c.statements);
+    if (rejected) {
+        protocol::append_error(c.out.own(), protocol::error::state_rejected,
+                               protocol::words_of_rejection(*rejected));
+    } else {
+        protocol::append_with_client_names(c.out.own(), error, c.statements);
+    }
 }
 
 } // namespace pgweir::daemon
