@@ -12,7 +12,9 @@ from integration.support.case import PoolerCase, new_pooler, only_pgweir, shared
 from integration.support.postgres import DATABASE, OWNER, password_of
 from integration.support.waiting import wait_for
 
-SECRET = "4929-1234-hunter2"
+#: A number with more digits than a port, a time or a duration has, and a word.
+CARD = "492912345678"
+SECRET = CARD + "-hunter2"
 
 
 @only_pgweir
@@ -39,7 +41,7 @@ class JsonLogTest(PoolerCase):
 
     def test_a_slow_query_is_told_without_its_literals(self):
         client = self.connect_autocommit(application_name="till")
-        self.rows(client, "select '%s', 4929, pg_sleep(0.1) /* hunter2 */" % SECRET)
+        self.rows(client, "select '%s', %s, pg_sleep(0.1) /* hunter2 */" % (SECRET, CARD))
         line = self.one("slow query")
         self.assertIn("pg_sleep", line["statement"])
         self.assertEqual(("warning", DATABASE, OWNER, "till"), (
@@ -49,8 +51,9 @@ class JsonLogTest(PoolerCase):
 
     def test_every_kind_of_literal(self):
         client = self.connect_autocommit()
-        for literal in ("E'4929\\'1234'", "$$hunter2 1234$$", "$a$hunter2$a$", "U&'hunter2'",
-                        "'it''s hunter2'", "4929.1234", "'{\"card\": \"4929\"}'::jsonb"):
+        for literal in ("E'%s\\'%s'" % (CARD, CARD), "$$hunter2 %s$$" % CARD, "$a$hunter2$a$",
+                        "U&'hunter2'", "'it''s hunter2'", "%s.%s" % (CARD, CARD),
+                        "'{\"card\": \"%s\"}'::jsonb" % CARD):
             with self.subTest(literal=literal):
                 self.seen = len(self.pooler.log())
                 self.rows(client, "select %s, pg_sleep(0.1)" % literal)
