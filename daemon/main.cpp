@@ -1,4 +1,5 @@
 // pgweir: the command line. Each sub-command is a function; `run` is the default.
+#include "daemon/console_client.hpp"
 #include "daemon/load_configuration.hpp"
 #include "daemon/metrics.hpp"
 #include "daemon/ops_snapshot.hpp"
@@ -47,6 +48,26 @@ int check(const std::string& path) {
     return 0;
 }
 
+int show(const std::string& path, daemon::console_access access,
+         const std::vector<std::string>& words) {
+    daemon::loaded_configuration loaded;
+    if (access.host.empty() || access.port.empty() || access.user.empty()) {
+        loaded = daemon::load_configuration(path);
+        if (!report(loaded)) {
+            return 1;
+        }
+    }
+    auto error = daemon::complete(access, loaded.config.get());
+    if (error.empty()) {
+        error = daemon::show(access, words);
+    }
+    if (!error.empty()) {
+        std::cerr << "pgweir show: " << error << '\n';
+        return 1;
+    }
+    return 0;
+}
+
 /// A SCRAM verifier of the password on standard input, for `users:` or userlist.txt.
 int passwd() {
     std::string password;
@@ -81,6 +102,15 @@ int main(int argc, char** argv) {
     auto* const check_command =
         app.add_subcommand("check", "print every error of a configuration file");
     check_command->add_option("--config", path, "configuration file");
+    auto* const show_command = app.add_subcommand(
+        "show", "ask the console of a running pgweir: show pools, show pins, show help");
+    daemon::console_access access;
+    std::vector<std::string> words;
+    show_command->add_option("what", words, "what to show")->required();
+    show_command->add_option("--config", path, "configuration file of the daemon");
+    show_command->add_option("--host", access.host, "address of the daemon");
+    show_command->add_option("--port", access.port, "port of the daemon");
+    show_command->add_option("--user", access.user, "one of console.admin_users or stats_users");
     auto* const passwd_command =
         app.add_subcommand("passwd", "turn the password on standard input into a SCRAM verifier");
     auto* const version_command = app.add_subcommand("version", "print the version");
@@ -92,6 +122,9 @@ int main(int argc, char** argv) {
     }
     if (*check_command) {
         return check(path);
+    }
+    if (*show_command) {
+        return show(path, access, words);
     }
     if (*passwd_command) {
         return passwd();

@@ -2,14 +2,15 @@
 its privileges."""
 
 import os
+import subprocess
 import unittest
 
 import psycopg2
 
-from integration.support import wire
+from integration.support import surroundings, wire
 from integration.support.case import PoolerCase, new_pooler, only_pgweir
 from integration.support.pgweir import ADMIN, users
-from integration.support.postgres import DATABASE, OWNER
+from integration.support.postgres import DATABASE, OWNER, password_of
 from integration.support.waiting import wait_for
 
 TYPES = {23: "int4", 20: "int8", 25: "text", 1700: "numeric", 17: "bytea"}
@@ -160,6 +161,54 @@ class ConsoleTest(PoolerCase):
         self.assertEqual(7, len(self.show("LEASES")))
         for holder in holders:
             holder.rollback()
+
+
+@only_pgweir
+class ShowCommandTest(PoolerCase):
+    """`pgweir show`, which is a client of the console."""
+
+    settings = {"console": {"admin_users": [ADMIN], "stats_users": ["md5_user"]}, "users": users("md5_user")}
+
+    def run_show(self, *words, config=True, password=password_of(ADMIN)):
+        arguments = ["--config", self.pooler.config_path] if config else []
+        return subprocess.run(
+            [surroundings.BINARY, "show", *words, *arguments], capture_output=True, text=True, timeout=60,
+            env=dict(os.environ, PGPASSWORD=password, PGPASSFILE="/dev/null"))
+
+    def test_prints_the_table(self):
+        told = self.run_show("version")
+        self.assertEqual((0, ""), (told.returncode, told.stderr))
+        lines = told.stdout.splitlines()
+        self.assertEqual("version", lines[0].strip())
+        self.assertIn("pgweir", lines[2])
+        self.assertEqual("(1 row)", lines[3].strip())
+
+    def test_several_words_and_another_user(self):
+        told = self.run_show("pools", "--user", "md5_user", password=password_of("md5_user"))
+        self.assertEqual((0, ""), (told.returncode, told.stderr))
+        self.assertIn("cl_waiting", told.stdout)
+        told = self.run_show("help")
+        self.assertEqual(0, told.returncode)
+        self.assertIn("SHOW PINS", told.stderr)
+
+    def test_without_a_configuration(self):
+        told = self.run_show("lists", "--host", self.pooler.host, "--port", str(self.pooler.port),
+                             "--user", ADMIN, config=False)
+        self.assertEqual((0, ""), (told.returncode, told.stderr))
+        self.assertIn("used_clients", told.stdout)
+
+    def test_errors(self):
+        for words, password, says in ((("nonsense",), password_of(ADMIN), "nonsense"),
+                                      (("pools",), "wrong", "password authentication failed"),
+                                      (("pools", "--user", OWNER), password_of(OWNER), "")):
+            with self.subTest(words=words):
+                told = self.run_show(*words, password=password)
+                self.assertEqual((1, ""), (told.returncode, told.stdout))
+                self.assertIn("pgweir show: ", told.stderr)
+                self.assertIn(says, told.stderr)
+        told = self.run_show("pools", "--config", "/nonexistent/pgweir.yaml", config=False)
+        self.assertEqual(1, told.returncode)
+        self.assertIn("/nonexistent/pgweir.yaml", told.stderr)
 
 
 @only_pgweir
