@@ -47,6 +47,7 @@ struct pool_settings {
     duration max_lifetime = std::chrono::hours(1);
     duration connect_timeout = std::chrono::seconds(15);
     duration pin_idle_timeout{}; // 0: never
+    bool observe = false;        // session mode: tell what would pin in transaction mode
     // session_state
     state_policy temporary_objects = state_policy::pin;
     state_policy held_cursors = state_policy::pin;

@@ -77,6 +77,8 @@ constexpr setting table[] = {
     {.key = "pool.pin_idle_timeout", .where = &pool_settings::pin_idle_timeout, .fallback = "0",
      .least = 0, .most = ns(24h * 365),
      .doc = "A client that keeps its server connection between transactions (a pin) and has asked for nothing for this long is ended; 0 is never. Mode transaction and statement."},
+    {.key = "pool.observe", .where = &pool_settings::observe, .fallback = "false",
+     .doc = "Mode session: `SHOW PINS`, `pgweir show pins` and the metrics of pins tell what would keep a client on its server connection in mode transaction. In mode transaction they tell what does, and this changes nothing."},
     {.key = "pool.connect_timeout", .where = &pool_settings::connect_timeout, .fallback = "15s",
      .least = ns(1ms), .most = ns(1h),
      .doc = "How long connecting and logging in to PostgreSQL may take."},

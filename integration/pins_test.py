@@ -5,7 +5,7 @@ import contextlib
 import time
 
 from integration.support import wire
-from integration.support.case import PoolerCase, only_pgweir
+from integration.support.case import PoolerCase, new_pooler, only_pgweir
 from integration.support.postgres import DATABASE, OWNER
 from integration.support.waiting import wait_for
 
@@ -142,6 +142,40 @@ class PinsTest(PoolerCase):
                                                reason="temporary_object"))
         self.assertGreater(self.pooler.metric("pgweir_pool_pinned_seconds_total", user=OWNER,
                                               reason="temporary_object"), 0)
+
+
+@only_pgweir
+class ObserveTest(PoolerCase):
+    """Before a team moves from mode session to transaction: what would pin there?"""
+
+    settings = {"pool": {"mode": "session", "observe": True, "minconn": 1, "maxconn": 5}}
+
+    def use(self, name):
+        one = self.connect_autocommit(application_name=name)
+        self.rows(one, "set work_mem = '9MB'")  # would not pin
+        self.rows(one, "listen mine")
+        return one
+
+    def pins(self):
+        return [(row["application_name"], row["reason"], row["query"], row["pinned"])
+                for row in self.pooler.console("SHOW PINS")]
+
+    def test_what_would_pin_is_told(self):
+        one = self.use("front desk")
+        wait_for(lambda: self.pins() == [("front desk", "listen", "listen mine", 1)],
+                 lambda: "the pin that would be: %s" % self.pins())
+        one.close()
+        wait_for(lambda: self.pins() == [("front desk", "listen", "listen mine", 0)], "it has ended")
+
+    def test_without_it_nothing_is(self):
+        pooler = new_pooler(self.postgres, pool={"mode": "session", "minconn": 1}).start()
+        self.addCleanup(pooler.close)
+        with contextlib.closing(pooler.connect()) as one:
+            one.autocommit = True
+            with one.cursor() as cursor:
+                cursor.execute("listen mine")
+                cursor.execute("select 1")
+            self.assertEqual([], pooler.console("SHOW PINS"))
 
 
 @only_pgweir

@@ -29,6 +29,7 @@ struct limits {
     double lifetime_jitter = 0.1;
     duration connect_timeout = std::chrono::seconds(15);
     duration pin_idle_timeout{}; // of a pinned client; 0: never
+    bool observe = false;        // session mode: count what would pin in transaction mode
     // What is not to pin, by bit (the engine says which is which): refused, or let pass.
     std::uint16_t rejected_state = 0, ignored_state = 0;
     duration retry_min = std::chrono::milliseconds(50);  // back-off after a failed connect:

@@ -414,6 +414,7 @@ pool::limits pool_limits(const config::configuration& config, std::string_view n
     bounds.max_lifetime = from.max_lifetime;
     bounds.connect_timeout = from.connect_timeout;
     bounds.pin_idle_timeout = from.pin_idle_timeout;
+    bounds.observe = from.observe;
     using protocol::pin_reason;
     for (const auto& [policy, reason] :
          {std::pair(from.temporary_objects, pin_reason::temporary_object),

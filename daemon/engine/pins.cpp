@@ -11,6 +11,15 @@ namespace {
 
 constexpr std::size_t longest_shown = 200; // of a statement that pins
 
+/// What would pin a client of a session pool in transaction mode: settings that PostgreSQL could be
+/// asked for would not.
+std::uint16_t would_pin(const protocol::session_state& session) {
+    const unsigned settings = session.changed_settings().unknown
+                                  ? 0U
+                                  : static_cast<unsigned>(protocol::pin_reason::setting);
+    return static_cast<std::uint16_t>(session.pins() & ~settings);
+}
+
 } // namespace
 
 static_assert(pool::stats::pin_reasons == protocol::pin_reason_count);
@@ -60,18 +69,15 @@ void engine::pins_told(server& s) {
 
 /// A transaction has ended, and the client keeps its server.
 void engine::stays_pinned(client& c, server& s, time_point now) {
+    const auto& bounds = s.pool->shard.bounds();
     auto pins = c.session.pins();
-    if (s.pool->shard.bounds().mode == pool::pool_mode::session &&
-        !c.session.changed_settings().unknown) {
-        // What would pin in transaction mode is counted here, too; settings would not.
-        pins = static_cast<std::uint16_t>(pins &
-                                          ~static_cast<unsigned>(protocol::pin_reason::setting));
+    if (bounds.mode == pool::pool_mode::session) {
+        pins = bounds.observe ? would_pin(c.session) : std::uint16_t{0};
     }
     count_pins(c, s, pins, now);
     if (c.pinned_idle_since <= c.query_started) { // else something else has happened meanwhile
         c.pinned_idle_since = now;
     }
-    const auto& bounds = s.pool->shard.bounds();
     if (c.session.pinned() && bounds.pin_idle_timeout != duration{}) {
         wake_by(c.pinned_idle_since + bounds.pin_idle_timeout);
     }

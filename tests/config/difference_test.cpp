@@ -46,6 +46,7 @@ TEST_CASE("changes, a line each") {
         {base + "pool: { session_state: { listen: reject }, pin_idle_timeout: 5s }",
          {"pool.pin_idle_timeout: 0 -> 5s", "pool.session_state.listen: pin -> reject"},
          false},
+        {base + "pool: { observe: true }", {"pool.observe: false -> true"}, false},
         {base + "workers: 4", {"workers: auto -> 4 (needs a restart)"}, true},
         {base + "slow_query: off\nmax_clients: 5\nlog: { level: debug }",
          {"max_clients: 20000 -> 5", "slow_query: 500ms -> off", "log.level: info -> debug"},
@@ -162,9 +163,9 @@ TEST_CASE("every setting of the whole is seen when it changes") {
         configuration after;
         const auto owner = is_in_pool(row) ? setting_owner(&after.pool) : setting_owner(&after);
         bool changed = false;
-        for (const auto* value :
-             {"7", "7s", "false", "session", "md5", "debug", "json", "::1", "never", "reject"}) {
-            changed = changed || !assign(row, owner, value);
+        for (const auto* value : {"7", "7s", "false", "true", "session", "md5", "debug", "json",
+                                  "::1", "never", "reject"}) {
+            changed = changed || (!assign(row, owner, value) && after != before);
         }
         REQUIRE(changed);
         const auto found = compare(before, after);
