@@ -58,4 +58,23 @@ const user* configuration::find_user(std::string_view name) const {
     return find_named(users, user_index, name);
 }
 
+pool_settings configuration::find_pool(std::string_view database, std::string_view user) const {
+    const auto* where = find_named(databases, database_index, database);
+    if (where == nullptr) {
+        where = find_named(databases, database_index, "*");
+    }
+    auto result = where != nullptr ? where->pool : pool;
+    const auto* const who = find_user(user);
+    if (who != nullptr && (where == nullptr || where->user.empty())) {
+        lay_over(result, who->session_state);
+    }
+    return result;
+}
+
+void lay_over(pool_settings& pool, const std::vector<state_rule>& rules) {
+    for (const auto& rule : rules) {
+        pool.*rule.kind = rule.policy;
+    }
+}
+
 } // namespace pgweir::config

@@ -71,11 +71,21 @@ struct database {
     bool operator==(const database&) const = default;
 };
 
+/// What is to become of one kind of session state.
+struct state_rule {
+    state_policy pool_settings::*kind;
+    state_policy policy;
+    bool operator==(const state_rule&) const = default;
+};
+
+void lay_over(pool_settings& pool, const std::vector<state_rule>& rules);
+
 /// One entry of `users:`, or a line of the userlist file.
 struct user {
     std::string name;
-    secret password;        // plaintext, md5…, or SCRAM-SHA-256$…
-    bool from_file = false; // from auth.userlist
+    secret password;                       // plaintext, md5…, or SCRAM-SHA-256$…
+    bool from_file = false;                // from auth.userlist
+    std::vector<state_rule> session_state; // laid over that of the database
     bool operator==(const user&) const = default;
 };
 
@@ -119,6 +129,8 @@ struct configuration {
     [[nodiscard]] std::optional<database> find_database(std::string_view name) const;
     /// Nothing: nullptr. The pointer lives as long as the configuration is not changed.
     [[nodiscard]] const user* find_user(std::string_view name) const;
+    /// What counts for clients of this database as this user.
+    [[nodiscard]] pool_settings find_pool(std::string_view database, std::string_view user) const;
 
     /// Makes both find_ functions fast. parse() has done it; whoever changes names afterwards does
     /// it again. Lists that have grown or shrunk since are searched one by one.

@@ -138,7 +138,7 @@ difference compare(const configuration& running, const configuration& wanted) {
     match(running.users, wanted.users, result.users_added, result.users_removed,
           [&](const user& old, const user& now) {
               // from_file is where the secret came from: moving a user changes nothing.
-              if (!(old.password == now.password)) {
+              if (!(old.password == now.password) || old.session_state != now.session_state) {
                   result.users_changed.push_back(now.name);
               }
           });

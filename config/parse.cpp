@@ -22,7 +22,7 @@ public:
 private:
     void read_root(const node& root);
     void read_section(const node& map, std::string_view section);
-    void read_state(const node& map, pool_settings& into, const std::string& name);
+    std::vector<state_rule> read_state(const node& map, const std::string& name);
     void read_listen(const node& list);
     void read_database(const entry& each);
     void read_user(const entry& each);
@@ -87,7 +87,7 @@ void parser::read_section(const node& map, std::string_view section) {
     const auto given = in_.each_key(map, known, [&](std::string_view key, const entry& each) {
         const auto name = concat({prefix, key});
         if (name == state_section) {
-            read_state(each.value, out_.pool, name);
+            lay_over(out_.pool, read_state(each.value, name));
             return;
         }
         const auto& row = *find_setting(name);
@@ -111,15 +111,21 @@ void parser::read_section(const node& map, std::string_view section) {
     }
 }
 
-/// `session_state:` of the pool that `into` is, under that name.
-void parser::read_state(const node& map, pool_settings& into, const std::string& name) {
+/// `session_state:`, found under that name.
+std::vector<state_rule> parser::read_state(const node& map, const std::string& name) {
+    std::vector<state_rule> rules;
     if (!in_.is_a(node::kind::map, map, name, "{ temporary_objects: reject }")) {
-        return;
+        return rules;
     }
     (void)in_.each_key(map, keys_under(state_prefix), [&](std::string_view key, const entry& each) {
-        (void)in_.read_value(*find_setting(concat({state_prefix, key})), &into, each.value,
-                             concat({name, ".", key}));
+        const auto& row = *find_setting(concat({state_prefix, key}));
+        pool_settings one;
+        if (in_.read_value(row, &one, each.value, concat({name, ".", key}))) {
+            const auto kind = std::get<state_policy pool_settings::*>(row.where);
+            rules.push_back({.kind = kind, .policy = one.*kind});
+        }
     });
+    return rules;
 }
 
 void parser::read_listen(const node& list) {
@@ -180,7 +186,7 @@ void parser::read_database(const entry& each) {
         known.insert(known.end(), pool_keys.begin(), pool_keys.end());
         given = in_.each_key(each.value, known, [&](std::string_view key, const entry& value) {
             if (concat({pool_prefix, key}) == state_section) {
-                read_state(value.value, made.pool, concat({prefix, key}));
+                lay_over(made.pool, read_state(value.value, concat({prefix, key})));
                 return;
             }
             const auto* row = find_setting(concat({database_prefix, key}));
@@ -204,12 +210,17 @@ void parser::read_database(const entry& each) {
 }
 
 void parser::read_user(const entry& each) {
-    user made{.name = each.key, .password = {}, .from_file = false};
+    user made{.name = each.key, .password = {}, .from_file = false, .session_state = {}};
     const auto name = concat({"users.", each.key});
     if (each.value.is == node::kind::map) {
-        const auto known = keys_under(user_prefix);
+        auto known = keys_under(user_prefix);
+        known.push_back(state_section.substr(pool_prefix.size()));
         const auto given =
             in_.each_key(each.value, known, [&](std::string_view key, const entry& value) {
+                if (concat({pool_prefix, key}) == state_section) {
+                    made.session_state = read_state(value.value, concat({name, ".", key}));
+                    return;
+                }
                 const auto& row = *find_setting(concat({user_prefix, key}));
                 (void)in_.read_value(row, &made, value.value, concat({name, ".", key}));
             });

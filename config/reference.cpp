@@ -41,7 +41,10 @@ constexpr section sections[] = {
      "Every "
      "setting of [pool](#pool) can be given here too and then counts for this database. At least "
      "one database is needed; `pgbouncer` and `pgweir` are the console's names."},
-    {"users", user_prefix, "A map by name. More of them can come from `auth.userlist`."},
+    {"users", user_prefix,
+     "A map by name. More of them can come from `auth.userlist`. A user may have a "
+     "`session_state` of its own (see [pool](#pool)), which counts before that of the database, "
+     "but for databases that have a `user`."},
     {"pool", pool_prefix, "Counts for every database that does not say otherwise."},
     {"auth", "auth.", ""},
     {"console", "console.", ""},

@@ -116,7 +116,7 @@ userlist parse_userlist(std::string_view text) {
         const auto secret_at = reader.column_bytes();
         const auto text_of_secret = reader.quoted("the secret", refusal);
         listed_user listed{
-            .who = {.name = name, .password = {}, .from_file = true},
+            .who = {.name = name, .password = {}, .from_file = true, .session_state = {}},
             .at = {.line = line_number, .column = position_of(line, name_at).column}};
         if (refusal.empty()) {
             refusal = wrong_with_secret(name, text_of_secret, listed.who);

@@ -32,12 +32,12 @@ std::vector<pool_snapshot> operator_view::pools() const {
         pool_snapshot row;
         row.database = entry->database;
         row.user = entry->user;
-        row.limits = pool_limits(*config, entry->database);
+        row.limits = pool_limits(*config, entry->database, entry->user);
         row.taken = entry->shared.taken();
         if (const auto beside = entry->for_replication.load()) {
             row.replication = beside->shared.taken();
         }
-        row.max_replication = replication_limits(*config, entry->database).maxconn;
+        row.max_replication = replication_limits(*config, entry->database, entry->user).maxconn;
         row.health = entry->shared.state();
         for (const auto& counters : entry->counters) {
             row.per_worker.push_back(counters.get());
@@ -84,7 +84,7 @@ readiness operator_view::ready() const {
             return {true, "ready"};
         }
         if (entry->shared.state() == pool::ledger::health::unknown &&
-            pool_limits(*configuration(), entry->database).minconn == 0) {
+            pool_limits(*configuration(), entry->database, entry->user).minconn == 0) {
             return {true, "ready: a server is opened when somebody asks for one"};
         }
     }

@@ -4,9 +4,11 @@ says that nothing of it is there any more. One server: whoever is not pinned let
 import contextlib
 import time
 
+import psycopg2
+
 from integration.support import wire
 from integration.support.case import PoolerCase, new_pooler, only_pgweir
-from integration.support.postgres import DATABASE, OWNER
+from integration.support.postgres import DATABASE, OWNER, password_of
 from integration.support.waiting import wait_for
 
 # reason, what makes it, what gives it up
@@ -214,6 +216,18 @@ class PinIdleTimeoutTest(PoolerCase):
             cursor.execute("drop table mine")
             time.sleep(1)  # not pinned
             cursor.execute("select 1")
+
+
+@only_pgweir
+class StateOfOneUserTest(PoolerCase):
+    settings = {"workers": 1, "pool": {"minconn": 1, "maxconn": 3},
+                "users": {"scram_user": {"password": password_of("scram_user"),
+                                         "session_state": {"listen": "reject"}}}}
+
+    def test_one_is_refused_what_others_may(self):
+        self.rows(self.connect_autocommit(), "listen mine")
+        with self.assertRaises(psycopg2.errors.FeatureNotSupported):
+            self.rows(self.connect_autocommit(user="scram_user"), "listen mine")
 
 
 REJECTED = {"temporary_objects": "create temp table mine (value text)",

@@ -394,16 +394,16 @@ pool_part& engine::part_of(const std::shared_ptr<pool_entry>& entry) {
 }
 
 pool::limits engine::limits_for(const pool_entry& entry) const {
-    auto bounds = entry.replication ? replication_limits(*config_, entry.database)
-                                    : pool_limits(*config_, entry.database);
+    auto bounds = entry.replication ? replication_limits(*config_, entry.database, entry.user)
+                                    : pool_limits(*config_, entry.database, entry.user);
     bounds.rotate = options_.rotate_servers;
     return bounds;
 }
 
-pool::limits pool_limits(const config::configuration& config, std::string_view name) {
+pool::limits pool_limits(const config::configuration& config, std::string_view database,
+                         std::string_view user) {
     pool::limits bounds;
-    const auto database = config.find_database(name);
-    const auto& from = database ? database->pool : config.pool;
+    const auto from = config.find_pool(database, user);
     bounds.mode = static_cast<pool::pool_mode>(from.mode);
     bounds.reuse = from.reuse == config::server_reuse::always;
     bounds.minconn = bounds.reuse ? from.minconn : 0;
@@ -431,13 +431,13 @@ pool::limits pool_limits(const config::configuration& config, std::string_view n
     return bounds;
 }
 
-pool::limits replication_limits(const config::configuration& config, std::string_view name) {
-    auto bounds = pool_limits(config, name);
-    const auto database = config.find_database(name);
+pool::limits replication_limits(const config::configuration& config, std::string_view database,
+                                std::string_view user) {
+    auto bounds = pool_limits(config, database, user);
     bounds.mode = pool::pool_mode::session;
     bounds.reuse = false;
     bounds.minconn = 0;
-    bounds.maxconn = (database ? database->pool : config.pool).max_replication;
+    bounds.maxconn = config.find_pool(database, user).max_replication;
     return bounds;
 }
 

@@ -117,12 +117,12 @@ struct engine_counters {
     std::array<pool::counter, pool::client_close_count> login_failures; // ended before the welcome
 };
 
-/// The numbers that a pool of this database runs by.
+/// The numbers that a pool of this database and user runs by.
 [[nodiscard]] pool::limits pool_limits(const config::configuration& config,
-                                       std::string_view database);
+                                       std::string_view database, std::string_view user);
 /// … and the one for replication connections beside it.
 [[nodiscard]] pool::limits replication_limits(const config::configuration& config,
-                                              std::string_view database);
+                                              std::string_view database, std::string_view user);
 
 class engine {
 public:

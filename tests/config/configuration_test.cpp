@@ -6,7 +6,9 @@ using namespace pgweir::config;
 using namespace pgweir::config::testing;
 
 namespace {
-user named(std::string name) { return {.name = std::move(name), .password = {}, .from_file = {}}; }
+user named(std::string name) {
+    return {.name = std::move(name), .password = {}, .from_file = {}, .session_state = {}};
+}
 } // namespace
 
 TEST_CASE("a database is found by its name, else by '*'") {

@@ -197,6 +197,29 @@ TEST_CASE("duplicates") {
     });
 }
 
+TEST_CASE("what becomes of session state for one user") {
+    const auto made =
+        good("pool: { session_state: { listen: reject, libraries: ignore } }\n"
+             "databases: { shop: { session_state: { libraries: pin } }, other: , fixed: { user: "
+             "app } }\n"
+             "users:\n  app: { password: x, session_state: { listen: pin, random_seed: reject } }\n"
+             "  bot: { password: y }\n");
+    const auto app = made.find_pool("shop", "app");
+    CHECK(app.listen == state_policy::pin);
+    CHECK(app.random_seed == state_policy::reject);
+    CHECK(app.libraries == state_policy::pin);
+    CHECK(made.find_pool("other", "app").libraries == state_policy::ignore);
+    CHECK(made.find_pool("shop", "bot") == made.databases[0].pool);
+    CHECK(made.find_pool("fixed", "app") == made.pool); // its pool is nobody's own
+    CHECK(made.find_pool("not there", "bot") == made.pool);
+    check({
+        {"databases: { shop: }\nusers: { app: { password: x, session_state: { listen: no } } }",
+         "2:55: users.app.session_state.listen must be one of pin, reject, ignore, not 'no'\n"},
+        {"databases: { shop: }\nusers: { app: { password: x, maxconn: 7 } }",
+         "2:30: unknown key 'maxconn', did you mean 'maxconn' inside 'pool'?\n"},
+    });
+}
+
 TEST_CASE("what becomes of session state, kind by kind, for all and for one database") {
     const auto made = good("pool:\n  session_state: { listen: reject, held_cursors: ignore }\n"
                            "databases:\n  shop: { session_state: { listen: pin } }\n  other:\n"

@@ -11,9 +11,14 @@ using namespace std::chrono_literals;
 fake_source::fake_source() {
     config.admin_users = {"boss"};
     config.stats_users = {"watcher"};
-    config.users = {
-        {.name = "bot", .password = config::secret("hunter2-secret"), .from_file = false},
-        {.name = "boss", .password = config::secret("boss-secret"), .from_file = true}};
+    config.users = {{.name = "bot",
+                     .password = config::secret("hunter2-secret"),
+                     .from_file = false,
+                     .session_state = {}},
+                    {.name = "boss",
+                     .password = config::secret("boss-secret"),
+                     .from_file = true,
+                     .session_state = {}}};
     config::database club;
     club.name = "fitness_club";
     club.host = "db.internal";
