@@ -3,11 +3,15 @@ them, and nobody keeps a server because of them. The daemon hands out another se
 where it may (--rotate-servers)."""
 
 import random
+import threading
 
 import psycopg2
 
+from integration.support import wire
 from integration.support.case import PoolerCase, only_pgweir
+from integration.support.peers import RAW_USER
 from integration.support.postgres import DATABASE, OWNER
+from integration.support.raw_case import RawCase
 from integration.support.waiting import wait_for
 
 SERVERS = 3
@@ -195,3 +199,116 @@ class UnseenSettingsTest(PoolerCase):
                 for _ in range(SERVERS * 2):
                     self.assertIn(self.value(b, "select current_setting('app.user', true)"),
                                   (None, ""))
+
+
+@only_pgweir
+class AheadTest(RawCase):
+    """Settings go ahead of the client's first message, in the same batch (protocol/setting_replay.hpp):
+    the client notices nothing of them."""
+
+    settings = {**RawCase.settings, "rotate": True, "workers": 1,
+                "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS}}
+
+    def with_settings(self, **settings):
+        client = self.raw()
+        for name, value in settings.items():
+            client.ask("set %s = '%s'" % (name, value))
+        return client
+
+    def shown(self, messages):
+        """Types, with what rows, tags, reports and errors say."""
+        def words(kind, body):
+            if kind == "D":
+                return "D " + body[6:].decode()
+            if kind in "CS":
+                return kind + " " + body.rstrip(b"\0").replace(b"\0", b"=").decode()
+            return "E " + wire.error_fields(body)["C"] if kind == "E" else kind
+        return [words(*message) for message in messages]
+
+    def test_the_transaction_is_the_clients_own(self):
+        """… the first that it asks for may be of any kind, and undoes nothing of them."""
+        self.postgres.query("create table if not exists ahead_table ()", database=DATABASE)
+        self.postgres.query("alter table ahead_table owner to " + RAW_USER, database=DATABASE)
+        a, b = self.with_settings(timezone="UTC", lock_timeout="4s"), self.with_settings(timezone="GMT")
+        for _ in range(SERVERS * 2):
+            for text, tags in [("begin isolation level serializable", ["C BEGIN"]),
+                               ("rollback", ["C ROLLBACK"]),
+                               ("vacuum ahead_table", ["C VACUUM"]),
+                               ("select 1/0", ["E 22012"]),
+                               ("begin; set transaction read only; rollback",
+                                ["C BEGIN", "C SET", "C ROLLBACK"])]:
+                self.assertEqual([*tags, "Z"], self.shown(a.ask(text)))
+                if not text.startswith("begin isolation"):
+                    self.assertEqual("D UTC", self.shown(a.ask("show timezone"))[1])
+                    self.assertEqual("D GMT", self.shown(b.ask("show timezone"))[1])
+
+    def test_only_what_the_client_sets_is_reported(self):
+        """PostgreSQL reports a setting when it differs from what it has reported last, just before
+        ReadyForQuery: what was reported there last is another client's."""
+        for value, reported in [("GMT", ["S TimeZone=GMT"]), ("UTC", [])]:
+            a, b = self.with_settings(timezone="UTC"), self.with_settings(timezone="GMT")
+            for _ in range(SERVERS * 2):
+                self.assertEqual(["C SELECT 1", "Z"], self.shown(b.ask("select 1"))[-2:])
+                self.assertEqual(["C SELECT 1", "Z"], self.shown(a.ask("select 1"))[-2:])
+            for _ in range(SERVERS):
+                b.ask("select 1")
+            with self.subTest(value=value):
+                self.assertEqual(["C SET", *reported, "Z"],
+                                 self.shown(a.ask("set timezone = '%s'" % value)))
+                self.assertEqual("D " + value, self.shown(a.ask("show timezone"))[1])
+
+    def test_a_refused_one_lets_no_batch_pass(self):
+        """Several batches in one write: not one of them is carried out."""
+        self.postgres.query("create table if not exists ahead_done (who text)", database=DATABASE)
+        self.postgres.query("grant all on ahead_done to public", database=DATABASE)
+        insert = "insert into ahead_done values (current_user)"
+        batch = wire.parse(insert) + wire.bind() + wire.execute() + wire.SYNC
+        for name, sent in [("queries", wire.query(insert) * 3), ("batches", batch * 3),
+                           ("mixed", wire.query(insert) + batch)]:
+            with self.subTest(sent=name):
+                self.postgres.query("create role ahead_short_lived nologin")
+                self.postgres.query("grant ahead_short_lived to " + RAW_USER)
+                a, b = self.with_settings(role="ahead_short_lived"), self.with_settings(timezone="GMT")
+                for _ in range(SERVERS * 2):
+                    b.ask("select 1")
+                self.postgres.query("drop role ahead_short_lived")
+                a.send(sent)
+                last = a.read_to_end()[-1]
+                self.assertEqual(("E", "FATAL"), (last[0], wire.error_fields(last[1])["V"]))
+                self.assertIn("ahead_short_lived", wire.error_fields(last[1])["M"])
+                self.assertEqual([], self.postgres.query("select * from ahead_done", database=DATABASE))
+                for _ in range(SERVERS * 2):
+                    self.assertEqual("D GMT", self.shown(b.ask("show timezone"))[1])
+
+    def test_whatever_becomes_of_the_statements_that_servers_keep_for_it(self):
+        a, b = self.with_settings(timezone="UTC"), self.with_settings(timezone="GMT")
+        for text in ("deallocate all", "do $$ begin execute 'deallocate all'; end $$", "discard all",
+                     "deallocate pgw_begin", "deallocate pgw_set_a", "select 1"):
+            with self.subTest(text=text):
+                for _ in range(SERVERS * 2):
+                    a.ask(text)
+                    a.ask("set timezone = 'UTC'")
+                    for client, own in [(b, "D GMT"), (a, "D UTC")]:
+                        self.assertEqual(own, self.shown(client.ask("show timezone"))[1])
+
+    def test_a_long_query_behind_them_can_be_cancelled(self):
+        a = self.connect_autocommit(user=RAW_USER)
+        self.rows(a, "set timezone = 'UTC'")
+        b = self.with_settings(timezone="GMT")
+        for _ in range(SERVERS):
+            b.ask("select 1")
+        errors = []
+
+        def sleep():
+            try:
+                self.rows(a, "select pg_sleep(60) /* ahead */")
+            except psycopg2.Error as error:
+                errors.append(error.pgcode)
+        thread = threading.Thread(target=sleep)
+        thread.start()
+        wait_for(lambda: self.postgres.query("select 1 from pg_stat_activity where state = 'active'"
+                                             " and query like '%/* ahead */'"), "it sleeps")
+        a.cancel()
+        thread.join()
+        self.assertEqual(["57014"], errors)
+        self.assertEqual("UTC", self.value(a, "select current_setting('timezone')"))

@@ -117,6 +117,18 @@ client_step::stop stop_for(const routing& way) {
     return client_step::stop::exhausted;
 }
 
+// Why no message at all is passed on now; `exhausted` where it is.
+client_step::stop held_back(const reply_queue& owed, const statement_link* statements) {
+    if (owed.full()) {
+        return client_step::stop::queue_full;
+    }
+    const bool ahead = statements != nullptr && statements->settings_ahead;
+    if (ahead && owed.owed_ready(fate::forward) != 0) [[unlikely]] {
+        return client_step::stop::awaiting_answer; // should they fail, this would be carried out
+    }
+    return client_step::stop::exhausted;
+}
+
 // Passes stretches of the input on as late as can be: at the end, or when something of our own is
 // to stand behind what has been taken so far. Most often that is one stretch, and nobody else is
 // asked.
@@ -373,8 +385,8 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
     step.taken_bytes = take_body(in.size());
     late_sink late(in, step.taken_bytes, to);
     while (step.taken_bytes < in.size()) {
-        if (owed.full()) {
-            step.why = client_step::stop::queue_full;
+        if (const auto stop = held_back(owed, statements); stop != client_step::stop::exhausted) {
+            step.why = stop;
             break;
         }
         if (late.take_touched() && !to.has_room()) {

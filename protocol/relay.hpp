@@ -93,6 +93,14 @@ public:
     };
     [[nodiscard]] discarded discard_request(bytes in);
 
+    /// Its batch has been answered with an error in place of a server's answer, and has been sent
+    /// in part (`up_to_sync`), or but for the rest of its last message: discard_request() takes the
+    /// rest.
+    void discard_rest(bool up_to_sync) {
+        discarding_request_ = up_to_sync;
+        discarding_last_ = !up_to_sync;
+    }
+
     /// The server died: what is still to come of a message that was partly forwarded goes nowhere.
     void abandon_message();
 
@@ -115,7 +123,7 @@ struct server_step {
         ready,     // the last frame taken was ReadyForQuery: `status` is set
         parameter, // … ParameterStatus: `name`, `value` are set
         error,     // … ErrorResponse: `sqlstate`, `fatal` are set
-        command,   // … CommandComplete of ALTER, CREATE, DROP, DEALLOCATE or DISCARD: `tag`
+        command,   // … CommandComplete of ALTER, CREATE, DROP, DEALLOCATE, DISCARD or DO: `tag`
         result,    // … DataRow or FunctionCallResponse, an answer to us: `result`, if it is short
         fate_changed, // the next frame has another fate: take these bytes first
         desync,       // what follows was asked for by nobody: close the server
@@ -128,7 +136,7 @@ struct server_step {
     std::array<char, 5> sqlstate{};
     std::string_view error; // the body of an ErrorResponse, as far as it is there; into the input
     bytes result;           // the body of what answers us; empty where it is too long to be there
-    std::size_t last_frame_bytes = 0; // so much of the last frame taken (error only)
+    std::size_t last_frame_bytes = 0; // so much of the last frame taken
     bool fatal = false;               // FATAL or PANIC: the server will close
 };
 

@@ -73,6 +73,11 @@ public:
         unsynced_ = batch_open_ = true;
     }
 
+    /// A message of ours, of the extended protocol, goes in front of the client's next, into the
+    /// same batch. Should it fail, nothing of what stands behind it is carried out, and the server
+    /// is closed: so whatever is sent behind it may take it for done.
+    void sent_ahead(frontend type) { push(marked(extended_request(type, {}), fate::swallow, {})); }
+
     /// A message has come from the server. `sqlstate` matters for ErrorResponse only.
     [[nodiscard]] reply received(backend type, std::string_view sqlstate = {});
 

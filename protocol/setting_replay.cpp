@@ -1,8 +1,11 @@
 #include "protocol/setting_replay.hpp"
 
+#include "protocol/prepared_statement.hpp"
+
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <span>
 
 namespace pgweir::protocol {
 
@@ -14,27 +17,220 @@ constexpr std::uint32_t current_setting_function = 3'294; // (text, bool)
 
 using argument = std::optional<std::string_view>; // nothing: null
 
+void append_argument(message_writer& to, argument value) {
+    to.u32(value ? static_cast<std::uint32_t>(value->size()) : 0xffffffff);
+    to.raw(value.value_or(""));
+}
+
 void append_call(std::string& out, reply_queue& owed, std::uint32_t function,
                  std::initializer_list<argument> arguments) {
     message_writer call(out);
     call.begin(frontend::function_call).u32(function).u16(0); // all in text format
     call.u16(static_cast<std::uint16_t>(arguments.size()));
     for (const auto& value : arguments) {
-        call.u32(value ? static_cast<std::uint32_t>(value->size()) : 0xffffffff);
-        call.raw(value.value_or(""));
+        append_argument(call, value);
     }
     call.u16(0).end();
     owed.sent(frontend::function_call, fate::swallow);
 }
 
-// Whoever one is decides what one may set: they are given up first and taken on last.
-constexpr std::array<std::string_view, 2> identities = {"session_authorization", "role"};
+constexpr std::string_view role = "role", session_authorization = "session_authorization";
+constexpr std::string_view search_path = "search_path";
+constexpr std::string_view guard = "exit_on_error";
 
-bool is_identity(std::string_view name) {
-    return std::find(identities.begin(), identities.end(), name) != identities.end();
+// Whoever one is decides what one may set: they are given up first and taken on last.
+constexpr std::array<std::string_view, 2> identities = {session_authorization, role};
+
+bool is_identity(std::string_view name) { return name == role || name == session_authorization; }
+
+// … but not for these, which anybody may set to anything, whoever one is: those that are set often.
+constexpr std::array<std::string_view, 22> everybodys = {
+    "application_name",
+    "bytea_output",
+    "client_encoding",
+    "client_min_messages",
+    "datestyle",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "idle_in_transaction_session_timeout",
+    "intervalstyle",
+    "jit",
+    "lock_timeout",
+    "maintenance_work_mem",
+    "role",
+    "row_security",
+    "search_path",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "synchronous_commit",
+    "timezone",
+    "work_mem",
+};
+static_assert(std::is_sorted(everybodys.begin(), everybodys.end()));
+
+bool is_everybodys(std::string_view name) {
+    return std::binary_search(everybodys.begin(), everybodys.end(), name);
 }
 
+// What differs, by name; `set(name, value)`, no value: back to the server's own.
+template <typename Set>
+void for_each_difference(const setting_map& carried, const setting_map& wanted, const Set& set) {
+    auto has = carried.begin();
+    auto want = wanted.begin();
+    while (has != carried.end() || want != wanted.end()) {
+        const auto order = has == carried.end()   ? 1
+                           : want == wanted.end() ? -1
+                                                  : has->first.compare(want->first);
+        if (order < 0) {
+            set(std::string_view(has->first), argument());
+        } else if (order > 0 || has->second != want->second) {
+            set(std::string_view(want->first), argument(want->second));
+        }
+        has = order <= 0 ? std::next(has) : has;
+        want = order >= 0 ? std::next(want) : want;
+    }
+}
+
+// The same in the order in which it has to be done.
+template <typename Set>
+void in_order(const setting_map& carried, const setting_map& wanted, const Set& set) {
+    bool whoever = true; // may do it
+    for_each_difference(carried, wanted, [&](std::string_view name, argument) {
+        whoever = whoever && is_everybodys(name);
+    });
+    const auto each_identity = [&](const setting_map& of, const auto& take) {
+        for (const auto name : identities) {
+            if (const auto at = of.find(name); at != of.end()) {
+                take(at);
+            }
+        }
+    };
+    if (!whoever) {
+        each_identity(carried, [&](const auto& had) { set(had->first, argument()); });
+    }
+    for (const bool value : {false, true}) {
+        for_each_difference(carried, wanted, [&](std::string_view name, argument to) {
+            if (to.has_value() == value && !is_identity(name)) {
+                set(name, to);
+            }
+        });
+    }
+    if (!whoever) {
+        each_identity(wanted, [&](const auto& want) { set(want->first, argument(want->second)); });
+        return;
+    }
+    for_each_difference(carried, wanted, [&](std::string_view name, argument to) {
+        if (is_identity(name)) {
+            set(name, to);
+        }
+    });
+}
+
+// Ahead of the client's messages ------------------------------------------------------------------
+
+struct step {
+    std::string_view name;
+    argument value;
+};
+
+constexpr std::size_t most_steps = 16;
+
+constexpr std::uint32_t bit_of(std::size_t place) { return std::uint32_t{1} << place; }
+// Of a statement that sets so many, the bit is as many places above these.
+constexpr auto begin_bit = bit_of(0), path_bit = bit_of(1), commit_bit = bit_of(2);
+constexpr std::size_t places_below_sets = 2;
+
+// Should the client have made it wait for a snapshot (a serializable, deferrable one), not here.
+constexpr std::string_view begin_sql = "BEGIN ISOLATION LEVEL READ COMMITTED";
+constexpr std::string_view path_sql = "SET search_path TO ''";
+constexpr std::string_view commit_sql = "COMMIT";
+
+std::string set_sql(std::size_t count) {
+    std::string sql = "SELECT";
+    for (std::size_t i = 0; i < count; ++i) {
+        sql += (i == 0 ? " " : ", ") + ("pg_catalog.set_config($" + std::to_string(2 * i + 1)) +
+               ", $" + std::to_string(2 * i + 2) + ", false)";
+    }
+    return sql;
+}
+
+// A prepared statement is bound and executed, and first of all prepared where the server lacks it.
+class ahead_writer {
+public:
+    ahead_writer(std::string& out, reply_queue& owed, std::uint32_t& prepared)
+        : out_(out)
+        , owed_(owed)
+        , prepared_(prepared) {}
+
+    void run(std::string_view name, std::uint32_t bit, std::string_view sql) {
+        run(name, bit, [sql] { return sql; }, {});
+    }
+    template <typename Sql>
+    void run(std::string_view name, std::uint32_t bit, const Sql& sql,
+             std::span<const step> values) {
+        if ((prepared_ & bit) == 0) {
+            append_close_statement(out_, name); // should it have it after all
+            message_writer(out_).begin(frontend::parse).c_string(name).c_string(sql()).u16(0).end();
+            owed_.sent_ahead(frontend::close);
+            owed_.sent_ahead(frontend::parse);
+            prepared_ |= bit;
+        }
+        message_writer to(out_);
+        to.begin(frontend::bind).c_string("").c_string(name).u16(0);
+        to.u16(static_cast<std::uint16_t>(2 * values.size()));
+        for (const auto& [of, value] : values) {
+            append_argument(to, of);
+            append_argument(to, value);
+        }
+        to.u16(0).end();
+        to.begin(frontend::execute).c_string("").u32(0).end();
+        owed_.sent_ahead(frontend::bind);
+        owed_.sent_ahead(frontend::execute);
+    }
+
+private:
+    std::string& out_;
+    reply_queue& owed_;
+    std::uint32_t& prepared_;
+};
+
 } // namespace
+
+bool append_settings_ahead(std::string& out, reply_queue& owed, const setting_map& carried,
+                           const setting_map& wanted, std::uint32_t& prepared) {
+    std::array<step, most_steps> steps;
+    std::size_t count = 0;
+    bool fit = !carried.contains(guard) && !wanted.contains(guard);
+    bool sets_path = false;
+    in_order(carried, wanted, [&](std::string_view name, argument value) {
+        fit = fit && count != most_steps && name != "client_encoding";
+        if (fit) {
+            sets_path = sets_path || name == search_path;
+            steps[count++] = {name, value};
+        }
+    });
+    if (!fit) {
+        return false;
+    }
+    if (count == 0) {
+        return true;
+    }
+    ahead_writer to(out, owed, prepared);
+    to.run("pgw_begin", begin_bit, begin_sql);
+    if (sets_path) {
+        to.run("pgw_path", path_bit, path_sql);
+    }
+    std::array<char, 10> name = {'p', 'g', 'w', '_', 's', 'e', 't', '_'};
+    name[8] = static_cast<char>('a' + count - 1);
+    to.run({name.data(), 9}, bit_of(places_below_sets + count), [&] { return set_sql(count); },
+           {steps.data(), count});
+    to.run("pgw_commit", commit_bit, commit_sql);
+    return true;
+}
+
+// By calls ---------------------------------------------------------------------------------------
 
 void append_setting_replay(std::string& out, reply_queue& owed, const setting_map& carried,
                            const setting_map& wanted, refused_setting refused) {
@@ -44,35 +240,16 @@ void append_setting_replay(std::string& out, reply_queue& owed, const setting_ma
     const auto set = [&](std::string_view name, argument value) {
         append_call(out, owed, set_config_function, {name, value, "f"});
     };
-    constexpr std::string_view guard = "exit_on_error";
-    if (refused == refused_setting::ends_server) {
+    const bool guarded = refused == refused_setting::ends_server;
+    if (guarded) {
         set(guard, "on");
     }
-    for (const auto name : identities) {
-        if (carried.contains(name)) {
-            set(name, std::nullopt);
-        }
-    }
-    const auto ordinary = [&](std::string_view name) {
-        return !is_identity(name) && (name != guard || refused == refused_setting::is_told);
-    };
-    for (const auto& [name, value] : carried) {
-        if (ordinary(name) && !wanted.contains(name)) {
-            set(name, std::nullopt);
-        }
-    }
-    for (const auto& [name, value] : wanted) {
-        const auto has = carried.find(name);
-        if (ordinary(name) && (has == carried.end() || has->second != value)) {
+    in_order(carried, wanted, [&](std::string_view name, argument value) {
+        if (name != guard || !guarded) {
             set(name, value);
         }
-    }
-    for (const auto name : identities) {
-        if (const auto want = wanted.find(name); want != wanted.end()) {
-            set(name, want->second);
-        }
-    }
-    if (refused == refused_setting::ends_server) {
+    });
+    if (guarded) {
         const auto own = wanted.find(guard);
         set(guard, own != wanted.end() ? argument(own->second) : std::nullopt);
     }

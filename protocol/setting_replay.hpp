@@ -1,19 +1,32 @@
 // The settings of a client's session, and the messages that make a server carry them.
 //
 // A server that carries one set and is to carry another is told what differs: what it has too much
-// is set back to what it was logged in with (which is nothing of a client's), the rest is set. Each
-// is a call of set_config() by number, so that no value is ever spliced into SQL, nothing need be
-// parsed, and what the client has prepared stays as it is. They go out in front of the client's own
-// first message, in the same write; the answers are swallowed.
+// is set back to what it was logged in with (which is nothing of a client's), the rest is set. No
+// value is ever spliced into SQL, and what the client has prepared stays as it is. There are two
+// ways; the answers to either are swallowed.
+//
+// *Ahead* (append_settings_ahead): in front of the client's first message, in the same batch, with
+// no Sync between. What guards the client is PostgreSQL's own rule: behind an error nothing is
+// carried out before the next Sync, and until this is known to have gone well no more than that is
+// sent. It is a transaction of its own (BEGIN, COMMIT), so that the client's next one can neither
+// undo it nor notice it, and one statement for all settings, which the server keeps prepared.
+// PostgreSQL sends its answers together with the client's: a flush costs it more than all else.
+// Before that statement search_path is emptied, where it is going to be set: a plan is made anew
+// whenever it is used under another one, which costs twice as much as carrying it out.
+//
+// *By calls* (append_setting_replay): of set_config() by number, each with a ReadyForQuery of its
+// own: in front of nothing, and where a Sync of ours may have to stand between the two.
 //
 // Pure. Tests: tests/protocol/setting_replay_test.cpp.
 // Source: PostgreSQL documentation, FunctionCall in "Message Formats"; "Configuration Settings
-// Functions"; exit_on_error in "Error Handling".
+// Functions"; exit_on_error in "Error Handling"; RevalidateCachedQuery() in
+// src/backend/utils/cache/plancache.c.
 #pragma once
 
 #include "protocol/message.hpp"
 #include "protocol/reply_queue.hpp"
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,10 +42,19 @@ enum class refused_setting : std::uint8_t {
     ends_server, // a FATAL: what follows is the client's and must not run under other settings
 };
 
-/// Appends the messages, and to `owed` what they will be answered with. Nothing to do for equal
+/// Appends the calls, and to `owed` what they will be answered with. Nothing to do for equal
 /// sets.
 void append_setting_replay(std::string& out, reply_queue& owed, const setting_map& carried,
                            const setting_map& wanted, refused_setting refused);
+
+/// Appends the messages that go ahead of the client's, and to `owed` that their answers are ours.
+/// `prepared`: the statements that the server is believed to have for this; afterwards it will have
+/// what was needed. False (and nothing is appended): it must be done by calls. So it is where there
+/// is much to set; where client_encoding changes, since PostgreSQL converts all values of a message
+/// before it sets any; and where exit_on_error does, which would end the server for an error.
+[[nodiscard]] bool append_settings_ahead(std::string& out, reply_queue& owed,
+                                         const setting_map& carried, const setting_map& wanted,
+                                         std::uint32_t& prepared);
 
 /// Appends a question for the value of a setting, and to `owed` that its answer is ours.
 void append_setting_question(std::string& out, reply_queue& owed, std::string_view name);

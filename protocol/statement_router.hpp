@@ -69,6 +69,7 @@ struct statement_link {
     sequence_memory* sequences = nullptr; // the server's; nothing: it is this client's alone
     transaction_status status = transaction_status::idle; // as last heard
     bool cancel_under_way = false; // it would strike whatever the server runs
+    bool settings_ahead = false;   // unanswered, in the same batch: no more than that may be sent
     // Kinds of session state (pin_reason) that the client is not to have, or that nobody cares for.
     std::uint16_t rejected = 0, ignored = 0;
 };

@@ -102,8 +102,8 @@ void engine::tell_and_close(client& c, pool::client_close reason, protocol::erro
                             protocol::error_words words, time_point now) {
     // In the middle of a message of PostgreSQL's, an error of ours would only be taken for a part
     // of it. (Of an answer to our replay, nothing has been passed on.)
-    const bool between_messages =
-        c.held == nullptr || !c.held->stream.inside_message() || c.held->replaying;
+    const bool between_messages = c.held == nullptr || !c.held->stream.inside_message() ||
+                                  c.held->replaying || c.held->ahead != settings_ahead::none;
     const bool told_already = c.held != nullptr && c.held->said_fatal;
     if (between_messages && !told_already) {
         protocol::append_error(c.out.own(), code, words, true);

@@ -180,14 +180,12 @@ void engine::grant(client& c, server& s, time_point now) {
     c.held = &s;
     s.user = &c;
     s.replay_failed = false;
+    s.reports_due = false;
     s.said_fatal = false;
     s.statements.taken_over(c.statements.unnamed_last() + 1);
     c.transaction_started = now;
     if (s.carried != c.settings && options_.bug != options::planted::settings_not_replayed) {
-        const bool requests_follow = c.state != client_state::awaiting_welcome;
-        replay_settings(c, s,
-                        requests_follow ? protocol::refused_setting::ends_server
-                                        : protocol::refused_setting::is_told);
+        give_settings(c, s);
     }
     const bool session_mode = s.pool->shard.bounds().mode == pool::pool_mode::session;
     if (c.state != client_state::awaiting_welcome || session_mode) {
@@ -227,6 +225,10 @@ void engine::pump_active(client& c, time_point now) {
                 c.transaction_started = now;
             }
             s.ready_current = s.ready_current && !asks;
+            if (s.ahead == settings_ahead::batch_open &&
+                s.owed.owed_ready(protocol::fate::forward) != 0) {
+                s.ahead = settings_ahead::batch_ended;
+            }
             c.pinned_bytes = step.taken_bytes;
             c.pool->stats().queries.add(step.queries);
             flush(s);

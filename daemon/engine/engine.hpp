@@ -293,7 +293,11 @@ private:
     void pass_error(client& c, const protocol::server_step& step, protocol::bytes taken);
 
     // settings.cpp
+    void give_settings(client& c, server& s);
     void replay_settings(client& c, server& s, protocol::refused_setting refused);
+    void settings_refused(server& s, const protocol::server_step& step, time_point now);
+    static void report_before_ready(client& c, server& s, const protocol::server_step& step,
+                                    protocol::bytes taken);
     static void replays(server& s);
     void notice_parameters(client& c, server& s);
     void ask_about_settings(client& c, server& s);

@@ -45,6 +45,14 @@ enum class server_task : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(server_task task);
 
+/// A client's settings that have been sent ahead of its first message (append_settings_ahead), and
+/// are not known to be in effect.
+enum class settings_ahead : std::uint8_t {
+    none,
+    batch_open,  // the batch that they are in has not been ended by the client
+    batch_ended, // … has: nothing more may be sent before they are answered
+};
+
 /// The front of what a client has asked for, for the log of slow statements; the text is looked
 /// for, and literals are removed, when it is written, never before.
 class statement_note {
@@ -54,6 +62,7 @@ public:
         std::copy_n(messages.begin(), size_, front_.begin());
     }
     void clear() { size_ = 0; }
+    [[nodiscard]] protocol::bytes front() const { return {front_.data(), size_}; }
     [[nodiscard]] std::string_view text() const {
         return protocol::statement_at({front_.data(), size_});
     }
@@ -82,17 +91,19 @@ struct server final : pool::server, connection_events {
     client_id successor; // farewell: its slot is for a server of that client's
     server_task task = server_task::connect;
     bool reading = false;
-    bool gone = false;               // about to be deleted
-    bool bulk = false;               // its last read filled the buffer: the next one is larger
-    bool blocked = false;            // its socket is full, wait_writable() is outstanding
-    bool ready_current = false;      // the last thing sent was answered by ReadyForQuery
-    bool told_to_end = false;        // Terminate has been sent, for a client that still listens
-    bool tables_changed = false;     // by the transaction that runs
-    bool keep_batch = false;         // … is to be kept (below) once it has been sent
-    bool asks_again = false;         // a batch that was kept is going to be sent once more
-    bool replaying = false;          // a client's settings are being applied, or others'
-                                     // sequences forgotten
-    bool replay_failed = false;      // … and PostgreSQL refused one
+    bool gone = false;           // about to be deleted
+    bool bulk = false;           // its last read filled the buffer: the next one is larger
+    bool blocked = false;        // its socket is full, wait_writable() is outstanding
+    bool ready_current = false;  // the last thing sent was answered by ReadyForQuery
+    bool told_to_end = false;    // Terminate has been sent, for a client that still listens
+    bool tables_changed = false; // by the transaction that runs
+    bool keep_batch = false;     // … is to be kept (below) once it has been sent
+    bool asks_again = false;     // a batch that was kept is going to be sent once more
+    bool replaying = false;      // a client's settings are being applied, or others'
+                                 // sequences forgotten
+    bool replay_failed = false;  // … and PostgreSQL refused one
+    settings_ahead ahead = settings_ahead::none;
+    bool reports_due = false;        // what they change PostgreSQL reports with the client's answer
     bool restoring = false;          // … to what RESET should have gone back to
     bool dirty = false;              // carries something of a client's that must be cleaned
     bool spoiled = false;            // … that cannot be cleaned
@@ -118,7 +129,8 @@ struct server final : pool::server, connection_events {
     // What is being answered: one of the two at most.
     std::unique_ptr<protocol::setting_question> question;
     std::unique_ptr<protocol::pin_question> pin_question;
-    std::uint16_t pin_statements = 0; // of pin_question, that it has prepared
+    std::uint16_t pin_statements = 0;     // of pin_question, that it has prepared
+    std::uint32_t setting_statements = 0; // of append_settings_ahead, that it has prepared
     client_id sequences_of; // whose nextval() it remembers, unless `sequences` says of several's;
                             // nothing: nobody's
     protocol::sequence_memory sequences;

@@ -279,7 +279,8 @@ void engine::abandon(server& s, time_point now) {
         close_server(s, pool::server_close::session_ended, now);
         return;
     }
-    if (s.owed.batch_open() || s.owed.in_doubt() || s.cut_off || s.replay_failed || s.spoiled) {
+    if (s.owed.batch_open() || s.owed.in_doubt() || s.cut_off || s.replay_failed || s.spoiled ||
+        s.ahead == settings_ahead::batch_open) {
         close_server(s, pool::server_close::client_left, now);
         return;
     }

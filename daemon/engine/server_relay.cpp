@@ -82,6 +82,10 @@ void engine::relay(server& s, time_point now) {
         }
         const auto taken = in.subspan(used, step.taken_bytes);
         used += step.taken_bytes;
+        if (s.ahead != settings_ahead::none && !s.owed.next_is_swallowed() &&
+            step.why != protocol::server_step::stop::error) {
+            s.ahead = settings_ahead::none;
+        }
         more = relay_step(s, step, taken, now) && used != in.size() &&
                step.why != protocol::server_step::stop::exhausted;
         if (more && c != nullptr && !c->out.has_room()) {
@@ -123,6 +127,11 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
                         time_point now) {
     auto* const c = s.user;
     using stop = protocol::server_step::stop;
+    const bool reported_later =
+        step.why == stop::parameter && s.reports_due; // report_before_ready()
+    if (reported_later) {
+        taken = taken.first(taken.size() - step.last_frame_bytes);
+    }
     // A parameter that changes because of settings we replay is news to us, not to the client; and
     // to one that has not been welcomed nothing is news.
     const bool ours = step.where == protocol::fate::swallow ||
@@ -141,6 +150,8 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         }
         if (step.why == stop::error) {
             pass_error(*c, step, taken);
+        } else if (step.why == stop::ready && s.reports_due) {
+            report_before_ready(*c, s, step, taken);
         } else {
             c->out.pass(taken);
         }
@@ -163,7 +174,7 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         return true;
     case stop::parameter:
         s.parameters[std::string(step.name)] = step.value;
-        s.parameters_touched = s.parameters_touched || !ours;
+        s.parameters_touched = s.parameters_touched || !(ours || reported_later);
         return true;
     case stop::error:
         return relay_error(s, step, ours, leaves_alone, now);
@@ -179,6 +190,10 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
 bool engine::relay_error(server& s, const protocol::server_step& step, bool ours, bool leaves_alone,
                          time_point now) {
     auto* const c = s.user;
+    if (ours && s.ahead != settings_ahead::none) {
+        settings_refused(s, step, now);
+        return false;
+    }
     if (step.fatal) {
         s.leaving = true;
         s.said_fatal = c != nullptr && !ours && !leaves_alone;

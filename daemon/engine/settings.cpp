@@ -4,12 +4,53 @@
 // setting_replay.hpp; this is where clients and servers meet them.
 #include "daemon/engine/engine.hpp"
 #include "protocol/sql_lexer.hpp"
+#include "protocol/statement_names.hpp"
+#include "protocol/statement_scan.hpp"
 
 #include <algorithm>
 
 namespace pgweir::daemon {
 
+namespace {
+
+/// Between the settings that go ahead of the client's first message, and that, a Sync of ours may
+/// have to stand (statement_router, sequence_memory). Behind it the client's message would be
+/// carried out although the settings have been refused.
+bool may_need_sync_between(const client& c) {
+    const auto in = c.in.held() ? c.in.unused() : protocol::bytes{};
+    if (in.empty() || in[0] == static_cast<std::byte>(protocol::frontend::function_call)) {
+        return true;
+    }
+    if (in[0] != static_cast<std::byte>(protocol::frontend::query)) {
+        return false;
+    }
+    const auto sql = protocol::statement_at(in);
+    return (c.statements.has_names() && protocol::may_name_statements(sql)) ||
+           (protocol::scan(sql, true) & protocol::reads_sequences) != 0;
+}
+
+} // namespace
+
 /// What the server carries of other settings is replaced by messages in front of the client's own.
+void engine::give_settings(client& c, server& s) {
+    const bool requests_follow = c.state != client_state::awaiting_welcome;
+    if (requests_follow && !opens_for_clients(*s.pool) && !may_need_sync_between(c) &&
+        protocol::append_settings_ahead(s.out.own(), s.owed, *s.carried, *c.settings,
+                                        s.setting_statements)) {
+        s.carried = c.settings;
+        if (!s.owed.empty()) {
+            s.ahead = settings_ahead::batch_open;
+            s.reports_due = c.reported != nullptr;
+            s.ready_current = false;
+        }
+        return;
+    }
+    replay_settings(c, s,
+                    requests_follow ? protocol::refused_setting::ends_server
+                                    : protocol::refused_setting::is_told);
+}
+
+/// The same by calls.
 void engine::replay_settings(client& c, server& s, protocol::refused_setting refused) {
     if (opens_for_clients(*s.pool)) {
         // It is as it was opened, but for this.
@@ -23,6 +64,69 @@ void engine::replay_settings(client& c, server& s, protocol::refused_setting ref
     }
     s.carried = c.settings;
     replays(s);
+}
+
+/// PostgreSQL has refused what went ahead of the client's messages, and has looked at none of them.
+/// Was it cancelled, then that was meant for what the client has asked; else the client's session
+/// cannot be what it was.
+void engine::settings_refused(server& s, const protocol::server_step& step, time_point now) {
+    constexpr std::string_view query_canceled = "57014";
+    auto* const c = s.user;
+    s.replay_failed = true; // it is going to be closed
+    s.leaving = s.leaving || step.fatal;
+    if (c == nullptr) {
+        close_server(s, pool::server_close::reset_failed, now);
+        return;
+    }
+    const auto words = protocol::words_of(protocol::as_bytes(step.error));
+    if (std::string_view(step.sqlstate.data(), step.sqlstate.size()) != query_canceled ||
+        step.fatal) {
+        tell_and_close(*c, pool::client_close::setting_refused, protocol::error::setting_refused,
+                       words, now);
+        return;
+    }
+    const bool ended = s.ahead == settings_ahead::batch_ended;
+    const bool whole = ended && !c->stream.inside_message();
+    if (protocol::destroys_unnamed_statement(s.running.front())) {
+        c->statements.unnamed_refused();
+    }
+    c->out.copy_pieces();
+    set_state(*c, whole ? client_state::idle : client_state::discarding, now);
+    detach(*c, s, now);
+    close_server(s, pool::server_close::reset_failed, now);
+    protocol::append_error(c->out.own(), protocol::error::query_canceled, words);
+    if (whole) {
+        protocol::append_ready_for_query(c->out.own(), protocol::transaction_status::idle);
+    } else {
+        c->stream.discard_rest(!ended);
+    }
+    if (flush(*c, now)) {
+        pump(*c, now);
+    }
+}
+
+/// PostgreSQL reports what the settings that went ahead have changed just before ReadyForQuery, the
+/// client's, with what the client itself has changed since; and nothing where that is what was
+/// reported before. The client is told of what is not as it was told last.
+void engine::report_before_ready(client& c, server& s, const protocol::server_step& step,
+                                 protocol::bytes taken) {
+    s.reports_due = false;
+    const auto& known = *c.reported;
+    if (std::equal(known.begin(), known.end(), s.parameters.begin(), s.parameters.end())) {
+        c.out.pass(taken);
+        return;
+    }
+    if (const auto before = taken.first(taken.size() - step.last_frame_bytes); !before.empty()) {
+        c.out.pass(before);
+    }
+    for (const auto& [name, value] : s.parameters) {
+        const auto told = known.find(name);
+        if (told == known.end() || told->second != value) {
+            protocol::append_parameter_status(c.out.own(), name, value);
+            s.parameters_touched = true;
+        }
+    }
+    c.out.pass(taken.last(step.last_frame_bytes));
 }
 
 /// Messages that the client's session depends on stand in the outbox.

@@ -26,9 +26,10 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
     }
     // Nothing has been asked in this transaction and nothing is open: should it turn out that the
     // server's plan is not fit to be used, all of this can be sent once more.
-    const bool nothing_before = s.owed.owed_ready(protocol::fate::forward) == 0 &&
-                                !s.owed.batch_open() && (s.ready_current || s.replaying) &&
-                                !c.reading && s.status == protocol::transaction_status::idle;
+    const bool nothing_before =
+        s.owed.owed_ready(protocol::fate::forward) == 0 && !s.owed.batch_open() &&
+        (s.ready_current || s.replaying || s.ahead == settings_ahead::batch_open) && !c.reading &&
+        s.status == protocol::transaction_status::idle;
     protocol::statement_link::counts counted;
     const protocol::statement_link link{.mine = c.statements,
                                         .there = s.statements,
@@ -41,6 +42,7 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
                                         .sequences = &s.sequences,
                                         .status = s.status,
                                         .cancel_under_way = s.cancels_in_flight != 0,
+                                        .settings_ahead = s.ahead != settings_ahead::none,
                                         .rejected = bounds.rejected_state,
                                         .ignored = bounds.ignored_state};
     const auto step = c.stream.forward(in, c.in_is_full(), s.out, s.owed, c.session, &link);
@@ -120,6 +122,9 @@ void engine::command_done(server& s, std::string_view tag) {
     }
     if (tag == "DISCARD ALL" || tag == "DISCARD SEQUENCES") {
         sequences_forgotten(s);
+    }
+    if (tag.starts_with("DEALLOCATE") || tag == "DISCARD ALL" || tag == "DO") {
+        s.setting_statements = 0; // it may have been one of these
     }
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") {
         s.statements.all_deallocated();

@@ -514,3 +514,64 @@ TEST_CASE("client_stream: where nothing is tracked, nothing pins") {
         CHECK_FALSE(untracked.state.tracked());
     }
 }
+
+TEST_CASE("client_stream: behind settings that are not known to be in effect, one batch") {
+    const auto batch = parse("") + bind() + execute() + sync_message;
+    const auto call = message('F', std::string(10, '\0'));
+    for (const auto& first : {batch, query("SELECT 1"), call, parse("") + query("SELECT 1")}) {
+        const auto in = first + query("SELECT 2") + sync_message;
+        for (std::size_t cut = 1; cut <= in.size(); ++cut) {
+            CAPTURE(first);
+            CAPTURE(cut);
+            statement_table table{"key", 1'000'000};
+            client_statements mine(table);
+            server_statements there;
+            const setting_map settings;
+            statement_link::counts counted;
+            statement_link link{mine, there, table, settings, 10, counted};
+            link.settings_ahead = true;
+            held a;
+            a.owed.sent_ahead(frontend::bind);
+            std::size_t taken = 0;
+            const auto forward = [&](std::size_t up_to) {
+                const auto step = a.client.forward(as_bytes(in).subspan(taken, up_to - taken),
+                                                   false, a.sent, a.owed, a.state, &link);
+                taken += step.taken_bytes;
+                return step.why;
+            };
+            forward(cut);
+            CHECK(taken <= first.size());
+            CHECK(forward(in.size()) == client_step::stop::awaiting_answer);
+            CHECK(taken == first.size());
+            CHECK(a.owed.owed_ready(fate::forward) == 1);
+            link.settings_ahead = false;
+            CHECK(forward(in.size()) == client_step::stop::exhausted);
+            CHECK(taken == in.size());
+        }
+    }
+}
+
+TEST_CASE("client_stream: taking back what is left of a request that has been sent in part") {
+    const auto batch = parse("") + bind() + execute() + sync_message;
+    for (std::size_t sent = 1; sent < batch.size(); ++sent) { // nothing is taken of a part of it
+        CAPTURE(sent);
+        held a;
+        const auto taken = a.forward(std::string_view(batch).substr(0, sent)).taken_bytes;
+        a.client.discard_rest(true);
+        const auto rest = batch.substr(taken) + query("SELECT 2");
+        const auto got = a.client.discard_request(as_bytes(rest));
+        CHECK(got.complete);
+        CHECK(got.ready);
+        CHECK(got.consumed == batch.size() - taken);
+    }
+    // Of a long message that ends its batch, the rest has not been sent.
+    const auto large = query(std::string(300'000, 'x'));
+    held a;
+    const auto taken = a.forward(std::string_view(large).substr(0, 270'000)).taken_bytes;
+    CHECK(a.client.inside_message());
+    a.client.discard_rest(false);
+    const auto got = a.client.discard_request(as_bytes(large.substr(taken) + query("SELECT 2")));
+    CHECK(got.complete);
+    CHECK(got.ready);
+    CHECK(got.consumed == large.size() - taken);
+}

@@ -69,7 +69,7 @@ TEST_CASE("server_stream: rows come back as one run") {
 
 TEST_CASE("server_stream: of commands only those are shown that others have to know of") {
     for (const std::string tag : {"ALTER TABLE", "CREATE TABLE", "DROP TABLE", "DEALLOCATE",
-                                  "DEALLOCATE ALL", "DISCARD ALL"}) {
+                                  "DEALLOCATE ALL", "DISCARD ALL", "DO"}) {
         asked a;
         const auto in = message('C', tag + '\0') + message('Z', "I");
         const auto got = a.next(in);

@@ -10,6 +10,7 @@ namespace {
 const settings server_defaults = {{"application_name", ""}, {"timezone", "UTC"}};
 
 constexpr std::uint32_t set_config_function = 2'078, current_setting_function = 3'294;
+constexpr std::string_view set_config_sql = "SELECT pg_catalog.set_config(";
 constexpr std::string_view question = "SELECT EXISTS (SELECT FROM pg_catalog.";
 constexpr std::string_view list_of_settings = "SELECT pg_catalog.lower(name), setting FROM";
 constexpr std::string_view lastval = "SELECT lastval()";
@@ -201,6 +202,8 @@ postgres_session::effect postgres_session::perform(const portal& what) {
         return {"INSERT 0 1", {}};
     } else if (starts_with(sql, "SET ")) {
         return change_setting(sql);
+    } else if (starts_with(sql, set_config_sql)) {
+        return set_all(what.arguments);
     } else if (starts_with(sql, "LISTEN")) {
         return leave_behind("LISTEN", "listen " + tag);
     } else if (starts_with(sql, "CREATE TEMP TABLE")) {
@@ -287,6 +290,18 @@ postgres_session::call(std::uint32_t function,
         set(*arguments[0], arguments[1], false);
     }
     return {arguments[1], {}};
+}
+
+/// Names and values, in turn.
+postgres_session::effect
+postgres_session::set_all(const std::vector<std::optional<std::string>>& arguments) {
+    for (std::size_t i = 0; i + 1 < arguments.size(); i += 2) {
+        const auto done = call(set_config_function, {arguments[i], arguments[i + 1], "f"});
+        if (!done.sqlstate.empty()) {
+            return {{}, done.sqlstate};
+        }
+    }
+    return {};
 }
 
 /// What pg_settings shows with the source "session".

@@ -82,6 +82,7 @@ private:
 
     [[nodiscard]] effect change_setting(std::string_view sql);
     void set(const std::string& name, const std::optional<std::string>& value, bool local);
+    [[nodiscard]] effect set_all(const std::vector<std::optional<std::string>>& arguments);
     [[nodiscard]] settings set_by_session() const;
     [[nodiscard]] effect reset(std::string_view sql);
     [[nodiscard]] effect leave_behind(const char* tag, std::string what);

@@ -222,8 +222,10 @@ void postgres_model::bind(protocol::body_reader reader) {
     for (auto left = reader.u16(); left != 0 && reader.ok(); --left) {
         constexpr std::uint32_t null = 0xffffffff;
         const auto size = reader.u32();
-        made.arguments.emplace_back(size == null ? std::string_view{}
-                                                 : protocol::as_text(reader.raw(size)));
+        made.arguments.emplace_back();
+        if (size != null) {
+            made.arguments.back() = protocol::as_text(reader.raw(size));
+        }
     }
     portals_.insert_or_assign(name, std::move(made));
     bare('2');

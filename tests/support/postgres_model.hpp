@@ -91,7 +91,7 @@ public:
 protected:
     struct portal {
         std::string statement;
-        std::vector<std::string> arguments;
+        std::vector<std::optional<std::string>> arguments; // nothing: null
         std::size_t rows_left = 0;
         std::size_t rows_sent = 0;
         bool finished = false;
