@@ -21,8 +21,7 @@ block load(const char* from) {
     return b;
 }
 
-// First look
-// ---------------------------------------------------------------------------------------
+// First look --------------------------------------------------------------------------------------
 //
 // Of words of seven letters or more, any four bytes of the text that stand at a multiple of four
 // hold four letters in a row, wherever the word begins: so every fourth place is looked at, with a
@@ -130,8 +129,7 @@ bool may_have_trigger(std::string_view sql) {
     return false;
 }
 
-// Second look
-// --------------------------------------------------------------------------------------
+// Second look -------------------------------------------------------------------------------------
 
 // Three letters in a row out of a word that must be noticed wherever it stands, chosen to be rare
 // in other words. A fourth keeps "temp" apart from "item" and "system".
