@@ -241,6 +241,9 @@ class AheadTest(RawCase):
                 if not text.startswith("begin isolation"):
                     self.assertEqual("D UTC", self.shown(a.ask("show timezone"))[1])
                     self.assertEqual("D GMT", self.shown(b.ask("show timezone"))[1])
+            a.send(wire.parse("vacuum ahead_table"), wire.bind(), wire.execute(), wire.SYNC)
+            self.assertEqual(["1", "2", "C VACUUM", "Z"], self.shown(a.read_until("Z")))
+            self.assertEqual("D GMT", self.shown(b.ask("show timezone"))[1])
 
     def test_only_what_the_client_sets_is_reported(self):
         """PostgreSQL reports a setting when it differs from what it has reported last, just before

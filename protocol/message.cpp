@@ -1,5 +1,6 @@
 #include "protocol/message.hpp"
 
+#include <array>
 #include <cstring>
 
 namespace pgweir::protocol {
@@ -57,11 +58,16 @@ message_writer& message_writer::u8(std::uint8_t value) {
 }
 
 message_writer& message_writer::u16(std::uint16_t value) {
-    return u8(static_cast<std::uint8_t>(value >> 8)).u8(static_cast<std::uint8_t>(value));
+    const std::array octets = {static_cast<char>(value >> 8), static_cast<char>(value)};
+    out_.append(octets.data(), octets.size());
+    return *this;
 }
 
 message_writer& message_writer::u32(std::uint32_t value) {
-    return u16(static_cast<std::uint16_t>(value >> 16)).u16(static_cast<std::uint16_t>(value));
+    const std::array octets = {static_cast<char>(value >> 24), static_cast<char>(value >> 16),
+                               static_cast<char>(value >> 8), static_cast<char>(value)};
+    out_.append(octets.data(), octets.size());
+    return *this;
 }
 
 message_writer& message_writer::raw(std::string_view value) {

@@ -45,33 +45,37 @@ bool is_identity(std::string_view name) { return name == role || name == session
 
 // … but not for these, which anybody may set to anything, whoever one is: those that are set often.
 constexpr std::array<std::string_view, 22> everybodys = {
-    "application_name",
-    "bytea_output",
-    "client_encoding",
-    "client_min_messages",
-    "datestyle",
-    "default_transaction_deferrable",
-    "default_transaction_isolation",
-    "default_transaction_read_only",
-    "extra_float_digits",
-    "idle_in_transaction_session_timeout",
-    "intervalstyle",
     "jit",
-    "lock_timeout",
-    "maintenance_work_mem",
     "role",
-    "row_security",
-    "search_path",
-    "standard_conforming_strings",
-    "statement_timeout",
-    "synchronous_commit",
     "timezone",
     "work_mem",
+    "datestyle",
+    "search_path",
+    "bytea_output",
+    "lock_timeout",
+    "row_security",
+    "intervalstyle",
+    "client_encoding",
+    "application_name",
+    "statement_timeout",
+    "extra_float_digits",
+    "synchronous_commit",
+    "client_min_messages",
+    "maintenance_work_mem",
+    "standard_conforming_strings",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "default_transaction_deferrable",
+    "idle_in_transaction_session_timeout",
 };
-static_assert(std::is_sorted(everybodys.begin(), everybodys.end()));
+// Short ones first: nearly all compares are of lengths.
+constexpr bool comes_before(std::string_view a, std::string_view b) {
+    return a.size() != b.size() ? a.size() < b.size() : a < b;
+}
+static_assert(std::is_sorted(everybodys.begin(), everybodys.end(), comes_before));
 
 bool is_everybodys(std::string_view name) {
-    return std::binary_search(everybodys.begin(), everybodys.end(), name);
+    return std::binary_search(everybodys.begin(), everybodys.end(), name, comes_before);
 }
 
 // What differs, by name; `set(name, value)`, no value: back to the server's own.
@@ -156,7 +160,35 @@ std::string set_sql(std::size_t count) {
     return sql;
 }
 
-// A prepared statement is bound and executed, and first of all prepared where the server lacks it.
+void append_bind(std::string& out, std::string_view statement, std::span<const step> values) {
+    message_writer to(out);
+    to.begin(frontend::bind).c_string("").c_string(statement).u16(0);
+    to.u16(static_cast<std::uint16_t>(2 * values.size()));
+    for (const auto& [name, value] : values) {
+        append_argument(to, name);
+        append_argument(to, value);
+    }
+    to.u16(0).end();
+}
+
+void append_execute(std::string& out) {
+    message_writer(out).begin(frontend::execute).c_string("").u32(0).end();
+}
+
+// A statement that servers keep prepared, and what goes out each time it is run.
+struct kept_statement {
+    kept_statement(std::string_view name_, std::uint32_t bit_, std::string_view sql_)
+        : name(name_)
+        , sql(sql_)
+        , bit(bit_) {
+        append_bind(run, name, {});
+        append_execute(run);
+    }
+    std::string name, sql, run = {};
+    std::uint32_t bit;
+};
+
+// First of all it is prepared where the server lacks it.
 class ahead_writer {
 public:
     ahead_writer(std::string& out, reply_queue& owed, std::uint32_t& prepared)
@@ -164,69 +196,99 @@ public:
         , owed_(owed)
         , prepared_(prepared) {}
 
-    void run(std::string_view name, std::uint32_t bit, std::string_view sql) {
-        run(name, bit, [sql] { return sql; }, {});
+    void run(const kept_statement& what) {
+        prepare(what.name, what.bit, [&what] { return what.sql; });
+        out_ += what.run;
+        runs();
     }
+    void set(std::span<const step> values) {
+        std::array<char, 9> name = {'p', 'g', 'w', '_', 's', 'e', 't', '_'};
+        name[8] = static_cast<char>('a' + values.size() - 1);
+        const std::string_view statement(name.data(), name.size());
+        prepare(statement, bit_of(places_below_sets + values.size()),
+                [&values] { return set_sql(values.size()); });
+        append_bind(out_, statement, values);
+        append_execute(out_);
+        runs();
+    }
+
+private:
     template <typename Sql>
-    void run(std::string_view name, std::uint32_t bit, const Sql& sql,
-             std::span<const step> values) {
-        if ((prepared_ & bit) == 0) {
-            append_close_statement(out_, name); // should it have it after all
-            message_writer(out_).begin(frontend::parse).c_string(name).c_string(sql()).u16(0).end();
-            owed_.sent_ahead(frontend::close);
-            owed_.sent_ahead(frontend::parse);
-            prepared_ |= bit;
+    void prepare(std::string_view name, std::uint32_t bit, const Sql& sql) {
+        if ((prepared_ & bit) != 0) [[likely]] {
+            return;
         }
-        message_writer to(out_);
-        to.begin(frontend::bind).c_string("").c_string(name).u16(0);
-        to.u16(static_cast<std::uint16_t>(2 * values.size()));
-        for (const auto& [of, value] : values) {
-            append_argument(to, of);
-            append_argument(to, value);
-        }
-        to.u16(0).end();
-        to.begin(frontend::execute).c_string("").u32(0).end();
+        append_close_statement(out_, name); // should it have it after all
+        message_writer(out_).begin(frontend::parse).c_string(name).c_string(sql()).u16(0).end();
+        owed_.sent_ahead(frontend::close);
+        owed_.sent_ahead(frontend::parse);
+        prepared_ |= bit;
+    }
+    void runs() {
         owed_.sent_ahead(frontend::bind);
         owed_.sent_ahead(frontend::execute);
     }
 
-private:
     std::string& out_;
     reply_queue& owed_;
     std::uint32_t& prepared_;
 };
 
+struct step_list {
+    std::array<step, most_steps> steps;
+    std::size_t count = 0;
+    bool sets_path = false;
+    bool fits = true;
+    bool whoever = true; // may take them
+
+    void add(std::string_view name, argument value) {
+        fits = fits && count != most_steps && name != "client_encoding";
+        if (fits) {
+            sets_path = sets_path || name == search_path;
+            whoever = whoever && is_everybodys(name);
+            steps[count++] = {name, value};
+        }
+    }
+};
+
+// In one go, where anybody may do all of it: then only what is a role must come last.
+void list_steps(step_list& list, const setting_map& carried, const setting_map& wanted) {
+    for_each_difference(carried, wanted,
+                        [&](std::string_view name, argument value) { list.add(name, value); });
+    const auto first = list.steps.begin();
+    const auto last = first + static_cast<std::ptrdiff_t>(list.count);
+    if (list.whoever) {
+        const auto at = std::find_if(first, last, [](const step& s) { return s.name == role; });
+        std::rotate(at, at == last ? last : at + 1, last);
+        return;
+    }
+    list = {};
+    in_order(carried, wanted,
+             [&](std::string_view name, argument value) { list.add(name, value); });
+}
+
 } // namespace
 
 bool append_settings_ahead(std::string& out, reply_queue& owed, const setting_map& carried,
                            const setting_map& wanted, std::uint32_t& prepared) {
-    std::array<step, most_steps> steps;
-    std::size_t count = 0;
-    bool fit = !carried.contains(guard) && !wanted.contains(guard);
-    bool sets_path = false;
-    in_order(carried, wanted, [&](std::string_view name, argument value) {
-        fit = fit && count != most_steps && name != "client_encoding";
-        if (fit) {
-            sets_path = sets_path || name == search_path;
-            steps[count++] = {name, value};
-        }
-    });
-    if (!fit) {
+    static const kept_statement begin("pgw_begin", begin_bit, begin_sql);
+    static const kept_statement path("pgw_path", path_bit, path_sql);
+    static const kept_statement commit("pgw_commit", commit_bit, commit_sql);
+    step_list list;
+    list_steps(list, carried, wanted);
+    if (!list.fits || carried.contains(guard) || wanted.contains(guard)) {
         return false;
     }
-    if (count == 0) {
+    if (list.count == 0) {
         return true;
     }
     ahead_writer to(out, owed, prepared);
-    to.run("pgw_begin", begin_bit, begin_sql);
-    if (sets_path) {
-        to.run("pgw_path", path_bit, path_sql);
+    to.run(begin);
+    if (list.sets_path) {
+        to.run(path);
     }
-    std::array<char, 10> name = {'p', 'g', 'w', '_', 's', 'e', 't', '_'};
-    name[8] = static_cast<char>('a' + count - 1);
-    to.run({name.data(), 9}, bit_of(places_below_sets + count), [&] { return set_sql(count); },
-           {steps.data(), count});
-    to.run("pgw_commit", commit_bit, commit_sql);
+    to.set({list.steps.data(), list.count});
+    to.run(commit);
     return true;
 }
 

@@ -34,7 +34,9 @@ bool may_need_sync_between(const client& c) {
 /// What the server carries of other settings is replaced by messages in front of the client's own.
 void engine::give_settings(client& c, server& s) {
     const bool requests_follow = c.state != client_state::awaiting_welcome;
-    if (requests_follow && !opens_for_clients(*s.pool) && !may_need_sync_between(c) &&
+    const bool shared =
+        !opens_for_clients(*s.pool) && !s.only_for; // or what is sent is not looked at
+    if (requests_follow && shared && !may_need_sync_between(c) &&
         protocol::append_settings_ahead(s.out.own(), s.owed, *s.carried, *c.settings,
                                         s.setting_statements)) {
         s.carried = c.settings;

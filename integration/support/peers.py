@@ -174,7 +174,7 @@ def left_in_postgres(postgres):
 FINGERPRINT = """
 select current_setting('work_mem'), current_setting('search_path'), current_user::text,
        coalesce(current_setting('weir.custom', true), ''),
-       (select count(*)::int from pg_prepared_statements where name not like 'pgweir%'),
+       (select count(*)::int from pg_prepared_statements where name not like 'pgw%'),
        (select count(*)::int from pg_cursors where is_holdable),
        (select count(*)::int from pg_listening_channels()),
        (select count(*)::int from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'),
