@@ -184,7 +184,8 @@ void client_statements::keep(bytes definition) {
 }
 
 client_statements::serial client_statements::unnamed_sent(bytes definition, std::uint64_t batch,
-                                                          bool names_statements) {
+                                                          bool names_statements,
+                                                          std::uint64_t version) {
     if (truth_ >= text_.from) {
         // What there is comes back if this message, and all that is in flight, is skipped.
         std::swap(previous_, text_);
@@ -200,6 +201,7 @@ client_statements::serial client_statements::unnamed_sent(bytes definition, std:
     text_.names = names_statements;
     text_.leaves = text_.plain = false;
     text_.batch = batch;
+    text_.version = version;
     text_.from = which;
     unnamed_exists_ = true;
     known_ = text_.kept;

@@ -111,13 +111,16 @@ public:
     using serial = std::uint64_t;
     /// An unnamed Parse, which says this, is being sent. Empty: it could not be seen whole.
     /// `names_statements`: its text is PREPARE, EXECUTE or DEALLOCATE of one, or of all.
-    serial unnamed_sent(bytes definition, std::uint64_t batch, bool names_statements = false);
+    /// `version`: of the names it is read under (known_names).
+    serial unnamed_sent(bytes definition, std::uint64_t batch, bool names_statements = false,
+                        std::uint64_t version = 0);
     /// A Parse of the same definition, for a server that lacks it; or a message that destroys it.
     serial unnamed_sent_again(std::uint64_t batch);
     /// The last unnamed Parse said exactly this, and it was plain (unnamed_is_plain()): there is
     /// nothing to be found out about it. Most clients ask the same over and over.
-    [[nodiscard]] bool unnamed_was_plain(bytes definition) const {
-        return text_.plain && text_.definition == as_text(definition);
+    /// `version`: of the names it is read under (known_names).
+    [[nodiscard]] bool unnamed_was_plain(bytes definition, std::uint64_t version) const {
+        return text_.plain && text_.version == version && text_.definition == as_text(definition);
     }
     /// … and is being sent by the client once more.
     serial unnamed_sent_the_same(std::uint64_t batch);
@@ -141,9 +144,11 @@ public:
     void unnamed_leaves_something() { text_.leaves = true; }
     /// … leaves nothing and names no statements, wherever and whenever it is parsed.
     void unnamed_is_plain() { text_.plain = text_.kept; }
-    /// It leaves something when it is bound now, long after it was parsed.
-    [[nodiscard]] bool unnamed_leaves_something_when_bound(std::uint64_t now) const {
-        return unnamed_exists_ && known_ && text_.leaves && text_.batch != now;
+    /// It may leave something when it is bound now, long after it was parsed.
+    [[nodiscard]] bool unnamed_leaves_something_when_bound(std::uint64_t now,
+                                                           std::uint64_t version) const {
+        const bool leaves = text_.leaves || text_.version != version;
+        return unnamed_exists_ && known_ && leaves && text_.batch != now;
     }
     /// It names statements, and was parsed in an earlier batch than this one.
     [[nodiscard]] bool unnamed_names_statements(std::uint64_t now) const {
@@ -190,6 +195,7 @@ private:
         std::string definition = {}; // where it is kept
         serial from = 0;             // the first message that said this
         std::uint64_t batch = 0;     // it was parsed in
+        std::uint64_t version = 0;   // of the names it was read under
         bool kept = false;
         bool names = false;  // statements
         bool leaves = false; // something in the session

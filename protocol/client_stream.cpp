@@ -184,7 +184,7 @@ client_step::stop stop_at(const front_frame& frame) {
 
 // Built-in functions that have to do with the session's state, called by number
 // (src/include/catalog/pg_proc.dat; the numbers of built-in functions never change). As scan().
-std::uint16_t effects_of_call(bytes body) {
+std::uint16_t effects_of_call(bytes body, const name_effects* names) {
     const auto pins = [](pin_reason reason) { return static_cast<std::uint16_t>(reason); };
     if (body.size() < 4) {
         return 0;
@@ -212,13 +212,16 @@ std::uint16_t effects_of_call(bytes body) {
     case 1'575: // currval
     case 2'559: // lastval
         return reads_sequences;
-    default:
-        return 0;
+    default: {
+        const auto* const hidden = names != nullptr ? names->find(read_u32(body)) : nullptr;
+        return hidden != nullptr ? hidden->bits : std::uint16_t{0};
+    }
     }
 }
 
 // The text in a message, or its function, and what that has to do with the session's state.
-scanned_statement read_statement(frontend type, bytes body, bool complete) {
+scanned_statement read_statement(frontend type, bytes body, bool complete,
+                                 const name_effects* names) {
     switch (type) {
     case frontend::parse:
         take_string(body); // its name
@@ -226,10 +229,10 @@ scanned_statement read_statement(frontend type, bytes body, bool complete) {
     case frontend::query: {
         const auto text = take_string(body);
         const bool whole = complete || (type == frontend::parse && text.found);
-        return {text.text, scan(text.text, whole)};
+        return {text.text, scan(text.text, whole, names)};
     }
     case frontend::function_call:
-        return {{}, effects_of_call(body)};
+        return {{}, effects_of_call(body, names)};
     default:
         return {};
     }
@@ -273,9 +276,16 @@ routing route(const front_frame& frame, bytes rest, scanned_statement& statement
 }
 
 // What a message does to the session's state, now that it is going to be sent.
-void take_effects(frontend type, const scanned_statement& what, session_state& state) {
-    const auto setting = static_cast<unsigned>(pin_reason::setting);
-    if (type == frontend::function_call && (what.effects & setting) != 0) {
+void take_effects(frontend type, bytes body, const scanned_statement& what, session_state& state,
+                  const name_effects* names) {
+    if (type != frontend::function_call) {
+        state.statement(what.sql, what.effects, names);
+        return;
+    }
+    const auto* const hidden = names != nullptr ? names->find(read_u32(body)) : nullptr;
+    if (hidden != nullptr) {
+        state.call(*hidden);
+    } else if ((what.effects & static_cast<unsigned>(pin_reason::setting)) != 0) {
         state.unseen_setting();
     } else {
         state.statement(what.sql, what.effects);
@@ -384,6 +394,7 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
     }
     step.taken_bytes = take_body(in.size());
     late_sink late(in, step.taken_bytes, to);
+    const auto* const names = statements != nullptr ? statements->names.names : nullptr;
     while (step.taken_bytes < in.size()) {
         if (const auto stop = held_back(owed, statements); stop != client_step::stop::exhausted) {
             step.why = stop;
@@ -409,8 +420,9 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
             step.taken_bytes += there;
             continue;
         }
-        auto statement = state.tracked() ? read_statement(frame.type, body, frame.complete(rest))
-                                         : scanned_statement{};
+        auto statement = state.tracked()
+                             ? read_statement(frame.type, body, frame.complete(rest), names)
+                             : scanned_statement{};
         routing way;
         if (about_statements || (statements != nullptr && may_read_sequences(statement.effects))) {
             way = route(frame, rest, statement, *statements, owed, state, late);
@@ -423,7 +435,7 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         }
         late.skip(way.skip_bytes);
         if (statement.effects != 0) [[unlikely]] {
-            take_effects(frame.type, statement, state);
+            take_effects(frame.type, body, statement, state, names);
             if (about_statements && frame.type == frontend::parse && body[0] == std::byte{}) {
                 statements->mine.unnamed_leaves_something();
             }

@@ -63,6 +63,13 @@ void append_close_statement(std::string& out, std::string_view name) {
     message_writer(out).begin(frontend::close).u8('S').c_string(name).end();
 }
 
+bool prepared_statement::leaves_something(const known_names& under) const {
+    if (!read || read->version != under.version) {
+        read = {under.version, scan(text(), true, under.names) != 0};
+    }
+    return read->leaves;
+}
+
 bool is_definition(bytes definition) {
     body_reader reader(definition);
     reader.c_string();
@@ -111,7 +118,6 @@ statement_ref statement_table::intern(std::string_view context, bytes definition
     auto made = std::make_unique<prepared_statement>(prepared_statement{
         .id = id, .name = server_name(id), .definition = std::string(as_text(definition))});
     made->names_statements = !statement_names(made->text()).empty();
-    made->leaves_something = scan(made->text(), true) != 0;
     statement_ref ref(made.release(), [this](const prepared_statement* what) { forget(what); });
     statements_.emplace(id, ref);
     return ref;

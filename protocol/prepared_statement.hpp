@@ -9,6 +9,7 @@
 #pragma once
 
 #include "protocol/message.hpp"
+#include "protocol/name_effects.hpp"
 #include "protocol/setting_replay.hpp"
 
 #include <array>
@@ -16,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -53,11 +55,20 @@ struct prepared_statement {
     /// The body of Parse behind the name: text, zero, count and types of the parameters.
     std::string definition;
     bool names_statements = false; // its text is PREPARE, EXECUTE or DEALLOCATE of one, or of all
-    bool leaves_something = false; // in the session, when it is executed (statement_scan.hpp)
+
+    /// It leaves something in the session when it is executed (statement_scan.hpp). Found out once
+    /// for all who read it under the same names.
+    [[nodiscard]] bool leaves_something(const known_names& under) const;
 
     [[nodiscard]] std::string_view text() const {
         return std::string_view(definition).substr(0, definition.find('\0'));
     }
+
+    struct reading {
+        std::uint64_t version = 0; // known_names
+        bool leaves = false;
+    };
+    mutable std::optional<reading> read = std::nullopt; // what leaves_something() has found
 };
 using statement_ref = std::shared_ptr<const prepared_statement>;
 

@@ -38,10 +38,21 @@ std::string_view to_string(pin_reason reason) {
     return "unknown";
 }
 
-void session_state::statement(std::string_view sql, std::uint16_t effects) {
+void session_state::call(const statement_effects& effects) {
+    statement({}, effects.bits &
+                      static_cast<std::uint16_t>(~static_cast<unsigned>(pin_reason::setting)));
+    if ((effects.bits & static_cast<unsigned>(pin_reason::setting)) != 0) {
+        pin(pin_reason::setting);
+        changed_settings_.add(effects.settings);
+    }
+}
+
+void session_state::statement(std::string_view sql, std::uint16_t effects,
+                              const name_effects* names) {
     constexpr auto setting = static_cast<unsigned>(pin_reason::setting);
     constexpr auto lock = static_cast<unsigned>(pin_reason::advisory_lock);
-    unsigned pins = effects & pin_reasons & ~setting;
+    unsigned pins = effects & pin_reasons & ~setting & ~unsigned{changes_names};
+    hidden_something_ = hidden_something_ || (effects & changes_names) != 0;
     if ((effects & hides_something) != 0) {
         pins |= askable & ~lock; // until PostgreSQL has said what there is
     }
@@ -61,7 +72,10 @@ void session_state::statement(std::string_view sql, std::uint16_t effects) {
         never_asked_ |= static_cast<std::uint16_t>(pin_reason::sql_statement);
     }
     if ((effects & setting) != 0) [[unlikely]] {
-        const auto changes = read_setting_changes(sql);
+        auto changes = read_setting_changes(sql, names);
+        // What may do anything may set anything.
+        changes.unknown =
+            changes.unknown || (effects & static_cast<unsigned>(pin_reason::large_statement)) != 0;
         if (!changes.empty()) { // else it is none that lasts (DISCARD PLANS, SET seed)
             pin(pin_reason::setting);
             changed_settings_.add(changes);

@@ -9,6 +9,7 @@
 // Owner: a client. Thread: its worker's. Sans-io. Tests: tests/protocol/session_state_test.cpp.
 #pragma once
 
+#include "protocol/name_effects.hpp"
 #include "protocol/setting_changes.hpp"
 
 #include <cstddef>
@@ -29,7 +30,7 @@ enum class pin_reason : std::uint16_t {
     temporary_object = 1 << 5,  // CREATE TEMP …, SELECT INTO TEMP
     held_cursor = 1 << 6,       // DECLARE … WITH HOLD
     sql_statement = 1 << 7,     // PREPARE
-    loaded_library = 1 << 8,    // LOAD
+    loaded_library = 1 << 8,    // LOAD; what a language or an extension keeps in memory
     random_seed = 1 << 9,       // setseed()
     large_statement = 1 << 10,  // a statement too large to be seen whole: it may do anything
 };
@@ -63,6 +64,7 @@ public:
         to_ask_ = 0;
         never_asked_ = 0;
         pinned_by_.clear();
+        hidden_something_ = false;
         changed_settings_.clear();
         settings_unknowable_ = false;
     }
@@ -81,7 +83,14 @@ public:
     /// The text of a Query, of a Parse, or of what a Bind is going to execute, is about to be sent,
     /// and scan() has said this of it (protocol/statement_scan.hpp): pins for what it leaves
     /// behind.
-    void statement(std::string_view sql, std::uint16_t effects);
+    /// `names`: the same that scan() looked at.
+    void statement(std::string_view sql, std::uint16_t effects,
+                   const name_effects* names = nullptr);
+    /// What a function that is called by its number hides.
+    void call(const statement_effects& effects);
+    /// Something has been made in this transaction that hides such things (`changes_names`).
+    [[nodiscard]] bool has_hidden_something() const { return hidden_something_; }
+    void take_hidden_something() { hidden_something_ = false; }
 
     /// The front of the text that made the latest pin; nothing where it was not a text that did, or
     /// only settings that PostgreSQL can be asked for.
@@ -143,6 +152,7 @@ private:
     std::uint16_t never_asked_ = 0; // they hide more than could be asked about
     bool settings_unknowable_ = false;
     bool tracked_ = true;
+    bool hidden_something_ = false;
     setting_changes changed_settings_;
     std::string pinned_by_;
 };

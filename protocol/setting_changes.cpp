@@ -1,5 +1,6 @@
 #include "protocol/setting_changes.hpp"
 
+#include "protocol/name_effects.hpp"
 #include "protocol/sql_lexer.hpp"
 #include "protocol/startup_options.hpp"
 #include "protocol/unicode_escapes.hpp"
@@ -55,12 +56,55 @@ std::string take_name(tokens& statement) {
     return {};
 }
 
+constexpr unsigned max_depth = 4; // of code in strings
+
+// In code, these stand in front of a statement.
+bool begins_statement(const sql_token& token) {
+    return is_word(token, "begin") || is_word(token, "then") || is_word(token, "else") ||
+           is_word(token, "loop");
+}
+
 class reader {
 public:
-    explicit reader(setting_changes& into)
-        : into_(into) {}
+    reader(setting_changes& into, const name_effects* names)
+        : into_(into)
+        , names_(names) {}
 
-    void statement(tokens text) {
+    // `depth`: 0 for a client's text, more for code.
+    void read(std::string_view sql, unsigned depth) {
+        if (depth > max_depth) {
+            into_.unknown = true;
+            return;
+        }
+        sql_lexer lexer(sql);
+        std::vector<sql_token> statement;
+        std::deque<std::string> unescaped; // texts of tokens in `statement`
+        for (;;) {
+            auto token = lexer.next();
+            if (token.unicode_escapes) {
+                auto escaped = take_unescaped(token, lexer);
+                into_.unknown = into_.unknown || !escaped;
+                token.text = unescaped.emplace_back(std::move(escaped).value_or(""));
+            }
+            const bool end = token.is == sql_token::kind::end;
+            const bool block = depth != 0 && begins_statement(token);
+            if (end || block || (token.is == sql_token::kind::symbol && token.text == ";")) {
+                this->statement(statement, depth);
+                statement.clear();
+            } else {
+                statement.push_back(token);
+            }
+            if (end) {
+                break;
+            }
+        }
+        if (lexer.backslash_seen()) {
+            into_.unknown = true; // where strings end depends on a setting
+        }
+    }
+
+private:
+    void statement(tokens text, unsigned depth) {
         if (begins(text, {"set"})) {
             set(text.subspan(1));
         } else if (begins(text, {"reset"})) {
@@ -69,14 +113,32 @@ public:
             into_.all_reset = true;
             into_.note("role", how::reset);
             into_.note("session_authorization", how::reset);
-        } else if (begins(text, {"do"})) {
-            into_.unknown = true; // what is in its strings is code
         }
         calls(text);
         updates(text);
+        if (depth != 0 || holds_code(text)) {
+            inside_strings(text, depth);
+        }
     }
 
-private:
+    static bool holds_code(tokens text) {
+        if (!begins(text, {"create"})) {
+            return begins(text, {"do"}) || begins(text, {"alter"});
+        }
+        text = text.subspan(begins(text, {"create", "or", "replace"}) ? 3 : 1);
+        return begins(text, {"function"}) || begins(text, {"procedure"});
+    }
+
+    void inside_strings(tokens text, unsigned depth) {
+        for (const auto& token : text) {
+            const bool quoted = token.is == sql_token::kind::string ||
+                                token.is == sql_token::kind::quoted_identifier;
+            if (quoted) {
+                read(token.text, depth + 1);
+            }
+        }
+    }
+
     // Names that grammar has words of its own for.
     struct special {
         std::initializer_list<std::string_view> words;
@@ -163,6 +225,7 @@ private:
     // set_config('name', …) wherever it stands.
     void calls(tokens text) {
         for (; !text.empty(); text = text.subspan(1)) {
+            hidden_by(text[0]);
             const bool named =
                 is_word(text[0], "set_config") ||
                 (text[0].is == sql_token::kind::quoted_identifier && text[0].text == "set_config");
@@ -170,9 +233,13 @@ private:
                 continue;
             }
             const auto arguments = text.subspan(1);
-            const bool plain = is_symbol(arguments, '(') && arguments.size() > 2 &&
-                               arguments[1].is == sql_token::kind::string &&
-                               is_symbol(arguments.subspan(2), ',');
+            const bool literal = is_symbol(arguments, '(') && arguments.size() > 2 &&
+                                 arguments[1].is == sql_token::kind::string;
+            auto behind = literal ? arguments.subspan(2) : tokens{};
+            if (behind.size() > 2 && is_symbol(behind, ':') && is_word(behind[2], "text")) {
+                behind = behind.subspan(3); // 'name'::text, as PostgreSQL writes it
+            }
+            const bool plain = is_symbol(behind, ',');
             if (plain && valid_setting_name(arguments[1].text)) {
                 note(lower_case(arguments[1].text), how::set);
             } else {
@@ -194,7 +261,20 @@ private:
         }
     }
 
+    void hidden_by(const sql_token& token) {
+        const bool name =
+            token.is == sql_token::kind::word || token.is == sql_token::kind::quoted_identifier;
+        if (names_ == nullptr || !name) {
+            return;
+        }
+        if (const auto* const hidden = names_->find(token.text); hidden != nullptr) {
+            into_.add(hidden->always.settings);
+            into_.add(hidden->on_write.settings);
+        }
+    }
+
     setting_changes& into_;
+    const name_effects* names_;
 };
 
 } // namespace
@@ -215,33 +295,18 @@ void setting_changes::add(const setting_changes& more) {
     unknown = unknown || more.unknown;
 }
 
-setting_changes read_setting_changes(std::string_view sql) {
+setting_changes read_setting_changes(std::string_view sql, const name_effects* names) {
     setting_changes changes;
-    reader into(changes);
-    sql_lexer lexer(sql);
-    std::vector<sql_token> statement;
-    std::deque<std::string> unescaped; // texts of tokens in `statement`
-    for (;;) {
-        auto token = lexer.next();
-        if (token.unicode_escapes) {
-            auto text = take_unescaped(token, lexer);
-            changes.unknown = changes.unknown || !text;
-            token.text = unescaped.emplace_back(std::move(text).value_or(""));
-        }
-        const bool end = token.is == sql_token::kind::end;
-        if (end || (token.is == sql_token::kind::symbol && token.text == ";")) {
-            into.statement(statement);
-            statement.clear();
-        } else {
-            statement.push_back(token);
-        }
-        if (end) {
-            break;
-        }
+    reader(changes, names).read(sql, 0);
+    if (names != nullptr) {
+        changes.add(names->of_all().settings);
     }
-    if (lexer.backslash_seen()) {
-        changes.unknown = true; // where strings end depends on a setting
-    }
+    return changes;
+}
+
+setting_changes read_setting_changes_in_code(std::string_view code) {
+    setting_changes changes;
+    reader(changes, nullptr).read(code, 1);
     return changes;
 }
 

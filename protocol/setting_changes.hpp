@@ -10,11 +10,14 @@
 // TRANSACTION", "DISCARD", "Configuration Settings Functions"; VariableSetStmt in gram.y.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 
 namespace pgweir::protocol {
+
+class name_effects; // name_effects.hpp
 
 struct setting_changes {
     enum class how : std::uint8_t {
@@ -37,10 +40,15 @@ struct setting_changes {
     void note(std::string name, how what);
     void add(const setting_changes& more);
     void clear() { *this = {}; }
+    bool operator==(const setting_changes&) const = default;
 };
 
 /// The text of a Query or Parse, one or several statements. A text that scan() says sets nothing
-/// need not be read.
-[[nodiscard]] setting_changes read_setting_changes(std::string_view sql);
+/// need not be read. What text it executes when it is put together while it runs is not seen here:
+/// of that scan() says `large_statement`.
+[[nodiscard]] setting_changes read_setting_changes(std::string_view sql,
+                                                   const name_effects* names = nullptr);
+/// The body of a function.
+[[nodiscard]] setting_changes read_setting_changes_in_code(std::string_view code);
 
 } // namespace pgweir::protocol

@@ -188,9 +188,9 @@ struct first_word {
 constexpr std::size_t longest_word = sizeof(std::uint64_t);
 
 constexpr auto harmless_words = [] {
-    constexpr std::array<std::string_view, 12> words = {"select", "insert",   "update", "delete",
+    constexpr std::array<std::string_view, 11> words = {"select", "insert",   "update", "delete",
                                                         "begin",  "commit",   "with",   "copy",
-                                                        "fetch",  "rollback", "start",  "create"};
+                                                        "fetch",  "rollback", "start"};
     std::array<first_word, words.size()> all;
     for (std::size_t i = 0; i < words.size(); ++i) {
         std::array<char, longest_word> letters{}, mask{};

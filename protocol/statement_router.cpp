@@ -255,7 +255,7 @@ routing router::unnamed_parse(bytes definition) {
         }
     }
     const bool names = may_name && lend(text, lent::in_batch);
-    const auto serial = link_.mine.unnamed_sent(definition, batch_, names);
+    const auto serial = link_.mine.unnamed_sent(definition, batch_, names, link_.names.version);
     link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
     owed_.sent(frontend::parse, fate::forward, {.noted = true});
     return {.is_unnamed_naming_nothing = !may_name};
@@ -326,7 +326,7 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         }
         lend(what->text(), lent::in_batch);
     }
-    if (type == frontend::bind && what->leaves_something) {
+    if (type == frontend::bind && what->leaves_something(link_.names)) {
         if (const auto way = is_executed(what->text()); way.is != routing::how::as_is) {
             return way;
         }
@@ -386,7 +386,7 @@ routing router::unnamed_is_used(frontend type) {
         }
         lend(text(), lent::in_batch);
     }
-    if (link_.mine.unnamed_leaves_something_when_bound(batch_)) {
+    if (link_.mine.unnamed_leaves_something_when_bound(batch_, link_.names.version)) {
         return is_executed(text());
     }
     if (!link_.mine.unnamed_known()) {
@@ -397,7 +397,8 @@ routing router::unnamed_is_used(frontend type) {
 
 // A prepared statement that has to do with the session's state is going to be executed.
 routing router::is_executed(std::string_view sql) {
-    const auto effects = static_cast<std::uint16_t>(scan(sql, true) & ~unsigned{link_.ignored});
+    const auto effects =
+        static_cast<std::uint16_t>(scan(sql, true, link_.names.names) & ~unsigned{link_.ignored});
     if (may_read_sequences(effects)) {
         const auto way = forget_others_sequences(static_cast<frontend>(frame_[0]), {sql, effects},
                                                  link_, owed_, to_);
@@ -406,7 +407,7 @@ routing router::is_executed(std::string_view sql) {
         }
         batch_ = owed_.batch();
     }
-    state_.statement(sql, effects);
+    state_.statement(sql, effects, link_.names.names);
     return {};
 }
 
@@ -419,7 +420,8 @@ routing router::executes_by_name(std::string_view sql) {
     for (const auto& use : statement_names(sql)) {
         const auto* const known =
             use.deallocates || use.name.empty() ? nullptr : link_.mine.find(use.name);
-        if (known == nullptr || known->what == nullptr || !known->what->leaves_something) {
+        if (known == nullptr || known->what == nullptr ||
+            !known->what->leaves_something(link_.names)) {
             continue;
         }
         if (const auto way = is_executed(known->what->text()); way.is != routing::how::as_is) {

@@ -23,6 +23,7 @@
 
 #include "protocol/client_statements.hpp"
 #include "protocol/message.hpp"
+#include "protocol/name_effects.hpp"
 #include "protocol/prepared_statement.hpp"
 #include "protocol/reply_queue.hpp"
 #include "protocol/server_statements.hpp"
@@ -66,6 +67,7 @@ struct statement_link {
     };
     counts& counted;
     std::uint64_t epoch = 0;              // how often tables have been seen to change
+    known_names names = {};               // of its database
     sequence_memory* sequences = nullptr; // the server's; nothing: it is this client's alone
     transaction_status status = transaction_status::idle; // as last heard
     bool cancel_under_way = false; // it would strike whatever the server runs
@@ -97,7 +99,8 @@ struct routing {
 /// Does the Parse with this body say just what the client's last unnamed one said, which left
 /// nothing in the session and named no statements? Then there is nothing to find out about it.
 [[nodiscard]] inline bool repeats_unnamed_parse(bytes body, const statement_link& link) {
-    return !body.empty() && body[0] == std::byte{} && link.mine.unnamed_was_plain(body.subspan(1));
+    return !body.empty() && body[0] == std::byte{} &&
+           link.mine.unnamed_was_plain(body.subspan(1), link.names.version);
 }
 /// It is being passed on.
 void repeat_unnamed_parse(const statement_link& link, reply_queue& owed);

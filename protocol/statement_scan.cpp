@@ -1,5 +1,7 @@
 #include "protocol/statement_scan.hpp"
 
+#include "protocol/dynamic_sql.hpp"
+#include "protocol/name_effects.hpp"
 #include "protocol/session_state.hpp"
 #include "protocol/sql_lexer.hpp"
 #include "protocol/statement_filter.hpp"
@@ -67,13 +69,15 @@ constexpr unsigned max_depth = 4;
 
 class statement_reader {
 public:
-    statement_reader(std::string_view sql, bool backslash_escapes, unsigned depth)
+    statement_reader(std::string_view sql, bool backslash_escapes, unsigned depth,
+                     const name_effects* names)
         : sql_(sql)
         , backslash_escapes_(backslash_escapes)
-        , depth_(depth) {}
+        , depth_(depth)
+        , names_(names) {}
 
     void read();
-    [[nodiscard]] std::uint16_t pins() const { return pins_; }
+    [[nodiscard]] std::uint16_t pins() const;
     [[nodiscard]] bool backslash_seen() const { return backslash_seen_; }
 
 private:
@@ -83,9 +87,11 @@ private:
     void leading_word(std::string_view word);
     void second_token(const sql_token& token);
     void read_set(const sql_token& token);
+    void creates(std::string_view what);
     void word_anywhere(std::string_view word);
     void name_anywhere(std::string_view name, bool quoted);
     void temporary(std::string_view word);
+    void hidden_by(std::string_view name);
     void read_quoted(const sql_token& token);
     void read_inside(std::string_view text);
     void config_argument(const sql_token& token);
@@ -101,14 +107,22 @@ private:
         prepare_transaction,
         prepared, // PREPARE and its name have come
         declare,  // DECLARE: WITH HOLD may follow
-        code,     // DO: its strings are code
+        code,     // DO, CREATE FUNCTION: its strings are code
+        create,   // CREATE: FUNCTION may follow
         other,
     };
 
     std::string_view sql_;
     bool backslash_escapes_;
     unsigned depth_; // of strings in DO blocks; inside them PL/pgSQL's block words start statements
+    const name_effects* names_;
     std::uint16_t pins_ = 0;
+    std::uint16_t pins_on_write_ = 0; // … if it writes
+    bool writes_ = false;
+    bool defines_ = false;         // CREATE or ALTER is in it, of what is not temporary
+    bool extends_ = false;         // … of an extension
+    bool transaction_only_ = true; // nothing is in it but BEGIN, COMMIT and their like
+    dynamic_sql dynamic_;          // where it is code
     bool backslash_seen_ = false;
     opening opening_ = opening::none;
     std::string_view previous_;         // the previous token, if it was a word
@@ -128,7 +142,9 @@ private:
 };
 
 void statement_reader::leading_word(std::string_view word) {
-    constexpr std::array<std::pair<std::string_view, opening>, 4> openings = {{
+    constexpr std::array<std::pair<std::string_view, opening>, 6> openings = {{
+        {"create", opening::create},
+        {"alter", opening::create},
         {"set", opening::set},
         {"prepare", opening::prepare},
         {"declare", opening::declare},
@@ -154,6 +170,14 @@ void statement_reader::leading_word(std::string_view word) {
     }
     if (opening_ == opening::prepare) {
         set_aside_ = std::exchange(pins_, std::uint16_t{0});
+    }
+    if (names_ != nullptr) {
+        constexpr std::array<std::string_view, 8> harmless = {
+            "begin", "start", "commit", "end", "rollback", "savepoint", "release", "show"};
+        transaction_only_ = transaction_only_ && std::any_of(harmless.begin(), harmless.end(),
+                                                             [word](std::string_view known) {
+                                                                 return same_word(word, known);
+                                                             });
     }
 }
 
@@ -200,6 +224,35 @@ void statement_reader::second_token(const sql_token& token) {
             pin(pin_reason::sql_statement); // a statement whose name is "transaction"
             opening_ = opening::prepared;
         }
+    } else if (opening_ == opening::create && word) {
+        creates(token.text);
+    }
+}
+
+// The word behind CREATE, OR REPLACE or ALTER.
+void statement_reader::creates(std::string_view what) {
+    if (same_word(what, "or") || same_word(what, "replace")) {
+        return;
+    }
+    const bool has_code = same_word(what, "function") || same_word(what, "procedure");
+    const bool temporary = same_word(what, "temp") || same_word(what, "temporary") ||
+                           same_word(what, "local") || same_word(what, "global");
+    opening_ = has_code ? opening::code : opening::other;
+    extends_ = extends_ || same_word(what, "extension");
+    defines_ = defines_ || !temporary;
+}
+
+// What the name hides, be it a function's, a table's or whatever else is called so.
+void statement_reader::hidden_by(std::string_view name) {
+    if (const auto* const hidden = names_->find(name); hidden != nullptr) {
+        pins_ |= hidden->always.bits;
+        pins_on_write_ |= hidden->on_write.bits;
+    }
+    if (!writes_) {
+        constexpr std::array<std::string_view, 6> writing = {"insert", "update", "delete",
+                                                             "merge",  "copy",   "truncate"};
+        writes_ = std::any_of(writing.begin(), writing.end(),
+                              [name](std::string_view word) { return same_word(name, word); });
     }
 }
 
@@ -246,6 +299,9 @@ void statement_reader::temporary(std::string_view word) {
 }
 
 void statement_reader::word_anywhere(std::string_view word) {
+    if (names_ != nullptr) {
+        hidden_by(word);
+    }
     if (!may_interest(word)) {
         temporary_may_follow_ = false;
         return;
@@ -268,9 +324,13 @@ void statement_reader::read_inside(std::string_view text) {
         pin(pin_reason::large_statement);
         return;
     }
-    statement_reader inner(text, backslash_escapes_, depth_ + 1);
+    statement_reader inner(text, backslash_escapes_, depth_ + 1, names_);
     inner.read();
-    pins_ |= inner.pins();
+    pins_ |= inner.pins_;
+    pins_on_write_ |= inner.pins_on_write_;
+    writes_ = writes_ || inner.writes_;
+    defines_ = defines_ || inner.defines_;
+    extends_ = extends_ || inner.extends_;
     backslash_seen_ = backslash_seen_ || inner.backslash_seen();
 }
 
@@ -278,6 +338,9 @@ void statement_reader::read_quoted(const sql_token& token) {
     const bool code = opening_ == opening::code || depth_ != 0;
     if (token.is == sql_token::kind::quoted_identifier) {
         name_anywhere(token.text, true);
+        if (names_ != nullptr) {
+            hidden_by(token.text);
+        }
     }
     if (code) {
         read_inside(token.text);
@@ -372,6 +435,9 @@ void statement_reader::read_escaped(sql_token token, sql_lexer& lexer) {
 void statement_reader::read() {
     sql_lexer lexer(sql_, backslash_escapes_);
     for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
+        if (depth_ != 0) {
+            dynamic_.take(token);
+        }
         if (token.is == sql_token::kind::symbol && token.text == ";") {
             end_of_statement();
         } else if (token.unicode_escapes) [[unlikely]] {
@@ -382,22 +448,48 @@ void statement_reader::read() {
     }
     end_of_statement();
     backslash_seen_ = backslash_seen_ || lexer.backslash_seen();
+    if (depth_ != 0 && dynamic_.may_do_anything()) {
+        pin(pin_reason::large_statement);
+        pin(pin_reason::setting);
+    }
+}
+
+std::uint16_t statement_reader::pins() const {
+    auto pins = static_cast<unsigned>(pins_);
+    if (names_ != nullptr) {
+        pins |= writes_ ? pins_on_write_ : 0U;
+        pins |= transaction_only_ ? 0U : names_->of_all().bits;
+    }
+    const bool leaves = (pins & (unsigned{pin_reasons} | unsigned{reads_sequences}) &
+                         ~static_cast<unsigned>(pin_reason::temporary_object)) != 0;
+    if (defines_ && (leaves || pins_on_write_ != 0 || extends_)) {
+        pins |= changes_names;
+    }
+    return static_cast<std::uint16_t>(pins);
+}
+
+std::uint16_t read_closely(std::string_view sql, unsigned depth, const name_effects* names) {
+    statement_reader reader(sql, false, depth, names);
+    reader.read();
+    auto pins = reader.pins();
+    if (reader.backslash_seen()) {
+        // Where strings end depends on standard_conforming_strings, which is not known here.
+        statement_reader other_reading(sql, true, depth, names);
+        other_reading.read();
+        pins |= other_reading.pins();
+    }
+    return pins;
 }
 
 } // namespace
 
-std::uint16_t scan(std::string_view sql, bool complete) {
+std::uint16_t scan_code(std::string_view code) { return read_closely(code, 1, nullptr); }
+
+std::uint16_t scan(std::string_view sql, bool complete, const name_effects* names) {
     std::uint16_t pins = 0;
-    if (!plainly_harmless(sql)) {
-        statement_reader reader(sql, false, 0);
-        reader.read();
-        pins = reader.pins();
-        if (reader.backslash_seen()) {
-            // Where strings end depends on standard_conforming_strings, which is not known here.
-            statement_reader other_reading(sql, true, 0);
-            other_reading.read();
-            pins |= other_reading.pins();
-        }
+    const auto* const relevant = names != nullptr && names->may_be_in(sql) ? names : nullptr;
+    if (relevant != nullptr || !plainly_harmless(sql)) {
+        pins = read_closely(sql, 0, relevant);
     }
     if (!complete) {
         pins |= static_cast<std::uint16_t>(pin_reason::large_statement);

@@ -11,6 +11,8 @@
 
 namespace pgweir::protocol {
 
+class name_effects; // name_effects.hpp
+
 /// In what scan() returns, beside the `pin_reason`s: the text calls currval() or lastval(), which
 /// read what the server remembers of nextval(). Nothing is left behind by that.
 inline constexpr std::uint16_t reads_sequences = 1 << 15;
@@ -22,13 +24,19 @@ inline constexpr std::uint16_t gives_up_lock = 1 << 13;
 inline constexpr std::uint16_t ends_something = 1 << 12;
 /// … prepares (SQL's PREPARE) what will do any of this whenever it is executed.
 inline constexpr std::uint16_t prepares_something = 1 << 11;
+/// … makes or changes something that will do any of this when it is used (a function, a trigger, an
+/// extension), so that names hide what they did not. In the place of a reason that no text gives.
+inline constexpr std::uint16_t changes_names = 1 << 1;
 /// The rest: `pin_reason`s.
 inline constexpr std::uint16_t pin_reasons = (1 << 11) - 1;
 
 /// The text of a Query or Parse (one or several statements): the `pin_reason`s, one bit each, that
 /// it gives, and the bits above. `complete`: this is all of the text. Else it may do anything
-/// (`large_statement`).
-[[nodiscard]] std::uint16_t scan(std::string_view sql, bool complete);
+/// (`large_statement`). `names`: what they hide; nothing: none does.
+[[nodiscard]] std::uint16_t scan(std::string_view sql, bool complete,
+                                 const name_effects* names = nullptr);
+/// The body of a function, or other text that is code or becomes some (EXECUTE).
+[[nodiscard]] std::uint16_t scan_code(std::string_view code);
 
 /// A text, and what scan() has said of it. Of a FunctionCall: no text, but the same of the
 /// function.

@@ -107,7 +107,21 @@ constexpr row rows[] = {
     {"SELECT \"set_config\"('x', 'y', false)", "x"},
     {"SELECT set_config", "?"},
     {"INSERT INTO t SELECT set_config(name, v, false) FROM s", "?"},
-    {"DO $$ BEGIN SET x = 1; END $$", "?"},
+    {"SELECT set_config('a.b'::text, 'c'::text, false)", "a.b"},
+    {"SELECT set_config('a.b'::name, 'c', false)", "?"},
+
+    // Code.
+    {"DO $$ BEGIN SET x = 1; END $$", "x"},
+    {"DO $$ BEGIN SET x = 1; IF true THEN RESET y; ELSE SET z = 2; END IF; END $$", "x -y z"},
+    {"DO $$ BEGIN UPDATE t SET x = 1; END $$", ""},
+    {"DO $$ BEGIN EXECUTE format('SET ROLE %I', r); END $$", "role"},
+    {"DO $$ BEGIN EXECUTE format('SET %I = 1', n); END $$", "?"},
+    {"DO $$ BEGIN PERFORM set_config('a.b', v, false), set_config(n, v, false); END $$", "a.b ?"},
+    {"DO $$ BEGIN EXECUTE $x$ DO 'BEGIN SET x = 1; END' $x$; END $$", "x"},
+    {"DO $$ BEGIN EXECUTE U&'SET x\\003d 1'; END $$", "x ?"},
+    {"CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN SET x = 1; END $$", "x"},
+    {"CREATE OR REPLACE FUNCTION f() RETURNS void LANGUAGE sql AS 'SET x = 1'", "x"},
+    {"CREATE TABLE t (a text DEFAULT 'SET x = 1')", ""},
     {"SET x = 'a\\b'", "x ?"},
     {"UPDATE t SET x = 1", ""},
 };

@@ -17,12 +17,15 @@ namespace {
 std::string names(std::uint16_t pins) {
     std::string out;
     for (unsigned bit = 1; bit <= static_cast<unsigned>(pin_reason::large_statement); bit <<= 1U) {
-        if ((pins & bit) != 0) {
+        if ((pins & bit & ~unsigned{changes_names}) != 0) {
             out += (out.empty() ? "" : " ") + std::string(to_string(static_cast<pin_reason>(bit)));
         }
     }
     if ((pins & reads_sequences) != 0) {
         out += out.empty() ? "reads_sequences" : " reads_sequences";
+    }
+    if ((pins & changes_names) != 0) {
+        out += out.empty() ? "changes_names" : " changes_names";
     }
     return out;
 }
@@ -54,7 +57,6 @@ constexpr row rows[] = {
     {"SELECT \"; SET x = 1\"", ""},
     {"CREATE TABLE t (a int)", ""},
     {"CREATE TABLE temp (a int)", ""},
-    {"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SET x = 1; SELECT 1 $$", ""},
     {"SHOW search_path", ""},
     {"SAVEPOINT s1", ""},
     {"DEALLOCATE ALL", ""},
@@ -195,6 +197,29 @@ constexpr row rows[] = {
     {"DO LANGUAGE plpgsql 'BEGIN LISTEN c; END'", "listen"},
     {"DO $a$ BEGIN EXECUTE $b$ DO $c$ BEGIN PERFORM pg_advisory_lock(1); END $c$ $b$; END $a$",
      "advisory_lock"},
+
+    {"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$", ""},
+    {"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SET x = 1; SELECT 1 $$",
+     "setting changes_names"},
+    {"CREATE OR REPLACE PROCEDURE f() LANGUAGE sql AS 'SET x = 1'", "setting changes_names"},
+    {"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'CREATE TEMP TABLE t ()'",
+     "temporary_object"},
+    {"CREATE FUNCTION f() RETURNS int SET x = 1 LANGUAGE sql AS 'SELECT 1'", ""},
+    {"ALTER FUNCTION f() SET x = 'SET y = 1'", "setting changes_names"}, // safe
+    {"CREATE VIEW v AS SELECT set_config('x', 'y', false)", "setting changes_names"},
+    {"CREATE TABLE t (a text DEFAULT 'SET x = 1')", ""},
+    {"CREATE EXTENSION dblink", "changes_names"},
+    {"ALTER EXTENSION dblink UPDATE", "changes_names"},
+    {"DROP EXTENSION dblink", ""},
+    {"DO $$ BEGIN EXECUTE 'CREATE FUNCTION f() ... AS $x$ SELECT setseed(0) $x$'; END $$",
+     "random_seed changes_names"},
+
+    // Code that puts other code together: dynamic_sql_test.cpp.
+    {"DO $$ BEGIN EXECUTE 's' || 'et x = 1'; END $$", "setting large_statement"},
+    {"DO $$ BEGIN EXECUTE 'create table pg_' || 'temp.t ()'; END $$",
+     "setting large_statement changes_names"},
+    {"DO $$ BEGIN EXECUTE 'create table t_' || x || ' ()'; END $$", ""},
+    {"CREATE TRIGGER t AFTER INSERT ON t EXECUTE FUNCTION f()", ""},
 
     // A rule on pg_settings.
     {"UPDATE pg_settings SET setting = '1' WHERE name = 'x'", "setting"},

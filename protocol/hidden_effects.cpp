@@ -1,0 +1,311 @@
+#include "protocol/hidden_effects.hpp"
+
+#include "protocol/hidden_effects_question.hpp"
+#include "protocol/session_state.hpp"
+#include "protocol/sql_lexer.hpp"
+#include "protocol/statement_scan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <set>
+#include <utility>
+
+namespace pgweir::protocol {
+
+namespace {
+
+// Of what a database's code comes to; more is taken for what cannot be found out.
+constexpr std::size_t most_bytes = 16 * 1'024 * 1'024;
+constexpr unsigned max_depth = 4; // of code in strings
+
+// Numbers of catalogues (src/include/catalog/pg_class.h and others), which never change.
+constexpr std::string_view function_class = "1255.", type_class = "1247.", operator_class = "2617.",
+                           cast_class = "2605.", event_trigger_class = "3466.";
+constexpr std::array<std::string_view, 3> used_on_write = {"2604.", "2606.", "2620."};
+
+// What fires event triggers.
+constexpr std::array<std::string_view, 9> commands_with_events = {
+    "create", "alter", "drop", "grant", "revoke", "comment", "refresh", "reindex", "import"};
+
+constexpr std::uint16_t bit_of(pin_reason reason) { return static_cast<std::uint16_t>(reason); }
+
+// Functions in C that are known to keep state. The question names the same.
+statement_effects effects_of_c(std::string_view name) {
+    statement_effects what;
+    if (name == "set_limit") { // of pg_trgm
+        what.bits = bit_of(pin_reason::setting);
+        what.settings.note("pg_trgm.similarity_threshold", setting_changes::how::set);
+    } else if (name == "dblink_connect" || name == "dblink_connect_u") {
+        what.bits = bit_of(pin_reason::loaded_library);
+    }
+    return what;
+}
+
+bool has_word(std::string_view text, std::string_view wanted) {
+    const auto part = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_';
+    };
+    for (auto at = text.find(wanted); at != std::string_view::npos;
+         at = text.find(wanted, at + 1)) {
+        const auto end = at + wanted.size();
+        if ((at == 0 || !part(text[at - 1])) && (end == text.size() || !part(text[end]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Languages of which nothing is known but that SQL stands in their strings: each piece between
+// quotes may be a statement. Their "execute" is not that of PL/pgSQL.
+std::string pieces_of(std::string_view code) {
+    constexpr std::string_view execute = "execute";
+    std::string text = "; x ";
+    for (std::size_t at = 0; at < code.size(); ++at) {
+        const char c = code[at];
+        text += c == '\'' || c == '"' || c == '`' || c == '{' ? ';' : c;
+        if (text.size() >= execute.size() &&
+            same_word(std::string_view(text).substr(text.size() - execute.size()), execute)) {
+            text += '_';
+        }
+    }
+    return text;
+}
+
+// … and what they run that is no literal may be anything.
+bool runs_anything(std::string_view code) {
+    constexpr std::array<std::string_view, 5> runs = {"execute", "spi_exec_query", "spi_query",
+                                                      "spi_exec", "cursor"};
+    const auto literal = [&](std::size_t at) {
+        while (at < code.size() && (code[at] == ' ' || code[at] == '(' || code[at] == '\n')) {
+            ++at;
+        }
+        const auto rest = code.substr(at, 3);
+        return rest.find_first_of("'\"`{") != std::string_view::npos;
+    };
+    return std::any_of(runs.begin(), runs.end(), [&](std::string_view word) {
+        for (auto at = code.find(word); at != std::string_view::npos;
+             at = code.find(word, at + 1)) {
+            const char next = at + word.size() < code.size() ? code[at + word.size()] : ' ';
+            if (next != '_' && !literal(at + word.size())) {
+                return true;
+            }
+        }
+        return false;
+    });
+}
+
+bool is_sql(std::string_view language) { return language == "sql" || language == "plpgsql"; }
+
+struct mentions {
+    std::set<std::string, std::less<>> names;
+    bool writes = false;
+};
+
+void read_names(std::string_view code, unsigned depth, mentions& into) {
+    constexpr std::array<std::string_view, 6> writing = {"insert", "update", "delete",
+                                                         "merge",  "copy",   "truncate"};
+    sql_lexer lexer(code);
+    for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
+        if (token.is == sql_token::kind::word || token.is == sql_token::kind::quoted_identifier) {
+            auto name = lower_case(token.text);
+            into.writes =
+                into.writes || std::find(writing.begin(), writing.end(), name) != writing.end();
+            into.names.insert(std::move(name));
+        } else if (token.is == sql_token::kind::string && depth < max_depth) {
+            read_names(token.text, depth + 1, into);
+        }
+    }
+}
+
+bool add(statement_effects& to, const statement_effects& more) {
+    const auto before = to;
+    to.add(more);
+    return !(to == before);
+}
+
+} // namespace
+
+void append_hidden_effects_question(std::string& out, reply_queue& owed) {
+    constexpr std::string_view name = "pgw_names"; // no client's name begins like that
+    message_writer to(out);
+    // One transaction, so that what the first sets holds for the second and is gone then.
+    for (const auto sql : {hidden_effects_settings(), hidden_effects_question()}) {
+        to.begin(frontend::parse).c_string(name).c_string(sql).u16(0).end();
+        to.begin(frontend::bind).c_string("").c_string(name).u16(0).u16(0).u16(0).end();
+        to.begin(frontend::execute).c_string("").u32(0).end();
+        to.begin(frontend::close).u8('S').c_string(name).end();
+        for (const auto type :
+             {frontend::parse, frontend::bind, frontend::execute, frontend::close}) {
+            owed.sent(type, fate::swallow);
+        }
+    }
+    to.begin(frontend::sync).end();
+    owed.sent(frontend::sync, fate::swallow);
+}
+
+void hidden_effects_reader::take_row(bytes body) {
+    bytes_ += body.size();
+    if (body.empty() || bytes_ > most_bytes) {
+        return fail("there is too much of it");
+    }
+    body_reader row(body);
+    if (row.u16() != 3) {
+        return; // of the settings
+    }
+    std::array<std::string_view, 3> columns;
+    for (auto& column : columns) {
+        column = as_text(row.raw(row.u32()));
+    }
+    const auto [what, id, value] = columns;
+    if (!row.finished() || what.empty()) {
+        return fail("an answer makes no sense");
+    }
+    auto& about = nodes_[std::string(id)];
+    switch (what[0]) {
+    case 'n':
+        about.name = value;
+        about.has_name = true;
+        break;
+    case 'l':
+        about.language = value;
+        break;
+    case 'c':
+        about.code += value;
+        break;
+    case 'e':
+        nodes_[std::string(value)].reached_by.emplace_back(id);
+        break;
+    default:
+        fail("an answer makes no sense");
+    }
+}
+
+void hidden_effects_reader::read_code(node& what) const {
+    auto& always = what.effects.always;
+    if (what.language == "c" || what.language == "internal") {
+        always.add(effects_of_c(what.name));
+    }
+    if (what.code.empty()) {
+        return;
+    }
+    if (what.language.empty()) { // an expression or a query, as PostgreSQL writes it
+        always.bits |= static_cast<std::uint16_t>(scan(what.code, true) & ~changes_names);
+        always.settings.add(read_setting_changes(what.code));
+        return;
+    }
+    const bool foreign = !is_sql(what.language);
+    if (foreign && (has_word(what.code, "_SHARED") || has_word(what.code, "GD") ||
+                    has_word(what.code, "SD"))) {
+        always.bits |= bit_of(pin_reason::loaded_library);
+    }
+    const auto code = foreign ? pieces_of(what.code) : what.code;
+    auto bits = static_cast<std::uint16_t>(scan_code(code) & ~ends_something);
+    if (foreign && runs_anything(what.code)) {
+        bits |= bit_of(pin_reason::large_statement);
+        bits |= bit_of(pin_reason::setting);
+    }
+    always.bits |= bits;
+    if ((bits & bit_of(pin_reason::setting)) != 0) {
+        always.settings.add(read_setting_changes_in_code(code));
+        always.settings.unknown =
+            always.settings.unknown || (bits & bit_of(pin_reason::large_statement)) != 0;
+    }
+}
+
+// Code reaches whatever it mentions.
+void hidden_effects_reader::reach_by_names() {
+    std::multimap<std::string, node*> by_name;
+    for (auto& [id, what] : nodes_) {
+        if (!what.name.empty()) {
+            by_name.emplace(lower_case(what.name), &what);
+        }
+    }
+    for (const auto& [id, what] : nodes_) {
+        if (what.code.empty() || what.language.empty()) {
+            continue;
+        }
+        mentions found;
+        read_names(is_sql(what.language) ? what.code : pieces_of(what.code), 1, found);
+        for (const auto& name : found.names) {
+            const auto [first, last] = by_name.equal_range(name);
+            for (auto at = first; at != last; ++at) {
+                at->second->reached_by.push_back((found.writes ? "w" : "r") + id);
+            }
+        }
+    }
+}
+
+// What each does, those that reach it do.
+void hidden_effects_reader::carry_on() {
+    const auto starts = [](std::string_view id, std::string_view front) {
+        return id.starts_with(front);
+    };
+    std::vector<std::string> changed;
+    for (const auto& [id, what] : nodes_) {
+        if (!what.effects.empty()) {
+            changed.push_back(id);
+        }
+    }
+    while (!changed.empty()) {
+        const auto from_id = std::move(changed.back());
+        changed.pop_back();
+        const auto from = nodes_.find(from_id)->second;
+        const bool on_write =
+            std::any_of(used_on_write.begin(), used_on_write.end(),
+                        [&](std::string_view front) { return starts(from_id, front); });
+        for (std::string_view to_id : from.reached_by) {
+            const char how = to_id[0];
+            const bool by_name = how == 'w' || how == 'r';
+            to_id.remove_prefix(by_name ? 1 : 0);
+            auto& to = nodes_.find(to_id)->second.effects;
+            bool news = false;
+            if (on_write && !starts(to_id, type_class)) {
+                news = add(to.on_write, from.effects.always);
+            } else {
+                news = add(to.always, from.effects.always);
+            }
+            if (!by_name) {
+                news = add(to.on_write, from.effects.on_write) || news;
+            } else if (how == 'w') {
+                news = add(to.always, from.effects.on_write) || news;
+            }
+            if (news) {
+                changed.emplace_back(to_id);
+            }
+        }
+    }
+}
+
+std::shared_ptr<const name_effects> hidden_effects_reader::result() {
+    if (!failure_.empty()) {
+        return nullptr;
+    }
+    reach_by_names();
+    for (auto& [id, what] : nodes_) {
+        read_code(what);
+    }
+    carry_on();
+    auto names = std::make_shared<name_effects>();
+    for (const auto& [id, what] : nodes_) {
+        const std::string_view key = id;
+        if (key.starts_with(operator_class) || key.starts_with(cast_class)) {
+            names->add_to_all(what.effects.always);
+        } else if (key.starts_with(event_trigger_class)) {
+            for (const auto command : commands_with_events) {
+                names->add(command, what.effects);
+            }
+        } else if (what.has_name) {
+            names->add(what.name, what.effects);
+        }
+        std::uint32_t number = 0;
+        if (key.starts_with(function_class)) {
+            std::from_chars(key.data() + function_class.size(), key.data() + key.size(), number);
+            names->add(number, what.effects.always);
+        }
+    }
+    return names;
+}
+
+} // namespace pgweir::protocol
