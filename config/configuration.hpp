@@ -113,6 +113,7 @@ struct configuration {
     std::uint32_t max_clients = 20'000;
     std::uint32_t statement_memory_mib = 256; // statement_memory
     duration shutdown_timeout = std::chrono::seconds(30);
+    duration functions_interval = std::chrono::seconds(60);
     std::optional<duration> slow_query = std::chrono::milliseconds(500); // `off` is nothing
 
     std::string metrics_address = "127.0.0.1"; // metrics.address

@@ -50,6 +50,7 @@ private:
     mutable std::mutex mutex_;
     std::shared_ptr<const config::configuration> config_;
     std::map<std::pair<std::string, std::string>, std::shared_ptr<pool_entry>, std::less<>> pools_;
+    std::map<std::string, std::shared_ptr<database_names>, std::less<>> names_; // by database
 };
 
 } // namespace pgweir::daemon

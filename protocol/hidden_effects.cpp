@@ -33,8 +33,9 @@ constexpr std::uint16_t bit_of(pin_reason reason) { return static_cast<std::uint
 // Functions in C that are known to keep state. The question names the same.
 statement_effects effects_of_c(std::string_view name) {
     statement_effects what;
-    if (name == "set_limit") { // of pg_trgm
+    if (name == "set_limit") { // of pg_trgm, which it loads
         what.bits = bit_of(pin_reason::setting);
+        what.bits |= bit_of(pin_reason::loaded_library);
         what.settings.note("pg_trgm.similarity_threshold", setting_changes::how::set);
     } else if (name == "dblink_connect" || name == "dblink_connect_u") {
         what.bits = bit_of(pin_reason::loaded_library);

@@ -20,6 +20,7 @@ constexpr std::string_view settings =
 // of interest, and then, step by step, whatever mentions or uses that: code by the name in it,
 // everything else by its dependency; then the relation that a trigger, default, check, policy,
 // index or rule is of, a relation's parents, and those whose foreign keys change it.
+// There is no semicolon in it (\x3b): it is one statement, also for those who only look for them.
 constexpr std::string_view question = R"sql(
 WITH RECURSIVE
 code (oid, name, language, body, text) AS MATERIALIZED (
@@ -28,7 +29,7 @@ code (oid, name, language, body, text) AS MATERIALIZED (
            concat(CASE WHEN l.lanname IN ('c', 'internal') THEN ''
                        WHEN p.prosrc = '' THEN pg_get_functiondef(p.oid)
                        ELSE p.prosrc END,
-                  '; SELECT ' || pg_get_expr(p.proargdefaults, 0))
+                  chr(59) || ' SELECT ' || pg_get_expr(p.proargdefaults, 0))
       FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
      WHERE p.oid >= 16384 AND p.prokind IN ('f', 'p')
        AND (l.lanname NOT IN ('c', 'internal') OR p.proargdefaults IS NOT NULL
@@ -52,7 +53,7 @@ tree (classid, objid, text) AS MATERIALIZED (
 hidden (classid, objid, ofclass, ofobj, by_name) AS (
   (SELECT 'pg_proc'::regclass::oid, oid, 0::oid, 0::oid, true FROM code
     WHERE name IN ('dblink_connect', 'dblink_connect_u', 'set_limit')
-       OR text ~ E'set_config|advisory|currval|lastval|setseed|pg_temp|\\mtemp(orary)?\\M|\\mhold\\M|\\mexecute\\M|\\mload\\M|\\mlisten\\M|\\mprepare\\M|\\mextension\\M|_shared|\\m[gs]d\\M|u&|\\\\|(^|[;''"`${(]|\\m(begin|then|else|loop)\\M|--[^\n]*\n|\\*/)\\s*(set|reset|discard)\\M'
+       OR text ~ E'set_config|advisory|currval|lastval|setseed|pg_temp|\\mtemp(orary)?\\M|\\mhold\\M|\\mexecute\\M|\\mload\\M|\\mlisten\\M|\\mprepare\\M|\\mextension\\M|_shared|\\m[gs]d\\M|u&|\\\\|(^|[\\x3b''"`${(]|\\m(begin|then|else|loop)\\M|--[^\n]*\n|\\*/)\\s*(set|reset|discard)\\M'
    UNION ALL SELECT classid, objid, 0, 0, true FROM tree)
   UNION
   SELECT n.* FROM hidden h CROSS JOIN LATERAL (

@@ -163,6 +163,10 @@ server* engine::take_server(client& c, time_point now) {
         return nullptr;
     }
     while (auto* const s = idle_for_sequences(c)) {
+        if (must_learn_names(*s)) {
+            learn_names(*s, now); // whoever waits longest is given it then
+            break;
+        }
         const bool long_idle = now - s->state_since > unwatched;
         shard.lease_idle(*s, c, now);
         if (!long_idle || !s->socket->stirs()) {
@@ -207,7 +211,7 @@ void engine::pump_active(client& c, time_point now) {
     while (c.state == client_state::active && c.held != nullptr && !c.held->blocked &&
            c.in.held() && !c.in.empty()) {
         auto& s = *c.held;
-        if (s.question && s.question->withholds()) {
+        if (s.names || (s.question && s.question->withholds())) {
             return; // maybe_give_back() comes back to it
         }
         const auto in = c.in.unused();

@@ -199,6 +199,7 @@ void engine::sweep_pools(time_point now) {
         });
         sweep_pins(*part, now);
         grow(*part, now);
+        learn_when_due(*part, now);
         if (shutting_down_) {
             continue; // nothing grows any more, so the time to try again would stay in the past
         }
@@ -245,6 +246,7 @@ void engine::sweep_servers(time_point now) {
             break;
         case server_task::clean:
         case server_task::settle:
+        case server_task::learn:
             close_server(*s, pool::server_close::reset_failed, now);
             break;
         case server_task::farewell:
@@ -505,6 +507,8 @@ std::string_view to_string(server_task task) {
         return "clean";
     case server_task::settle:
         return "being_canceled";
+    case server_task::learn:
+        return "learn";
     case server_task::farewell:
         return "closing";
     }

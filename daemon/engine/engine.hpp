@@ -8,7 +8,7 @@
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
 // server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, settings.cpp,
-// pins.cpp, statements.cpp, sequences.cpp, cancel.cpp, snapshot.cpp.
+// names.cpp, pins.cpp, statements.cpp, sequences.cpp, cancel.cpp, snapshot.cpp.
 #pragma once
 
 #include "daemon/engine/client.hpp"
@@ -100,6 +100,9 @@ struct pool_part {
         welcomes;
     /// The pool's welcome when it was last looked at.
     std::shared_ptr<const protocol::server_welcome> welcomes_as_of;
+    /// What names hide, as this worker last looked.
+    std::shared_ptr<const protocol::name_effects> names;
+    std::uint64_t names_version = 0;
     /// Wait time-outs are logged now and then, not one by one: when next, and how many have gone
     /// without a line since.
     time_point next_timeout_line{};
@@ -141,6 +144,7 @@ public:
             settings_not_replayed,
             sequences_not_forgotten,
             unpinned_unseen,
+            names_not_read,
         };
         planted bug = planted::none;
     };
@@ -289,7 +293,7 @@ private:
     void settle_statements(server& s);
     [[nodiscard]] bool send_once_more(client& c, server& s, const protocol::server_step& step,
                                       protocol::bytes taken);
-    void command_done(server& s, std::string_view tag);
+    void command_done(server& s, std::string_view tag, time_point now);
     void pass_error(client& c, const protocol::server_step& step, protocol::bytes taken);
 
     // settings.cpp
@@ -312,6 +316,19 @@ private:
     void count_pins(client& c, server& s, std::uint16_t pins, time_point now);
     void stays_pinned(client& c, server& s, time_point now);
     void sweep_pins(pool_part& part, time_point now);
+
+    // names.cpp: what the names in a database hide
+    [[nodiscard]] static protocol::known_names names_of(pool_part& part);
+    [[nodiscard]] bool looks_at_texts(const pool_part& part) const;
+    void learn_names(server& s, time_point now);
+    void put_names_question(server& s);
+    [[nodiscard]] bool must_learn_names(const server& s) const;
+    [[nodiscard]] bool learn_first(server& s, time_point now);
+    void learn_when_due(pool_part& part, time_point now);
+    void note_hidden(const client& c, const server& s) const;
+    void ask_about_names(client& c, server& s);
+    void names_told(server& s, time_point now);
+    void names_changed(server& s, std::string_view tag, time_point now);
 
     // sequences.cpp
     [[nodiscard]] server* idle_for_sequences(const client& c);

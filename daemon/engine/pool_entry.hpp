@@ -5,6 +5,7 @@
 // Thread: any. What is not const is atomic.
 #pragma once
 
+#include "daemon/engine/database_names.hpp"
 #include "daemon/engine/ports.hpp"
 #include "pool/ledger.hpp"
 #include "pool/stats.hpp"
@@ -37,10 +38,12 @@ struct server_access {
 
 struct pool_entry {
     pool_entry(std::string database_, std::string user_, std::uint32_t workers,
-               bool replication_ = false)
+               bool replication_ = false,
+               std::shared_ptr<database_names> names_ = std::make_shared<database_names>())
         : database(std::move(database_))
         , user(std::move(user_))
         , replication(replication_)
+        , names(std::move(names_))
         , shared(workers) {
         for (std::uint32_t i = 0; i < workers; ++i) {
             counters.push_back(std::make_unique<pool::stats>());
@@ -51,6 +54,7 @@ struct pool_entry {
     void set_access(const std::shared_ptr<const server_access>& to) {
         access.store(to);
         generation.fetch_add(1);
+        names->hide_more(); // it may be another database
         if (const auto beside = for_replication.load()) {
             beside->set_access(to);
         }
@@ -68,9 +72,10 @@ struct pool_entry {
         return beside;
     }
 
-    const std::string database; // as clients name it
-    const std::string user;     // as clients log in
-    const bool replication;     // its servers serve replication connections
+    const std::string database;                  // as clients name it
+    const std::string user;                      // as clients log in
+    const bool replication;                      // its servers serve replication connections
+    const std::shared_ptr<database_names> names; // what they hide; shared with others' pools
 
     std::atomic<std::shared_ptr<const server_access>> access;
     std::atomic<std::uint32_t> generation{0}; // of `access`

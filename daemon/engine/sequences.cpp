@@ -37,7 +37,8 @@ server* engine::idle_for_sequences(const client& c) {
         return next;
     }
     const auto reads = [&] {
-        const auto effects = protocol::scan(protocol::statement_at(c.in.unused()), true);
+        const auto effects =
+            protocol::scan(protocol::statement_at(c.in.unused()), true, names_of(*c.pool).names);
         return (effects & protocol::reads_sequences) != 0;
     };
     return c.reads_sequences || reads() ? last : next;

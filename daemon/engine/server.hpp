@@ -11,6 +11,7 @@
 #include "daemon/engine/ports.hpp"
 #include "pool/close_reason.hpp"
 #include "pool/shard.hpp"
+#include "protocol/hidden_effects.hpp"
 #include "protocol/pin_question.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/reply_queue.hpp"
@@ -41,6 +42,7 @@ enum class server_task : std::uint8_t {
     drain,    // its client is gone; what it still owes is read and dropped
     clean,    // ROLLBACK or DISCARD ALL is under way
     settle,   // free but for a cancel request not closed yet, or half a message
+    learn,    // is asked what names hide
     farewell, // Terminate was sent; waits for PostgreSQL to close
 };
 [[nodiscard]] std::string_view to_string(server_task task);
@@ -126,11 +128,13 @@ struct server final : pool::server, connection_events {
     std::shared_ptr<const protocol::setting_map> opened_with; // what RESET goes back to; of a
                                                               // client's own: nothing
     std::shared_ptr<const protocol::setting_map> carried;
-    // What is being answered: one of the two at most.
+    // What is being answered: one of these at most.
     std::unique_ptr<protocol::setting_question> question;
     std::unique_ptr<protocol::pin_question> pin_question;
     std::uint16_t pin_statements = 0;     // of pin_question, that it has prepared
     std::uint32_t setting_statements = 0; // of append_settings_ahead, that it has prepared
+    std::unique_ptr<protocol::hidden_effects_reader> names;
+    std::uint64_t names_as_of = 0; // database_names::changes() when it was asked
     client_id sequences_of; // whose nextval() it remembers, unless `sequences` says of several's;
                             // nothing: nobody's
     protocol::sequence_memory sequences;

@@ -51,6 +51,11 @@ void engine::go_on_alone(server& s, time_point now) {
         }
         return;
     }
+    if (s.task == server_task::learn && !s.names && s.ready_current) {
+        s.task = server_task::none;
+        place(s, now);
+        return;
+    }
     const bool at_rest = s.cancels_in_flight == 0 && s.in.empty() && !s.stream.inside_message();
     if (s.task == server_task::settle && at_rest) {
         s.task = server_task::none;
@@ -97,6 +102,7 @@ void engine::maybe_give_back(server& s, time_point now) {
     notice_parameters(*c, s);
     ask_about_settings(*c, s);
     ask_about_pins(*c, s);
+    ask_about_names(*c, s);
     switch (verdict(s)) {
     case protocol::return_verdict::yes:
     case protocol::return_verdict::cancel_in_flight:
@@ -160,11 +166,15 @@ void engine::detach(client& c, server& s, time_point now) {
               s.pool->shard.bounds().mode == pool::pool_mode::session;
     s.spoiled = s.spoiled || c.session.has(protocol::pin_reason::loaded_library) ||
                 c.session.has(protocol::pin_reason::random_seed);
+    if (c.session.has_hidden_something() || s.names) {
+        s.pool->entry->names->hide_more(); // nobody has told yet what names hide since
+    }
     c.session.clear();
     leave_sequences(c, s);
     buffers_.give_back(s.kept);
     s.question.reset();
     s.pin_question.reset();
+    s.names.reset();
     s.keep_batch = s.asks_again = false;
     c.query_running = false;
     c.held = nullptr;
@@ -204,7 +214,7 @@ void engine::place_now(server& s, time_point now) {
         close_server(s, pool::server_close::shutdown, now);
     } else if (s.generation != s.pool->entry->generation.load(std::memory_order_relaxed)) {
         close_server(s, pool::server_close::reconfigured, now);
-    } else {
+    } else if (!learn_first(s, now)) { // else it comes back to this
         carry_out(s, s.pool->shard.free(s, now), now);
     }
 }

@@ -161,10 +161,12 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     case stop::fate_changed:
         return true;
     case stop::command:
-        command_done(s, step.tag);
+        command_done(s, step.tag, now);
         return true;
     case stop::result:
-        if (s.question) {
+        if (s.names) {
+            s.names->take_row(step.result);
+        } else if (s.question) {
             s.question->take(
                 static_cast<protocol::backend>(taken[taken.size() - step.last_frame_bytes]),
                 step.result);
@@ -202,7 +204,9 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
             return false;
         }
     }
-    if (ours && s.question) {
+    if (ours && s.names) {
+        s.names->fail(protocol::words_of(protocol::as_bytes(step.error)).message);
+    } else if (ours && s.question) {
         s.question->fail();
     } else if (ours && s.pin_question) {
         s.pin_question->fail();
@@ -222,11 +226,18 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
         s.tables_changed = false;
         s.pool->entry->epoch.fetch_add(1, std::memory_order_relaxed);
     }
+    if (c != nullptr && !ours) {
+        note_hidden(*c, s);
+    }
     if (s.owed.empty() && !s.owed.batch_open()) {
         s.ready_current = true;
         if (c != nullptr && c->statements.was_busy()) {
             c->statements.at_rest();
         }
+    }
+    if (ours && s.names) {
+        names_told(s, now);
+        return true;
     }
     if (ours && s.question) {
         if (s.question->ready_came()) {

@@ -39,6 +39,7 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
                                         .counted = counted,
                                         .epoch =
                                             s.pool->entry->epoch.load(std::memory_order_relaxed),
+                                        .names = names_of(*s.pool),
                                         .sequences = &s.sequences,
                                         .status = s.status,
                                         .cancel_under_way = s.cancels_in_flight != 0,
@@ -112,12 +113,13 @@ bool engine::send_once_more(client& c, server& s, const protocol::server_step& s
 }
 
 /// A statement has been carried out: what it says of prepared statements, its own or others'.
-void engine::command_done(server& s, std::string_view tag) {
+void engine::command_done(server& s, std::string_view tag, time_point now) {
     auto* const c = s.user;
     if (tag.starts_with("CREATE ") || tag.starts_with("ALTER ") || tag.starts_with("DROP ")) {
         // Now, for this transaction; and when it is over, for what others parse until then.
         s.pool->entry->epoch.fetch_add(1, std::memory_order_relaxed);
         s.tables_changed = true;
+        names_changed(s, tag, now);
         return;
     }
     if (tag == "DISCARD ALL" || tag == "DISCARD SEQUENCES") {

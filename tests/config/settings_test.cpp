@@ -154,7 +154,7 @@ TEST_CASE("keys under a prefix") {
     using keys = std::vector<std::string_view>;
     CHECK(keys_under("") == keys{"listen", "databases", "users", "pool", "auth", "console",
                                  "workers", "max_clients", "statement_memory", "shutdown_timeout",
-                                 "slow_query", "metrics", "log"});
+                                 "functions_interval", "slow_query", "metrics", "log"});
     CHECK(keys_under("metrics.") == keys{"address", "port"});
     CHECK(keys_under("users.<name>.") == keys{"password"});
     CHECK(keys_under("nothing.").empty());

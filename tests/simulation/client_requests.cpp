@@ -156,7 +156,9 @@ void fake_client::send_session_state() {
         query((random.chance(50) ? "CREATE TEMP TABLE t" : "DROP TABLE t") + ids());
         break;
     case 4:
-        query((random.chance(50) ? "SELECT pg_advisory_lock(7)" : "SELECT pg_advisory_unlock(7)") +
+        query((random.chance(33)   ? "SELECT hidden_lock()"
+               : random.chance(50) ? "SELECT pg_advisory_lock(7)"
+                                   : "SELECT pg_advisory_unlock(7)") +
               ids() + " rows=1");
         break;
     case 5:

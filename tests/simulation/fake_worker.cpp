@@ -21,6 +21,8 @@ daemon::engine::options fake_worker::options_for(const daemon_state& daemon, std
         options.bug = daemon::engine::options::planted::sequences_not_forgotten;
     } else if (daemon.shared.bug == planted_bug::unpinned_unseen) {
         options.bug = daemon::engine::options::planted::unpinned_unseen;
+    } else if (daemon.shared.bug == planted_bug::names_not_read) {
+        options.bug = daemon::engine::options::planted::names_not_read;
     }
     return options;
 }

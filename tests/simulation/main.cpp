@@ -41,6 +41,8 @@ constexpr std::array bugs{
             "a client gets a server that remembers another client's nextval()"},
     bug_row{"unpinned-unseen", planted_bug::unpinned_unseen,
             "a client leaves a server that still has something of its"},
+    bug_row{"names-not-read", planted_bug::names_not_read,
+            "nobody looks what functions do to a session"},
     bug_row{"lost-wakeup", planted_bug::lost_wakeup,
             "nobody looks for waiters, or for idle servers, on other workers"},
 };

@@ -2,6 +2,7 @@
 #include "tests/simulation/postgres_session.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace pgweir::simulation {
 
@@ -13,8 +14,16 @@ constexpr std::uint32_t set_config_function = 2'078, current_setting_function = 
 constexpr std::string_view set_config_sql = "SELECT pg_catalog.set_config(";
 constexpr std::string_view question = "SELECT EXISTS (SELECT FROM pg_catalog.";
 constexpr std::string_view list_of_settings = "SELECT pg_catalog.lower(name), setting FROM";
+constexpr std::string_view names_question = "\nWITH RECURSIVE\ncode (";
 constexpr std::string_view lastval = "SELECT lastval()";
 constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
+
+/// The database's only function: what the catalogues tell of it (protocol/hidden_effects.hpp).
+constexpr std::array<std::array<const char*, 3>, 3> hidden_function = {{
+    {"c", "1255.16400", "begin perform pg_advisory_lock(7); end"},
+    {"l", "1255.16400", "plpgsql"},
+    {"n", "1255.16400", "hidden_lock"},
+}};
 
 /// The name of a write: who made it, and its number, or a star.
 std::string write_of(std::string_view sql) {
@@ -154,6 +163,9 @@ std::optional<std::size_t> postgres_session::row_count(std::string_view text) co
     if (starts_with(text, question)) {
         return 1;
     }
+    if (starts_with(text, names_question)) {
+        return hidden_function.size();
+    }
     const auto rows = word_of(text, "rows");
     return starts_with(text, "SELECT") && !rows.empty() ? number_of(text, "rows")
                                                         : postgres_model::row_count(text);
@@ -189,7 +201,7 @@ void postgres_session::copied_in(std::string_view text, bool done) {
 postgres_session::effect postgres_session::perform(const portal& what) {
     const std::string_view sql = what.statement;
     const auto tag = std::string(word_of(sql, "tag"));
-    if (starts_with(sql, "SELECT pg_advisory_lock")) {
+    if (starts_with(sql, "SELECT pg_advisory_lock") || starts_with(sql, "SELECT hidden_lock")) {
         locks_.insert("lock of " + tag);
     } else if (starts_with(sql, "SELECT pg_advisory_unlock")) {
         locks_.erase("lock of " + tag);
@@ -321,6 +333,10 @@ std::vector<std::string> postgres_session::columns(const portal& what, std::size
     if (starts_with(what.statement, question)) {
         return {has(what.statement) ? "t" : "f"};
     }
+    if (starts_with(what.statement, names_question)) {
+        const auto& row = hidden_function[index];
+        return {row.begin(), row.end()};
+    }
     if (!starts_with(what.statement, list_of_settings)) {
         return postgres_model::columns(what, index);
     }
@@ -335,7 +351,8 @@ bool is_about_settings(const message& m) {
         return function == set_config_function || function == current_setting_function;
     }
     return m.body.find("pgw_settings") != std::string::npos ||
-           m.body.find(question) != std::string::npos;
+           m.body.find(question) != std::string::npos ||
+           m.body.find("pgw_names") != std::string::npos;
 }
 
 postgres_session::effect postgres_session::reset(std::string_view sql) {

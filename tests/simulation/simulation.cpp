@@ -89,6 +89,8 @@ void simulation::plan_configuration() {
         rules_.own_servers = true;
     }
     pool.wait_timeout = random.chance(50) ? milliseconds(random.between(50, 500)) : seconds(5);
+    // Not while everything is looked at, when all is quiet.
+    config_->functions_interval = seconds(3'600);
     pool.idle_timeout = random.chance(50) ? milliseconds(random.between(50, 2'000)) : seconds(20);
     pool.max_lifetime =
         random.chance(50) ? milliseconds(random.between(200, 5'000)) : seconds(3'600);

@@ -107,6 +107,7 @@ enum class planted_bug : std::uint8_t {
     settings_not_replayed,
     sequences_not_forgotten,
     unpinned_unseen,
+    names_not_read,
     lost_wakeup,
 };
 

@@ -1,0 +1,255 @@
+"""State that no text shows, made inside functions, triggers, views and what else calls them: in
+transaction mode it stays with its client, and no other client finds it. The daemon hands out another
+server at every boundary where it may (--rotate-servers)."""
+
+import contextlib
+import struct
+import unittest
+
+from integration.support import wire
+from integration.support.case import PoolerCase, new_pooler, only_pgweir
+from integration.support.postgres import DATABASE, OWNER
+from integration.support.waiting import wait_for
+
+SERVERS = 3
+SETTINGS = {"rotate": True, "workers": 2, "auth": {"method": "trust"},
+            "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS}}
+SET = "perform set_config('join_collapse_limit', '%s', false);"
+
+# What is made, and the text that does not show that it sets join_collapse_limit to 5 (or 4, as a role).
+HIDING = {
+    "function": ("create function f() returns void language plpgsql as $$ begin SET end $$",
+                 "select f()"),
+    "quoted": ('create function "F f"() returns void language plpgsql as $$ begin SET end $$',
+               'select "F f"()'),
+    "quoted body": ("create function f() returns void language plpgsql as"
+                    " 'begin perform set_config(''join_collapse_limit'', ''5'', false); end'", "select f()"),
+    "sql": ("create function f() returns text language sql as"
+            " $$ select set_config('join_collapse_limit', '5', false) $$", "select * from f()"),
+    "sql standard body": ("create function f() returns text language sql begin atomic"
+                          " select set_config('join_collapse_limit', '5', false); end", "select f()"),
+    "default argument": ("create function f(a text default"
+                         " set_config('join_collapse_limit', '5', false)) returns text"
+                         " language plpgsql as 'begin return a; end'", "select f()"),
+    "procedure": ("create procedure f() language plpgsql as $$ begin SET end $$", "call f()"),
+    "dynamic": ("create function f() returns void language plpgsql as"
+                " $$ begin execute 'set join_collapse_limit = ' || 5; end $$", "select f()"),
+    "dynamic, a variable": ("create function f() returns void language plpgsql as $$ declare s text;"
+                            " begin s := 's' || 'et join_collapse_limit = 5'; execute s; end $$",
+                            "select f()"),
+    "two calls away": ("create function f() returns void language plpgsql as $$ begin SET end $$;"
+                       "create function g() returns void language plpgsql as $$ begin perform f(); end $$;"
+                       "create function h() returns void language plpgsql as"
+                       " $$ begin execute 'select g()'; end $$", "select h()"),
+    "made by another": ("create function maker() returns void language plpgsql as $$ begin"
+                        " execute $q$ create or replace function f() returns void language plpgsql as"
+                        " $z$ begin SET end $z$ $q$; end $$; select maker()", "select f()"),
+    "view": ("create view f as select set_config('join_collapse_limit', '5', false)", "select * from f"),
+    "view of a view": ("create function g() returns text language sql as"
+                       " $$ select set_config('join_collapse_limit', '5', false) $$;"
+                       "create view h as select g(); create view f as select * from h", "table f"),
+    "rule": ("create table f (a int); create table t (a int); create rule r as on insert to f"
+             " do instead select set_config('join_collapse_limit', '5', false)",
+             "insert into f values (1)"),
+    "trigger": ("create function g() returns trigger language plpgsql as $$ begin SET return null; end $$;"
+                "create table f (a int); create trigger t after insert on f execute function g()",
+                "insert into f values (1)"),
+    "trigger of a partition": (
+        "create function g() returns trigger language plpgsql as $$ begin SET return null; end $$;"
+        "create table f (a int) partition by list (a); create table p partition of f for values in (1);"
+        "create trigger t after insert on p for each row execute function g()",
+        "insert into f values (1)"),
+    "trigger behind a foreign key": (
+        "create function g() returns trigger language plpgsql as $$ begin SET return null; end $$;"
+        "create table f (a int primary key); create table p (a int references f on delete cascade);"
+        "create trigger t after delete on p for each row execute function g();"
+        "insert into f values (1); insert into p values (1)", "delete from f"),
+    "trigger of a view's table": (
+        "create function g() returns trigger language plpgsql as $$ begin SET return null; end $$;"
+        "create table t (a int); create trigger t after insert on t execute function g();"
+        "create view f as select * from t", "insert into f values (1)"),
+    "default": ("create table f (a int, b text default set_config('join_collapse_limit', '5', false))",
+                "insert into f values (1)"),
+    "check": ("create table f (a text check (set_config('join_collapse_limit', a, false) is not null))",
+              "insert into f values (5)"),
+    "policy": ("create function g() returns boolean language plpgsql as $$ begin SET return true; end $$;"
+               "create table f (a int); insert into f values (1); alter table f enable row level security,"
+               " force row level security; create policy p on f using (g())", "select * from f"),
+    "domain": ("create function g(text) returns boolean language plpgsql as"
+               " $$ begin SET return true; end $$;"
+               "create domain f as text check (g(value))", "select 'x'::f"),
+    "domain of a column": (
+        "create function g(text) returns boolean language plpgsql as $$ begin SET return true; end $$;"
+        "create domain d as text check (g(value)); create table f (a d)", "insert into f values ('x')"),
+    "aggregate": ("create function g(text, text) returns text language plpgsql as"
+                  " $$ begin SET return $1; end $$;"
+                  "create aggregate f(text) (sfunc = g, stype = text, initcond = '')", "select f('x')"),
+    "operator": ("create function g(text, text) returns text language plpgsql as"
+                 " $$ begin SET return $1; end $$;"
+                 "create operator ### (function = g, leftarg = text, rightarg = text)",
+                 "select 'a'::text ### 'b'::text"),
+}
+SCHEMA = "drop schema if exists made cascade; create schema made authorization %s" % OWNER
+
+
+def started(postgres):
+    return contextlib.closing(new_pooler(postgres, **SETTINGS).start())
+
+
+def made_by(name):
+    return HIDING[name][0].replace("SET", SET % 5)
+
+
+class Session:
+    def __init__(self, pooler):
+        self.wire = wire.Wire(pooler.host, pooler.port)
+        self.wire.log_in("", user=OWNER, database=DATABASE, search_path="made")
+
+    def ask(self, text, extended=False):
+        """The rows' first columns, or the SQLSTATE."""
+        self.wire.send(*([wire.parse(text), wire.bind(), wire.execute(), wire.SYNC] if extended
+                         else [wire.query(text)]))
+        rows = []
+        for kind, body in self.wire.read_until("Z"):
+            if kind == "D":
+                rows.append(body[6:].decode())
+            elif kind == "E":
+                raise AssertionError(text, wire.error_fields(body))
+        return rows
+
+    def limits(self):
+        """Looked at on another server each time, where that is permitted."""
+        return {self.ask("select current_setting('join_collapse_limit')")[0]
+                for _ in range(SERVERS + 1)}
+
+    def close(self):
+        self.wire.socket.close()
+
+
+class FunctionsCase(PoolerCase):
+    settings = SETTINGS
+
+    def setUp(self):
+        self.postgres.query(SCHEMA, database=DATABASE)
+
+    def session(self, pooler=None):
+        session = Session(pooler or self.pooler)
+        self.addCleanup(session.close)
+        return session
+
+    def directly(self, sql):
+        self.postgres.query("set search_path = made; set role %s; %s" % (OWNER, sql), database=DATABASE)
+
+    def stays_with_its_client(self, pooler, use, extended):
+        other = self.session(pooler)
+        self.assertEqual({"8"}, other.limits())
+        a = self.session(pooler)
+        a.ask(use, extended)
+        self.assertEqual({"5"}, a.limits())
+        self.assertEqual({"8"}, other.limits())
+        a.close()
+        self.assertEqual({"8"}, other.limits())
+        self.assertEqual({"8"}, self.session(pooler).limits())
+
+
+@only_pgweir
+class FunctionsTest(FunctionsCase):
+    def test_made_before_the_daemon_starts(self):
+        for number, (name, (_, use)) in enumerate(HIDING.items()):
+            with self.subTest(name=name):
+                self.setUp()
+                self.directly(made_by(name))
+                with started(self.postgres) as pooler:
+                    self.stays_with_its_client(pooler, use, number % 2 == 1)
+
+    def test_made_by_a_client(self):
+        """It counts from the moment the client hears that it is done, for others as well."""
+        for number, (name, (_, use)) in enumerate(HIDING.items()):
+            with self.subTest(name=name):
+                self.setUp()
+                maker = self.session()
+                maker.ask(made_by(name), number % 2 == 1 and ";" not in made_by(name))
+                maker.close()
+                self.stays_with_its_client(self.pooler, use, number % 2 == 0)
+
+    def test_made_and_used_in_one_transaction(self):
+        a = self.session()
+        a.ask("begin")
+        a.ask(made_by("function"))
+        a.ask("select f()")
+        a.ask("commit")
+        self.assertEqual({"5"}, a.limits())
+        self.assertEqual({"8"}, self.session().limits())
+
+    def test_prepared_before_it_was_made(self):
+        """What a statement does is looked at again when what its names hide has changed."""
+        self.directly("create function f() returns text language sql as 'select 1::text'")
+        a = self.session()
+        a.wire.send(wire.parse("select f()", "mine"), wire.SYNC)
+        a.wire.read_until("Z")
+        self.session().ask("create or replace function f() returns text language sql as"
+                           " $$ select set_config('join_collapse_limit', '5', false) $$")
+        a.wire.send(wire.bind(name="mine"), wire.execute(), wire.SYNC)
+        a.wire.read_until("Z")
+        self.assertEqual({"5"}, a.limits())
+
+    def test_called_by_number(self):
+        self.directly(made_by("sql"))
+        number = int(self.postgres.query("select 'made.f'::regproc::oid", database=DATABASE)[0][0])
+        with started(self.postgres) as pooler:
+            a = self.session(pooler)
+            a.wire.send(wire.message("F", struct.pack("!ihhh", number, 0, 0, 0)))
+            a.wire.read_until("Z")
+            self.assertEqual({"5"}, a.limits())
+            self.assertEqual({"8"}, self.session(pooler).limits())
+
+    def test_nothing_pins_that_does_nothing(self):
+        """And a setting whose name the function shows pins nobody either."""
+        self.directly("create function plain() returns void language plpgsql as"
+                      " $$ begin update t set a = 1; perform set_config('work_mem', '1MB', true);"
+                      " execute 'insert into ' || 't' || ' values (2)'; end $$; create table t (a int);"
+                      + made_by("sql"))
+        with started(self.postgres) as pooler:
+            a = self.session(pooler)
+            for _ in range(3):
+                a.ask("select plain()")
+                a.ask("select f()")
+            self.assertEqual({"5"}, a.limits())
+            self.assertEqual(0, pooler.metric("pgweir_pins_total", user=OWNER))
+
+
+@only_pgweir
+class MadePastTheDaemonTest(FunctionsCase):
+    settings = dict(SETTINGS, functions_interval="100ms")
+
+    def test_it_counts_after_a_while(self):
+        self.directly(made_by("function"))
+
+        def is_noticed():
+            a, other = self.session(), self.session()
+            a.ask("select f()")
+            seen = a.limits(), other.limits()
+            a.close()
+            other.ask("reset all")
+            return seen == ({"5"}, {"8"})
+        wait_for(is_noticed, "it is noticed")
+
+
+@only_pgweir
+class UnreadableTest(PoolerCase):
+    settings = SETTINGS
+
+    def test_a_catalogue_that_cannot_be_read_harms_nobody(self):
+        self.postgres.query("revoke select on pg_catalog.pg_policy from public", database=DATABASE)
+        self.addCleanup(self.postgres.query, "grant select on pg_catalog.pg_policy to public",
+                        database=DATABASE)
+        with started(self.postgres) as pooler:
+            session = Session(pooler)
+            for _ in range(2 * SERVERS):
+                self.assertEqual(["1"], session.ask("select 1"))
+            session.close()
+            self.assertEqual(1, pooler.log().count("what functions do to a session cannot be read"))
+
+
+if __name__ == "__main__":
+    unittest.main()
