@@ -167,16 +167,14 @@ bool engine::owes_last_answers(client& c) {
     if (ours != 0 && c.in.held() && !c.in.empty()) {
         return true; // the rest of what it has asked waits for an answer to us
     }
-    // A COPY whose CopyDone has not been sent, and half a message, will never be answered; and of
-    // a server in doubt nobody knows whether there is more to come.
-    const bool unfinished =
-        c.stream.inside_message() || owed.in_doubt() || (owed.in_copy_in() && owed.size() == 1);
+    // A COPY whose CopyDone has not been sent, and half a message, will never be answered.
+    const bool unfinished = c.stream.inside_message() || (owed.in_copy_in() && owed.size() == 1);
     // A batch without its Sync, or whose Sync a COPY has read: PostgreSQL says what it has to say
-    // of it, errors and notices, and closes. Such a server is not used again, so that it may be
-    // told what the client has said.
+    // of it, errors and notices, and closes. So it does where nobody knows how much is to come.
+    // Such a server is not used again, so that it may be told what the client has said.
     const bool copied = owed.in_copy_in() && owed.copy_end_sent();
-    const bool last_words =
-        owed.owed_ready(protocol::fate::forward) == 0 && (owed.batch_open() || copied);
+    const bool last_words = owed.in_doubt() || (owed.owed_ready(protocol::fate::forward) == 0 &&
+                                                (owed.batch_open() || copied));
     if (unfinished || (owed.owed_ready(protocol::fate::forward) == 0 && !last_words)) {
         return false;
     }
