@@ -184,8 +184,8 @@ client_step::stop stop_at(const front_frame& frame) {
 
 // Built-in functions that have to do with the session's state, called by number
 // (src/include/catalog/pg_proc.dat; the numbers of built-in functions never change). As scan().
-std::uint16_t effects_of_call(bytes body, const name_effects* names) {
-    const auto pins = [](pin_reason reason) { return static_cast<std::uint16_t>(reason); };
+effect_bits effects_of_call(bytes body, const name_effects* names) {
+    const auto pins = [](pin_reason reason) { return static_cast<effect_bits>(reason); };
     if (body.size() < 4) {
         return 0;
     }
@@ -214,7 +214,7 @@ std::uint16_t effects_of_call(bytes body, const name_effects* names) {
         return reads_sequences;
     default: {
         const auto* const hidden = names != nullptr ? names->find(read_u32(body)) : nullptr;
-        return hidden != nullptr ? hidden->bits : std::uint16_t{0};
+        return hidden != nullptr ? hidden->bits : effect_bits{0};
     }
     }
 }
@@ -256,7 +256,7 @@ routing send_rejected(const front_frame& frame, bytes rest, std::uint16_t why,
 // because the client is not to have what the statement leaves behind.
 routing route(const front_frame& frame, bytes rest, scanned_statement& statement,
               const statement_link& link, reply_queue& owed, session_state& state, relay_sink& to) {
-    statement.effects = static_cast<std::uint16_t>(statement.effects & ~unsigned{link.ignored});
+    statement.effects &= ~effect_bits{link.ignored};
     const auto why = static_cast<std::uint16_t>(statement.effects & link.rejected);
     if (why != 0 && frame.row->is_statement && frame.complete(rest)) [[unlikely]] {
         statement = {}; // it does nothing to the session

@@ -28,7 +28,7 @@ constexpr std::array<std::string_view, 3> used_on_write = {"2604.", "2606.", "26
 constexpr std::array<std::string_view, 9> commands_with_events = {
     "create", "alter", "drop", "grant", "revoke", "comment", "refresh", "reindex", "import"};
 
-constexpr std::uint16_t bit_of(pin_reason reason) { return static_cast<std::uint16_t>(reason); }
+constexpr effect_bits bit_of(pin_reason reason) { return static_cast<effect_bits>(reason); }
 
 // Functions in C that are known to keep state. The question names the same.
 statement_effects effects_of_c(std::string_view name) {
@@ -192,7 +192,7 @@ void hidden_effects_reader::read_code(node& what) const {
         return;
     }
     if (what.language.empty()) { // an expression or a query, as PostgreSQL writes it
-        always.bits |= static_cast<std::uint16_t>(scan(what.code, true) & ~changes_names);
+        always.bits |= scan(what.code, true) & ~changes_names;
         always.settings.add(read_setting_changes(what.code));
         return;
     }
@@ -202,7 +202,7 @@ void hidden_effects_reader::read_code(node& what) const {
         always.bits |= bit_of(pin_reason::loaded_library);
     }
     const auto code = foreign ? pieces_of(what.code) : what.code;
-    auto bits = static_cast<std::uint16_t>(scan_code(code) & ~ends_something);
+    auto bits = scan_code(code) & ~ends_something;
     if (foreign && runs_anything(what.code)) {
         bits |= bit_of(pin_reason::large_statement);
         bits |= bit_of(pin_reason::setting);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "protocol/setting_changes.hpp"
+#include "protocol/statement_scan.hpp"
 
 #include <array>
 #include <cstdint>
@@ -23,7 +24,7 @@ namespace pgweir::protocol {
 
 /// What scan() and read_setting_changes() say of a text.
 struct statement_effects {
-    std::uint16_t bits = 0;
+    effect_bits bits = 0;
     setting_changes settings;
 
     [[nodiscard]] bool empty() const { return bits == 0; }

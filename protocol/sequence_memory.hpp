@@ -33,7 +33,7 @@ struct sequence_memory {
 };
 
 /// May a text with these effects (scan()) read it?
-[[nodiscard]] constexpr bool may_read_sequences(std::uint16_t effects) {
+[[nodiscard]] constexpr bool may_read_sequences(effect_bits effects) {
     return (effects &
             (unsigned{reads_sequences} | static_cast<unsigned>(pin_reason::large_statement))) != 0;
 }

@@ -1,7 +1,5 @@
 #include "protocol/session_state.hpp"
 
-#include "protocol/statement_scan.hpp"
-
 namespace pgweir::protocol {
 
 namespace {
@@ -39,19 +37,18 @@ std::string_view to_string(pin_reason reason) {
 }
 
 void session_state::call(const statement_effects& effects) {
-    statement({}, effects.bits &
-                      static_cast<std::uint16_t>(~static_cast<unsigned>(pin_reason::setting)));
+    statement({}, effects.bits & ~static_cast<effect_bits>(pin_reason::setting));
     if ((effects.bits & static_cast<unsigned>(pin_reason::setting)) != 0) {
         pin(pin_reason::setting);
         changed_settings_.add(effects.settings);
     }
 }
 
-void session_state::statement(std::string_view sql, std::uint16_t effects,
+void session_state::statement(std::string_view sql, effect_bits effects,
                               const name_effects* names) {
     constexpr auto setting = static_cast<unsigned>(pin_reason::setting);
     constexpr auto lock = static_cast<unsigned>(pin_reason::advisory_lock);
-    unsigned pins = effects & pin_reasons & ~setting & ~unsigned{changes_names};
+    unsigned pins = effects & pin_reasons & ~setting;
     hidden_something_ = hidden_something_ || (effects & changes_names) != 0;
     if ((effects & hides_something) != 0) {
         pins |= askable & ~lock; // until PostgreSQL has said what there is

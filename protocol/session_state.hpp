@@ -11,6 +11,7 @@
 
 #include "protocol/name_effects.hpp"
 #include "protocol/setting_changes.hpp"
+#include "protocol/statement_scan.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -84,8 +85,7 @@ public:
     /// and scan() has said this of it (protocol/statement_scan.hpp): pins for what it leaves
     /// behind.
     /// `names`: the same that scan() looked at.
-    void statement(std::string_view sql, std::uint16_t effects,
-                   const name_effects* names = nullptr);
+    void statement(std::string_view sql, effect_bits effects, const name_effects* names = nullptr);
     /// What a function that is called by its number hides.
     void call(const statement_effects& effects);
     /// Something has been made in this transaction that hides such things (`changes_names`).

@@ -397,8 +397,7 @@ routing router::unnamed_is_used(frontend type) {
 
 // A prepared statement that has to do with the session's state is going to be executed.
 routing router::is_executed(std::string_view sql) {
-    const auto effects =
-        static_cast<std::uint16_t>(scan(sql, true, link_.names.names) & ~unsigned{link_.ignored});
+    const auto effects = scan(sql, true, link_.names.names) & ~effect_bits{link_.ignored};
     if (may_read_sequences(effects)) {
         const auto way = forget_others_sequences(static_cast<frontend>(frame_[0]), {sql, effects},
                                                  link_, owed_, to_);

@@ -17,9 +17,9 @@ namespace pgweir::protocol {
 
 namespace {
 
-constexpr std::uint16_t bit_of(pin_reason reason) { return static_cast<std::uint16_t>(reason); }
+constexpr effect_bits bit_of(pin_reason reason) { return static_cast<effect_bits>(reason); }
 
-constexpr std::array<std::pair<std::string_view, std::uint16_t>, 11> functions = {{
+constexpr std::array<std::pair<std::string_view, effect_bits>, 11> functions = {{
     {"pg_advisory_lock", bit_of(pin_reason::advisory_lock)},
     {"pg_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},
     {"pg_try_advisory_lock", bit_of(pin_reason::advisory_lock)},
@@ -77,7 +77,7 @@ public:
         , names_(names) {}
 
     void read();
-    [[nodiscard]] std::uint16_t pins() const;
+    [[nodiscard]] effect_bits pins() const;
     [[nodiscard]] bool backslash_seen() const { return backslash_seen_; }
 
 private:
@@ -116,8 +116,8 @@ private:
     bool backslash_escapes_;
     unsigned depth_; // of strings in DO blocks; inside them PL/pgSQL's block words start statements
     const name_effects* names_;
-    std::uint16_t pins_ = 0;
-    std::uint16_t pins_on_write_ = 0; // … if it writes
+    effect_bits pins_ = 0;
+    effect_bits pins_on_write_ = 0; // … if it writes
     bool writes_ = false;
     bool defines_ = false;         // CREATE or ALTER is in it, of what is not temporary
     bool extends_ = false;         // … of an extension
@@ -128,7 +128,7 @@ private:
     std::string_view previous_;         // the previous token, if it was a word
     bool temporary_may_follow_ = false; // after CREATE or INTO and their modifiers
     bool updates_ = false;              // UPDATE has come
-    std::uint16_t set_aside_ = 0;       // while a PREPARE is read: what came before it
+    effect_bits set_aside_ = 0;         // while a PREPARE is read: what came before it
 
     // A call of set_config: when its third argument is just `true`, it ends with the transaction.
     struct config_call {
@@ -150,7 +150,7 @@ void statement_reader::leading_word(std::string_view word) {
         {"declare", opening::declare},
         {"do", opening::code},
     }};
-    constexpr std::array<std::pair<std::string_view, std::uint16_t>, 9> effects = {{
+    constexpr std::array<std::pair<std::string_view, effect_bits>, 9> effects = {{
         {"reset", bit_of(pin_reason::setting)},
         {"discard", bit_of(pin_reason::setting) | ends_something},
         {"listen", bit_of(pin_reason::listen)},
@@ -166,10 +166,10 @@ void statement_reader::leading_word(std::string_view word) {
         opening_ = same_word(word, name) ? what : opening_;
     }
     for (const auto& [name, effect] : effects) {
-        pins_ |= same_word(word, name) ? effect : std::uint16_t{0};
+        pins_ |= same_word(word, name) ? effect : effect_bits{0};
     }
     if (opening_ == opening::prepare) {
-        set_aside_ = std::exchange(pins_, std::uint16_t{0});
+        set_aside_ = std::exchange(pins_, effect_bits{0});
     }
     if (names_ != nullptr) {
         constexpr std::array<std::string_view, 8> harmless = {
@@ -382,7 +382,7 @@ void statement_reader::end_of_statement() {
     if (opening_ == opening::prepared && pins_ != bit_of(pin_reason::sql_statement)) {
         pins_ |= prepares_something;
     }
-    pins_ |= std::exchange(set_aside_, std::uint16_t{0});
+    pins_ |= std::exchange(set_aside_, effect_bits{0});
     opening_ = opening::none;
     previous_ = {};
     temporary_may_follow_ = false;
@@ -454,7 +454,7 @@ void statement_reader::read() {
     }
 }
 
-std::uint16_t statement_reader::pins() const {
+effect_bits statement_reader::pins() const {
     auto pins = static_cast<unsigned>(pins_);
     if (names_ != nullptr) {
         pins |= writes_ ? pins_on_write_ : 0U;
@@ -465,10 +465,10 @@ std::uint16_t statement_reader::pins() const {
     if (defines_ && (leaves || pins_on_write_ != 0 || extends_)) {
         pins |= changes_names;
     }
-    return static_cast<std::uint16_t>(pins);
+    return static_cast<effect_bits>(pins);
 }
 
-std::uint16_t read_closely(std::string_view sql, unsigned depth, const name_effects* names) {
+effect_bits read_closely(std::string_view sql, unsigned depth, const name_effects* names) {
     statement_reader reader(sql, false, depth, names);
     reader.read();
     auto pins = reader.pins();
@@ -483,16 +483,16 @@ std::uint16_t read_closely(std::string_view sql, unsigned depth, const name_effe
 
 } // namespace
 
-std::uint16_t scan_code(std::string_view code) { return read_closely(code, 1, nullptr); }
+effect_bits scan_code(std::string_view code) { return read_closely(code, 1, nullptr); }
 
-std::uint16_t scan(std::string_view sql, bool complete, const name_effects* names) {
-    std::uint16_t pins = 0;
+effect_bits scan(std::string_view sql, bool complete, const name_effects* names) {
+    effect_bits pins = 0;
     const auto* const relevant = names != nullptr && names->may_be_in(sql) ? names : nullptr;
     if (relevant != nullptr || !plainly_harmless(sql)) {
         pins = read_closely(sql, 0, relevant);
     }
     if (!complete) {
-        pins |= static_cast<std::uint16_t>(pin_reason::large_statement);
+        pins |= static_cast<effect_bits>(pin_reason::large_statement);
     }
     return pins;
 }

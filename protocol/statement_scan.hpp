@@ -13,36 +13,38 @@ namespace pgweir::protocol {
 
 class name_effects; // name_effects.hpp
 
-/// In what scan() returns, beside the `pin_reason`s: the text calls currval() or lastval(), which
+/// What a text has to do with the session's state: the `pin_reason`s that it gives, one bit each,
+/// and those below.
+using effect_bits = std::uint32_t;
+inline constexpr effect_bits pin_reasons = (1 << 11) - 1;
+/// The text calls currval() or lastval(), which
 /// read what the server remembers of nextval(). Nothing is left behind by that.
-inline constexpr std::uint16_t reads_sequences = 1 << 15;
+inline constexpr effect_bits reads_sequences = 1 << 16;
 /// … it holds code that may do what its text does not show (DO).
-inline constexpr std::uint16_t hides_something = 1 << 14;
+inline constexpr effect_bits hides_something = 1 << 17;
 /// … gives up an advisory lock.
-inline constexpr std::uint16_t gives_up_lock = 1 << 13;
+inline constexpr effect_bits gives_up_lock = 1 << 18;
 /// … ends what pins, of whatever other kind: DROP, CLOSE, DEALLOCATE, UNLISTEN, DISCARD.
-inline constexpr std::uint16_t ends_something = 1 << 12;
+inline constexpr effect_bits ends_something = 1 << 19;
 /// … prepares (SQL's PREPARE) what will do any of this whenever it is executed.
-inline constexpr std::uint16_t prepares_something = 1 << 11;
+inline constexpr effect_bits prepares_something = 1 << 20;
 /// … makes or changes something that will do any of this when it is used (a function, a trigger, an
-/// extension), so that names hide what they did not. In the place of a reason that no text gives.
-inline constexpr std::uint16_t changes_names = 1 << 1;
-/// The rest: `pin_reason`s.
-inline constexpr std::uint16_t pin_reasons = (1 << 11) - 1;
+/// extension), so that names hide what they did not.
+inline constexpr effect_bits changes_names = 1 << 21;
 
 /// The text of a Query or Parse (one or several statements): the `pin_reason`s, one bit each, that
 /// it gives, and the bits above. `complete`: this is all of the text. Else it may do anything
 /// (`large_statement`). `names`: what they hide; nothing: none does.
-[[nodiscard]] std::uint16_t scan(std::string_view sql, bool complete,
-                                 const name_effects* names = nullptr);
+[[nodiscard]] effect_bits scan(std::string_view sql, bool complete,
+                               const name_effects* names = nullptr);
 /// The body of a function, or other text that is code or becomes some (EXECUTE).
-[[nodiscard]] std::uint16_t scan_code(std::string_view code);
+[[nodiscard]] effect_bits scan_code(std::string_view code);
 
 /// A text, and what scan() has said of it. Of a FunctionCall: no text, but the same of the
 /// function.
 struct scanned_statement {
     std::string_view sql;
-    std::uint16_t effects = 0;
+    effect_bits effects = 0;
 };
 
 } // namespace pgweir::protocol

@@ -31,12 +31,12 @@ void lex(std::string_view sql, bool backslash_escapes) {
 
 void scan_it(std::string_view sql) {
     const auto pins = scan(sql, true);
-    constexpr auto large = static_cast<std::uint16_t>(pin_reason::large_statement);
+    constexpr auto large = static_cast<effect_bits>(pin_reason::large_statement);
     PGWEIR_MUST(scan(sql, false) == (pins | large));
     if (plainly_harmless(sql)) {
         // Behind a LISTEN the text gets the close look, which must find nothing else.
         const auto looked_at = scan("LISTEN x; " + std::string(sql), true);
-        PGWEIR_MUST(looked_at == static_cast<std::uint16_t>(pin_reason::listen));
+        PGWEIR_MUST(looked_at == static_cast<effect_bits>(pin_reason::listen));
     }
 }
 

@@ -14,9 +14,9 @@ using namespace pgweir::protocol;
 
 namespace {
 
-constexpr auto setting = static_cast<std::uint16_t>(pin_reason::setting);
-constexpr auto lock = static_cast<std::uint16_t>(pin_reason::advisory_lock);
-constexpr auto library = static_cast<std::uint16_t>(pin_reason::loaded_library);
+constexpr auto setting = static_cast<effect_bits>(pin_reason::setting);
+constexpr auto lock = static_cast<effect_bits>(pin_reason::advisory_lock);
+constexpr auto library = static_cast<effect_bits>(pin_reason::loaded_library);
 
 /// The rows of an answer: "what id value".
 class catalogue {
@@ -41,7 +41,7 @@ public:
     hidden_effects_reader reader;
 };
 
-std::uint16_t bits(const name_effects& names, std::string_view sql) {
+effect_bits bits(const name_effects& names, std::string_view sql) {
     return scan(sql, true, &names);
 }
 

@@ -14,10 +14,10 @@ using namespace pgweir::protocol;
 
 namespace {
 
-std::string names(std::uint16_t pins) {
+std::string names(effect_bits pins) {
     std::string out;
     for (unsigned bit = 1; bit <= static_cast<unsigned>(pin_reason::large_statement); bit <<= 1U) {
-        if ((pins & bit & ~unsigned{changes_names}) != 0) {
+        if ((pins & bit) != 0) {
             out += (out.empty() ? "" : " ") + std::string(to_string(static_cast<pin_reason>(bit)));
         }
     }
