@@ -107,7 +107,7 @@ class PinsTest(PoolerCase):
     def test_what_was_prepared_for_asking_is_gone(self):
         one = self.client()
         one.execute("create temp table mine (value text)")
-        one.execute("do $$ begin execute 'dealloc' || 'ate all'; end $$")
+        one.execute("do $$ begin execute 'deallocate ' || 'all'; end $$")
         one.execute("drop table mine")
         self.another_is_served()
 

@@ -1,7 +1,10 @@
 #include "protocol/dynamic_sql.hpp"
 
+#include "protocol/session_state.hpp"
+
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace pgweir::protocol {
 
@@ -38,15 +41,18 @@ bool shows_statement(std::string_view literal) {
            first.text.data() + first.text.size() != literal.data() + literal.size();
 }
 
-// The beginnings of names that would have been noticed had they been whole.
-bool ends_within_a_name(std::string_view literal) {
-    constexpr std::array<std::string_view, 7> names = {"pg_temp",
-                                                       "pg_advisory_lock_shared",
-                                                       "pg_try_advisory_lock_shared",
-                                                       "set_config",
-                                                       "setseed",
-                                                       "lastval",
-                                                       "currval"};
+// Ends with the beginnings of names that would have been noticed had they been whole.
+effect_bits of_names_begun(std::string_view literal) {
+    constexpr auto bit = [](pin_reason reason) { return static_cast<effect_bits>(reason); };
+    constexpr std::array<std::pair<std::string_view, effect_bits>, 8> names = {
+        {{"pg_temp", bit(pin_reason::temporary_object)},
+         {"pg_advisory_lock_shared", bit(pin_reason::advisory_lock)},
+         {"pg_advisory_unlock_shared", gives_up_lock},
+         {"pg_try_advisory_lock_shared", bit(pin_reason::advisory_lock)},
+         {"set_config", bit(pin_reason::setting)},
+         {"setseed", bit(pin_reason::random_seed)},
+         {"lastval", reads_sequences},
+         {"currval", reads_sequences}}};
     constexpr std::size_t shortest = 3;
     std::size_t length = 0;
     while (length < literal.size()) {
@@ -58,10 +64,13 @@ bool ends_within_a_name(std::string_view literal) {
         ++length;
     }
     const auto end = literal.substr(literal.size() - length);
-    return length >= shortest &&
-           std::any_of(names.begin(), names.end(), [end](std::string_view name) {
-               return end.size() < name.size() && same_word(end, name.substr(0, end.size()));
-           });
+    effect_bits effects = 0;
+    for (const auto& [name, effect] : names) {
+        const bool begun = length >= shortest && end.size() < name.size() &&
+                           same_word(end, name.substr(0, end.size()));
+        effects |= begun ? effect : effect_bits{0};
+    }
+    return effects;
 }
 
 } // namespace
@@ -108,8 +117,10 @@ void dynamic_sql::first_piece(const sql_token& token) {
 
 // A literal that something is put behind.
 void dynamic_sql::may_be_cut(const sql_token& token) {
-    if (last_.is == kind::string && is_symbol(token, '|') && ends_within_a_name(last_.text)) {
-        anything_ = true;
+    if (last_.is == kind::string && is_symbol(token, '|')) {
+        cut_ |= of_names_begun(last_.text);
+        // Nobody knows which setting.
+        anything_ = anything_ || (cut_ & static_cast<effect_bits>(pin_reason::setting)) != 0;
     }
 }
 

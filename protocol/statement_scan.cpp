@@ -448,6 +448,7 @@ void statement_reader::read() {
     }
     end_of_statement();
     backslash_seen_ = backslash_seen_ || lexer.backslash_seen();
+    pins_ |= dynamic_.of_cut_names();
     if (depth_ != 0 && dynamic_.may_do_anything()) {
         pin(pin_reason::large_statement);
         pin(pin_reason::setting);

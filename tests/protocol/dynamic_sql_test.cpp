@@ -1,6 +1,8 @@
 // Of which code that puts other code together it can be known what it does.
 #include "protocol/dynamic_sql.hpp"
 
+#include "protocol/session_state.hpp"
+
 #include <doctest/doctest.h>
 
 #include <string>
@@ -59,9 +61,7 @@ TEST_CASE("dynamic_sql: it cannot be known") {
              "execute concat('s', 'et x = 1')",
              "execute quote_ident(x) || ' 1'",
              "execute case when a then 'select 1' else b end",
-             "execute 'create table pg_' || 'temp.t ()'",
              "execute 'select set_' || 'config(1, 2, false)'",
-             "x := 'select pg_advisory_' || 'lock(1)'",
              "sql := x || 'select 1'; execute sql",
              "sql := 'select 1 '; sql := other; execute sql",
              "sql := 'select 1 '; select command into sql from commands; execute sql",
@@ -72,4 +72,29 @@ TEST_CASE("dynamic_sql: it cannot be known") {
         CAPTURE(shown);
         CHECK(may_do_anything(code));
     }
+}
+
+TEST_CASE("dynamic_sql: the beginning of a name stands for every name that it may be") {
+    constexpr auto bit = [](pin_reason reason) { return static_cast<effect_bits>(reason); };
+    constexpr auto temporary = bit(pin_reason::temporary_object);
+    constexpr auto locks = bit(pin_reason::advisory_lock) | gives_up_lock;
+    const auto effects = [](std::string_view code) {
+        dynamic_sql about;
+        sql_lexer lexer(code);
+        for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
+            about.take(token);
+        }
+        return about.of_cut_names();
+    };
+    CHECK(effects("execute 'create table pg_' || 'temp.t ()'") ==
+          (temporary | locks | bit(pin_reason::advisory_lock)));
+    CHECK(effects("x := 'select pg_advisory_' || 'lock(1)'") == locks);
+    CHECK(effects("x := 'select PG_Te' || 'mp.f()'") == temporary);
+    CHECK(effects("x := 'select last' || 'val()'") == reads_sequences);
+    CHECK(effects("x := 'select sets' || 'eed(1)'") == bit(pin_reason::random_seed));
+    CHECK(effects("x := 'select set' || '_config(1, 2, false)'") ==
+          (bit(pin_reason::setting) | bit(pin_reason::random_seed)));
+    CHECK(effects("x := 'select pg_temp.t' || 'able'") == 0);
+    CHECK(effects("x := 'select pg_' , 'temp.t'") == 0);
+    CHECK(effects("x := 'select a from pg' || 'b'") == 0);
 }

@@ -217,7 +217,7 @@ constexpr row rows[] = {
     // Code that puts other code together: dynamic_sql_test.cpp.
     {"DO $$ BEGIN EXECUTE 's' || 'et x = 1'; END $$", "setting large_statement"},
     {"DO $$ BEGIN EXECUTE 'create table pg_' || 'temp.t ()'; END $$",
-     "setting large_statement changes_names"},
+     "advisory_lock temporary_object changes_names"},
     {"DO $$ BEGIN EXECUTE 'create table t_' || x || ' ()'; END $$", ""},
     {"CREATE TRIGGER t AFTER INSERT ON t EXECUTE FUNCTION f()", ""},
 
