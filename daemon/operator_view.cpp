@@ -37,6 +37,7 @@ std::vector<pool_snapshot> operator_view::pools() const {
         if (const auto beside = entry->for_replication.load()) {
             row.replication = beside->shared.taken();
         }
+        row.names_known = row.limits.mode == pool::pool_mode::session || entry->names->known();
         row.max_replication = replication_limits(*config, entry->database, entry->user).maxconn;
         row.health = entry->shared.state();
         for (const auto& counters : entry->counters) {

@@ -30,6 +30,8 @@ struct pool_snapshot {
     std::uint32_t replication = 0;
     std::uint32_t max_replication = 0;
     pool::ledger::health health = pool::ledger::health::unknown;
+    bool names_known = false; // what functions, views and triggers do to a session; or it is of no
+                              // interest here
     /// One per worker. They outlive the snapshot: a pool's stats are never freed while the daemon
     /// runs.
     std::vector<const pool::stats*> per_worker;

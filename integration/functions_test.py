@@ -3,7 +3,9 @@ transaction mode it stays with its client, and no other client finds it. The dae
 server at every boundary where it may (--rotate-servers)."""
 
 import contextlib
+import socket
 import struct
+import threading
 import unittest
 
 from integration.support import wire
@@ -235,20 +237,128 @@ class MadePastTheDaemonTest(FunctionsCase):
         wait_for(is_noticed, "it is noticed")
 
 
-@only_pgweir
-class UnreadableTest(PoolerCase):
-    settings = SETTINGS
+class ProxyThatDropsTheQuestion:
+    """Stands before PostgreSQL. A connection on which the catalogues are asked falls silent."""
 
-    def test_a_catalogue_that_cannot_be_read_harms_nobody(self):
+    def __init__(self, postgres):
+        self.to = postgres.host, postgres.port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.host, self.port = self.listener.getsockname()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(self.to)
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self.pass_on, args=ends, daemon=True).start()
+
+    def pass_on(self, source, sink):
+        dropping = False
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                dropping = dropping or b"pgw_names" in data
+                if not dropping:
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.listener.close()
+
+
+@only_pgweir
+class NotReadTest(FunctionsCase):
+    """Where the catalogues cannot be read nobody waits, and no server is closed for it. What PostgreSQL can
+    be asked about stays with its client, and nothing is found by others."""
+    FAILURE = "what functions do to a session cannot be read"
+
+    def starts(self, **settings):
+        pooler = new_pooler(self.postgres, **dict(SETTINGS, **settings)).start()
+        self.addCleanup(pooler.close)
+        return pooler
+
+    def is_known(self, pooler):
+        return pooler.metric("pgweir_pool_catalogue_known", user=OWNER) == 1
+
+    def forbid(self):
         self.postgres.query("revoke select on pg_catalog.pg_policy from public", database=DATABASE)
-        self.addCleanup(self.postgres.query, "grant select on pg_catalog.pg_policy to public",
-                        database=DATABASE)
-        with started(self.postgres) as pooler:
-            session = Session(pooler)
-            for _ in range(2 * SERVERS):
-                self.assertEqual(["1"], session.ask("select 1"))
-            session.close()
-            self.assertEqual(1, pooler.log().count("what functions do to a session cannot be read"))
+
+    def permit(self):
+        self.postgres.query("grant select on pg_catalog.pg_policy to public", database=DATABASE)
+
+    def test_it_is_read_where_nothing_is_wrong(self):
+        pooler = self.starts(functions_interval="100ms")
+        self.assertEqual(["1"], self.session(pooler).ask("select 1"))
+        wait_for(lambda: pooler.metric("pgweir_catalogue_questions_total", user=OWNER) > 5, "it is read again")
+        self.assertTrue(self.is_known(pooler))
+        self.assertEqual(0, pooler.metric("pgweir_catalogue_questions_failed_total", user=OWNER))
+
+    def test_forbidden(self):
+        self.forbid()
+        self.addCleanup(self.permit)
+        self.directly("create function locks() returns void language sql as 'select pg_advisory_lock(7)';"
+                      "create function custom() returns text language sql as"
+                      " $$ select set_config('app.tenant', '7', false) $$;" + made_by("function"))
+        pooler = self.starts(functions_interval="300ms")
+        self.stays_with_its_client(pooler, "select f()", False)
+        a, other = self.session(pooler), self.session(pooler)
+        a.ask("select locks()")
+        for _ in range(SERVERS):
+            self.assertEqual(["t"], a.ask("select pg_advisory_unlock(7)"))
+            a.ask("select locks()")
+        a.ask("select custom()")
+        for _ in range(2 * SERVERS):
+            self.assertIn(other.ask("select current_setting('app.tenant', true)")[0], ("", "\xff\xff\xff\xff"))
+        self.assertFalse(self.is_known(pooler))
+        # A client that makes something does not wait either.
+        self.session(pooler).ask("create or replace function g() returns text language sql as"
+                                 " $$ select set_config('work_mem', '7MB', false) $$")
+        self.assertEqual(1, pooler.log().count(self.FAILURE))
+        self.permit()
+        wait_for(lambda: self.is_known(pooler), "it is tried again")
+        self.assertEqual(1, pooler.log().count("can be read again"))
+        self.assertEqual(SERVERS, pooler.metric("pgweir_server_connects_total", user=OWNER))
+        a.close()
+        self.stays_with_its_client(pooler, "select f()", True)
+
+    def test_relations_that_are_locked(self):
+        """As a migration does for minutes: nobody waits for it, and everything is known."""
+        self.directly(made_by("view") + "; create table t (a text default"
+                      " set_config('join_collapse_limit', '5', false))")
+        with contextlib.closing(self.postgres.connect(database=DATABASE)) as migration:
+            migration.cursor().execute("begin; lock table made.f, made.t in access exclusive mode")
+            pooler = self.starts()
+            session = self.session(pooler)
+            self.assertEqual(["1"], session.ask("select 1"))
+            self.assertTrue(self.is_known(pooler))
+            migration.rollback()
+        self.stays_with_its_client(pooler, "select * from f", False)
+
+    def test_a_catalogue_that_is_locked(self):
+        """As VACUUM FULL does."""
+        with contextlib.closing(self.postgres.connect(database=DATABASE)) as vacuum:
+            vacuum.cursor().execute("begin; lock table pg_catalog.pg_policy in access exclusive mode")
+            pooler = self.starts(functions_interval="1s")
+            self.assertEqual(["1"], self.session(pooler).ask("select 1"))
+            self.assertFalse(self.is_known(pooler))
+            self.assertIn("lock timeout", pooler.log())
+            vacuum.rollback()
+        wait_for(lambda: self.is_known(pooler), "it is tried again")
+        self.assertEqual(SERVERS, pooler.metric("pgweir_server_connects_total", user=OWNER))
+
+    def test_a_question_that_is_not_answered(self):
+        """That server is closed, once. Others are served, and asked later."""
+        proxy = ProxyThatDropsTheQuestion(self.postgres)
+        self.addCleanup(proxy.close)
+        pooler = self.starts(workers=1, databases={DATABASE: {"host": proxy.host, "port": proxy.port}},
+                             pool={"mode": "transaction", "minconn": 1, "maxconn": 1})
+        session = self.session(pooler)
+        for _ in range(3):
+            self.assertEqual(["1"], session.ask("select 1"))
+        self.assertFalse(self.is_known(pooler))
+        self.assertEqual(2, pooler.metric("pgweir_server_connects_total", user=OWNER))
+        self.assertEqual(1, pooler.log().count(self.FAILURE))
 
 
 if __name__ == "__main__":

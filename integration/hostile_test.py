@@ -72,6 +72,7 @@ class BadServer:
             with peer, peer.makefile("rb") as reader:
                 reader.read(struct.unpack("!i", reader.read(4))[0] - 4)
                 peer.sendall(self.login)
+                catalogues_asked = False
                 while not (self.leaves and not self.answer):
                     kind, length = struct.unpack("!ci", reader.read(5))
                     body = reader.read(length - 4)
@@ -83,6 +84,9 @@ class BadServer:
                             return
                     elif kind == b"Q":
                         peer.sendall(ROW + DONE + READY)
+                    elif kind == b"S" and catalogues_asked:
+                        peer.sendall(wire.NOTHING_HIDDEN)
+                    catalogues_asked = kind != b"S" and (catalogues_asked or b"pgw_names" in body)
         except (OSError, struct.error):
             pass
 

@@ -136,6 +136,7 @@ class NewServer:
                 peer.sendall(self.greeting + wire.message("R", b"\0\0\0\0")
                              + wire.message("K", struct.pack("!i", 4711) + self.key)
                              + wire.message("Z", b"I"))
+                catalogues_asked = False
                 while True:
                     kind, length = struct.unpack("!ci", reader.read(5))
                     body = reader.read(length - 4)
@@ -143,10 +144,13 @@ class NewServer:
                         peer.sendall(wire.message("C", b"SELECT 0\0") + wire.message("Z", b"I"))
                     elif kind == b"Q":
                         self.busy = peer
-                    elif kind == b"C":
+                    elif kind == b"S" and catalogues_asked:
+                        peer.sendall(wire.NOTHING_HIDDEN)
+                    elif kind == b"C" and not catalogues_asked:
                         peer.sendall(wire.message("3"))
                     elif kind == b"S":
                         peer.sendall(wire.message("Z", b"I"))
+                    catalogues_asked = kind != b"S" and (catalogues_asked or b"pgw_names" in body)
         except (OSError, struct.error):
             pass
 

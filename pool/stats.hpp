@@ -78,10 +78,12 @@ struct stats {
     counter clients_pinned;                        // now
     static constexpr std::size_t pin_reasons = 11; // the engine says which is which
     std::array<counter, pin_reasons> pins_now, pins_by_reason, pinned_ns;
-    counter statements_found;    // uses of a prepared statement that the server had
-    counter statements_provided; // … that it had to be given first
-    counter statements_evicted;  // … that it had to give up for another
-    counter statements_retried;  // batches sent once more because a plan had become invalid
+    counter statements_found;           // uses of a prepared statement that the server had
+    counter statements_provided;        // … that it had to be given first
+    counter statements_evicted;         // … that it had to give up for another
+    counter statements_retried;         // batches sent once more because a plan had become invalid
+    counter catalogue_questions;        // put to PostgreSQL about what names hide
+    counter catalogue_questions_failed; // …
     counter wait_ns, transaction_ns, query_ns; // totals, for SHOW STATS
     std::array<counter, client_close_count> client_closes;
     std::array<counter, server_close_count> server_closes;

@@ -1,4 +1,5 @@
 // client_stream: what a client sends. See relay.hpp.
+#include "protocol/builtin_functions.hpp"
 #include "protocol/rejected_state.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/sequence_memory.hpp"
@@ -182,41 +183,17 @@ client_step::stop stop_at(const front_frame& frame) {
     return client_step::stop::terminate;
 }
 
-// Built-in functions that have to do with the session's state, called by number
-// (src/include/catalog/pg_proc.dat; the numbers of built-in functions never change). As scan().
+// A FunctionCall. As scan().
 effect_bits effects_of_call(bytes body, const name_effects* names) {
-    const auto pins = [](pin_reason reason) { return static_cast<effect_bits>(reason); };
     if (body.size() < 4) {
         return 0;
     }
-    switch (read_u32(body)) {
-    case 2'078: // set_config
-        return pins(pin_reason::setting);
-    case 2'880: // pg_advisory_lock(bigint)
-    case 2'881: // pg_advisory_lock_shared(bigint)
-    case 2'882: // pg_try_advisory_lock(bigint)
-    case 2'883: // pg_try_advisory_lock_shared(bigint)
-    case 2'886: // …(integer, integer), in the same order
-    case 2'887:
-    case 2'888:
-    case 2'889:
-        return pins(pin_reason::advisory_lock);
-    case 2'884: // pg_advisory_unlock(bigint)
-    case 2'885: // pg_advisory_unlock_shared(bigint)
-    case 2'890: // …(integer, integer), in the same order
-    case 2'891:
-    case 2'892: // pg_advisory_unlock_all()
-        return gives_up_lock;
-    case 1'599: // setseed
-        return pins(pin_reason::random_seed);
-    case 1'575: // currval
-    case 2'559: // lastval
-        return reads_sequences;
-    default: {
-        const auto* const hidden = names != nullptr ? names->find(read_u32(body)) : nullptr;
-        return hidden != nullptr ? hidden->bits : effect_bits{0};
+    const auto function = read_u32(body);
+    if (names == nullptr) {
+        return effects_of_builtin(function);
     }
-    }
+    const auto* const hidden = names->find(function);
+    return (hidden != nullptr ? hidden->bits : effects_of_builtin(function)) | names->of_all().bits;
 }
 
 // The text in a message, or its function, and what that has to do with the session's state.
@@ -283,9 +260,12 @@ void take_effects(frontend type, bytes body, const scanned_statement& what, sess
         return;
     }
     const auto* const hidden = names != nullptr ? names->find(read_u32(body)) : nullptr;
+    if (names != nullptr) {
+        state.call(names->of_all());
+    }
     if (hidden != nullptr) {
         state.call(*hidden);
-    } else if ((what.effects & static_cast<unsigned>(pin_reason::setting)) != 0) {
+    } else if (read_u32(body) == set_config_function) {
         state.unseen_setting();
     } else {
         state.statement(what.sql, what.effects);

@@ -1,5 +1,6 @@
 #include "protocol/hidden_effects.hpp"
 
+#include "protocol/builtin_functions.hpp"
 #include "protocol/hidden_effects_question.hpp"
 #include "protocol/session_state.hpp"
 #include "protocol/sql_lexer.hpp"
@@ -97,6 +98,43 @@ bool runs_anything(std::string_view code) {
     });
 }
 
+// A call as it stands in a parsed expression: the function's number, and, where it is a constant,
+// the bytes of its first argument. They are a text's: four bytes of its length come first.
+statement_effects effects_of_parsed_call(std::string_view call) {
+    const auto number = [&call](auto& into) {
+        const auto end = std::min(call.find(' '), call.size());
+        const auto [at, error] = std::from_chars(call.data(), call.data() + end, into);
+        const bool whole = error == std::errc() && at == call.data() + end;
+        call.remove_prefix(std::min(end + 1, call.size()));
+        return whole;
+    };
+    std::uint32_t function = 0;
+    statement_effects what;
+    if (!number(function)) {
+        return what;
+    }
+    what.bits = effects_of_builtin(function);
+    if (function != set_config_function) {
+        return what;
+    }
+    std::string name;
+    for (std::size_t i = 0; !call.empty(); ++i) {
+        int byte = 0;
+        const bool plain = number(byte) && (i < 4 || byte > ' ');
+        if (!plain) {
+            name.clear();
+            break;
+        }
+        name += i < 4 ? std::string() : std::string(1, static_cast<char>(byte));
+    }
+    if (name.empty()) {
+        what.settings.unknown = true;
+    } else {
+        what.settings.note(lower_case(name), setting_changes::how::set);
+    }
+    return what;
+}
+
 bool is_sql(std::string_view language) { return language == "sql" || language == "plpgsql"; }
 
 struct mentions {
@@ -128,11 +166,13 @@ bool add(statement_effects& to, const statement_effects& more) {
 
 } // namespace
 
-void append_hidden_effects_question(std::string& out, reply_queue& owed) {
+void append_hidden_effects_question(std::string& out, reply_queue& owed,
+                                    std::chrono::milliseconds patience) {
     constexpr std::string_view name = "pgw_names"; // no client's name begins like that
     message_writer to(out);
     // One transaction, so that what the first sets holds for the second and is gone then.
-    for (const auto sql : {hidden_effects_settings(), hidden_effects_question()}) {
+    const auto settings = hidden_effects_settings(patience);
+    for (const auto sql : {std::string_view(settings), hidden_effects_question()}) {
         to.begin(frontend::parse).c_string(name).c_string(sql).u16(0).end();
         to.begin(frontend::bind).c_string("").c_string(name).u16(0).u16(0).u16(0).end();
         to.begin(frontend::execute).c_string("").u32(0).end();
@@ -175,6 +215,12 @@ void hidden_effects_reader::take_row(bytes body) {
     case 'c':
         about.code += value;
         break;
+    case 't':
+        about.effects.always.add(effects_of_parsed_call(value));
+        break;
+    case 'w':
+        about.writes = true;
+        break;
     case 'e':
         nodes_[std::string(value)].reached_by.emplace_back(id);
         break;
@@ -189,11 +235,6 @@ void hidden_effects_reader::read_code(node& what) const {
         always.add(effects_of_c(what.name));
     }
     if (what.code.empty()) {
-        return;
-    }
-    if (what.language.empty()) { // an expression or a query, as PostgreSQL writes it
-        always.bits |= scan(what.code, true) & ~changes_names;
-        always.settings.add(read_setting_changes(what.code));
         return;
     }
     const bool foreign = !is_sql(what.language);
@@ -269,7 +310,8 @@ void hidden_effects_reader::carry_on() {
             }
             if (!by_name) {
                 news = add(to.on_write, from.effects.on_write) || news;
-            } else if (how == 'w') {
+            }
+            if (how == 'w' || (!by_name && nodes_.find(to_id)->second.writes)) {
                 news = add(to.always, from.effects.on_write) || news;
             }
             if (news) {

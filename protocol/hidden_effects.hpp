@@ -3,8 +3,8 @@
 // One question is put to a server; it needs no privileges. PostgreSQL picks the functions whose
 // bodies may do something to a session, and whatever they are reached by: functions that mention
 // them, triggers, views, rules, defaults, checks, policies, indexes, types, and the tables of
-// these. The bodies are read here, as the texts of clients are (statement_scan.hpp), and what they
-// do is carried on from each to those that reach it.
+// these. The bodies are read here, as the texts of clients are (statement_scan.hpp), parsed
+// expressions for what they call, and what they do is carried on from each to those that reach it.
 //
 // Of languages other than SQL and PL/pgSQL only the strings are understood, and the names of what
 // they keep in memory (%_SHARED, GD, SD). Of functions in C a few are known by name. The settings
@@ -19,6 +19,7 @@
 #include "protocol/name_effects.hpp"
 #include "protocol/reply_queue.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -30,8 +31,10 @@
 namespace pgweir::protocol {
 
 /// Appends the question, in a batch of its own that touches no statement of a client's, and to
-/// `owed` that its answers are ours. Whatever it sets ends with it.
-void append_hidden_effects_question(std::string& out, reply_queue& owed);
+/// `owed` that its answers are ours. Whatever it sets ends with it. PostgreSQL gives it up after
+/// `patience`.
+void append_hidden_effects_question(std::string& out, reply_queue& owed,
+                                    std::chrono::milliseconds patience);
 
 class hidden_effects_reader {
 public:
@@ -55,6 +58,7 @@ private:
         std::string language; // a function's
         std::string code;
         bool has_name = false;
+        bool writes = false;                 // what PostgreSQL has parsed of it does
         std::vector<std::string> reached_by; // others, and …
         hidden_effects effects;
     };

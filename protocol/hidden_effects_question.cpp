@@ -4,37 +4,39 @@ namespace pgweir::protocol {
 
 namespace {
 
-// Answers come as the server has them (SQL_ASCII), since no conversion is to fail.
-constexpr std::string_view settings =
-    "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),"
-    " pg_catalog.set_config('statement_timeout', '10s', true),"
-    " pg_catalog.set_config('lock_timeout', '2s', true),"
-    " pg_catalog.set_config('client_encoding', 'SQL_ASCII', true),"
-    " pg_catalog.set_config('jit', 'off', true)";
-
 // What applications and extensions have made has a number of at least 16384.
 //
-// `code`: functions with bodies, and those in C that are known to keep state. `tree`: parsed
-// expressions, in which functions are numbers; those of set_config, the session's advisory locks,
-// setseed, currval and lastval are looked for. `hidden`: where a body or expression shows something
-// of interest, and then, step by step, whatever mentions or uses that: code by the name in it,
-// everything else by its dependency; then the relation that a trigger, default, check, policy,
-// index or rule is of, a relation's parents, and those whose foreign keys change it.
+// `code`: functions with bodies, and those in C that are known to keep state. `parsed`: what
+// PostgreSQL has parsed of functions, their defaults and bodies. `tree`: parsed expressions, in
+// which functions are numbers; those of set_config, the session's advisory locks, setseed, currval
+// and lastval are looked for. `edge`: what mentions or uses what: code by the names in it
+// (`word`s), everything else by its dependency; the relation that a trigger, default, check,
+// policy, index or rule is of, a relation's parents, and those whose foreign keys change it.
+// `hidden`: where a body or expression shows something of interest, and then, step by step, all
+// that edges lead to.
+//
+// Trees are read as they are: pg_get_viewdef() and its like would wait for whoever has locked one
+// of the relations, and be slow. (The column prosqlbody is there since version 14.)
 // There is no semicolon in it (\x3b): it is one statement, also for those who only look for them.
 constexpr std::string_view question = R"sql(
 WITH RECURSIVE
+separators (every, blanks) AS MATERIALIZED (
+  SELECT c, repeat(' ', length(c))
+    FROM (VALUES (E' \t\n\r\f\x0b!"#$%&''()*+,-./:\x3b<=>?@[\\]^`{|}~' COLLATE "C")) AS v (c)),
 code (oid, name, language, body, text) AS MATERIALIZED (
   SELECT c.*, lower(c.body COLLATE "C") FROM (
     SELECT p.oid, p.proname, l.lanname,
-           concat(CASE WHEN l.lanname IN ('c', 'internal') THEN ''
-                       WHEN p.prosrc = '' THEN pg_get_functiondef(p.oid)
-                       ELSE p.prosrc END,
-                  chr(59) || ' SELECT ' || pg_get_expr(p.proargdefaults, 0))
+           CASE WHEN l.lanname IN ('c', 'internal') THEN '' ELSE p.prosrc END
       FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
      WHERE p.oid >= 16384 AND p.prokind IN ('f', 'p')
-       AND (l.lanname NOT IN ('c', 'internal') OR p.proargdefaults IS NOT NULL
+       AND (l.lanname NOT IN ('c', 'internal')
             OR p.proname IN ('dblink_connect', 'dblink_connect_u', 'set_limit'))
   ) AS c (oid, name, language, body)),
+parsed (oid, text) AS MATERIALIZED (
+  SELECT p.oid, concat(CASE WHEN p.prosrc = '' THEN to_jsonb(p) ->> 'prosqlbody' END,
+                       p.proargdefaults::text)
+    FROM pg_proc p
+   WHERE p.oid >= 16384 AND (p.prosrc = '' OR p.proargdefaults IS NOT NULL)),
 tree (classid, objid, text) AS MATERIALIZED (
   SELECT t.* FROM (
     SELECT 'pg_rewrite'::regclass::oid, oid, concat(ev_action::text, ev_qual::text)
@@ -48,52 +50,59 @@ tree (classid, objid, text) AS MATERIALIZED (
       FROM pg_trigger WHERE tgqual IS NOT NULL
     UNION ALL SELECT 'pg_class'::regclass, indexrelid, concat(indexprs::text, indpred::text)
       FROM pg_index WHERE indexrelid >= 16384 AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
+    UNION ALL SELECT 'pg_proc'::regclass, oid, text FROM parsed
   ) AS t (classid, objid, text)
-  WHERE t.text ~ ':funcid (2078|288[0-36-9]|1599|1575|2559) '),
+  WHERE t.text ~ ':funcid (2078|28(?:8[0-9]|9[0-2])|1599|1575|2559) '),
+name (word, odd, classid, objid) AS MATERIALIZED (
+  SELECT n.word, n.word <> translate(n.word, s.every, s.blanks), n.classid, n.objid FROM (
+    SELECT 'pg_proc'::regclass::oid, oid, lower(proname::text COLLATE "C")
+      FROM pg_proc WHERE oid >= 16384
+    UNION ALL SELECT 'pg_class'::regclass, oid, lower(relname::text COLLATE "C")
+      FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'v', 'm', 'f', 'p')
+    UNION ALL SELECT 'pg_type'::regclass, oid, lower(typname::text COLLATE "C")
+      FROM pg_type WHERE oid >= 16384 AND typtype <> 'c'
+  ) AS n (classid, objid, word) CROSS JOIN separators s),
+word (word, oid) AS MATERIALIZED (
+  SELECT DISTINCT w.word, c.oid FROM code c CROSS JOIN separators s
+    CROSS JOIN LATERAL unnest(string_to_array(translate(c.text, s.every, s.blanks), ' ')) AS w (word)
+   WHERE w.word IN (SELECT word FROM name)),
+edge (classid, objid, ofclass, ofobj, by_name) AS MATERIALIZED (
+  SELECT 'pg_proc'::regclass::oid, w.oid, n.classid, n.objid, true
+    FROM word w JOIN name n ON n.word = w.word
+  UNION ALL
+  SELECT 'pg_proc'::regclass, c.oid, n.classid, n.objid, true
+    FROM name n JOIN code c ON strpos(c.text, n.word) > 0 WHERE n.odd
+  UNION ALL
+  SELECT classid, objid, refclassid, refobjid, false FROM pg_depend
+   WHERE objid >= 16384 AND refobjid >= 16384
+     AND refclassid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass,
+                        'pg_operator'::regclass)
+     AND (refclassid <> 'pg_class'::regclass
+          OR classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass, 'pg_policy'::regclass))
+     AND NOT (refclassid = 'pg_type'::regclass AND deptype = 'i')
+  UNION ALL
+  SELECT 'pg_class'::regclass, o.relation, o.classid, o.objid, false FROM (
+    SELECT 'pg_rewrite'::regclass::oid, oid, ev_class FROM pg_rewrite
+    UNION ALL SELECT 'pg_attrdef'::regclass, oid, adrelid FROM pg_attrdef
+    UNION ALL SELECT 'pg_constraint'::regclass, oid, conrelid FROM pg_constraint
+    UNION ALL SELECT 'pg_policy'::regclass, oid, polrelid FROM pg_policy
+    UNION ALL SELECT 'pg_trigger'::regclass, oid, tgrelid FROM pg_trigger
+    UNION ALL SELECT 'pg_class'::regclass, indexrelid, indrelid FROM pg_index
+    UNION ALL SELECT 'pg_class'::regclass, inhrelid, inhparent FROM pg_inherits
+    UNION ALL SELECT 'pg_class'::regclass, conrelid, confrelid FROM pg_constraint
+      WHERE contype = 'f'
+        AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
+  ) AS o (classid, objid, relation) WHERE o.relation >= 16384
+  UNION ALL
+  SELECT 'pg_type'::regclass, contypid, 'pg_constraint'::regclass, oid, false
+    FROM pg_constraint WHERE contypid <> 0),
 hidden (classid, objid, ofclass, ofobj, by_name) AS (
   (SELECT 'pg_proc'::regclass::oid, oid, 0::oid, 0::oid, true FROM code
     WHERE name IN ('dblink_connect', 'dblink_connect_u', 'set_limit')
        OR text ~ E'set_config|advisory|currval|lastval|setseed|pg_temp|\\mtemp(orary)?\\M|\\mhold\\M|\\mexecute\\M|\\mload\\M|\\mlisten\\M|\\mprepare\\M|\\mextension\\M|_shared|\\m[gs]d\\M|u&|\\\\|(^|[\\x3b''"`${(]|\\m(begin|then|else|loop)\\M|--[^\n]*\n|\\*/)\\s*(set|reset|discard)\\M'
    UNION ALL SELECT classid, objid, 0, 0, true FROM tree)
   UNION
-  SELECT n.* FROM hidden h CROSS JOIN LATERAL (
-    SELECT 'pg_proc'::regclass::oid, c.oid, h.classid, h.objid, true FROM code c
-     WHERE strpos(c.text, lower((CASE h.classid
-             WHEN 'pg_proc'::regclass THEN (SELECT proname FROM pg_proc WHERE oid = h.objid)
-             WHEN 'pg_class'::regclass THEN (SELECT relname FROM pg_class WHERE oid = h.objid)
-             WHEN 'pg_type'::regclass THEN (SELECT typname FROM pg_type WHERE oid = h.objid)
-           END)::text COLLATE "C")) > 0
-    UNION ALL
-    SELECT d.classid, d.objid, h.classid, h.objid, false FROM pg_depend d
-     WHERE d.refclassid = h.classid AND d.refobjid = h.objid AND d.objid >= 16384
-       AND h.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass,
-                         'pg_operator'::regclass)
-       AND (h.classid <> 'pg_class'::regclass
-            OR d.classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass, 'pg_policy'::regclass))
-       AND NOT (h.classid = 'pg_type'::regclass AND d.deptype = 'i')
-    UNION ALL
-    SELECT 'pg_class'::regclass, o.relation, h.classid, h.objid, false FROM (
-      SELECT ev_class FROM pg_rewrite WHERE h.classid = 'pg_rewrite'::regclass AND oid = h.objid
-      UNION ALL SELECT adrelid FROM pg_attrdef
-        WHERE h.classid = 'pg_attrdef'::regclass AND oid = h.objid
-      UNION ALL SELECT conrelid FROM pg_constraint
-        WHERE h.classid = 'pg_constraint'::regclass AND oid = h.objid
-      UNION ALL SELECT polrelid FROM pg_policy
-        WHERE h.classid = 'pg_policy'::regclass AND oid = h.objid
-      UNION ALL SELECT tgrelid FROM pg_trigger
-        WHERE h.classid = 'pg_trigger'::regclass AND oid = h.objid
-      UNION ALL SELECT indrelid FROM pg_index
-        WHERE h.classid = 'pg_class'::regclass AND indexrelid = h.objid
-      UNION ALL SELECT inhparent FROM pg_inherits
-        WHERE h.classid = 'pg_class'::regclass AND inhrelid = h.objid
-      UNION ALL SELECT confrelid FROM pg_constraint
-        WHERE h.classid = 'pg_class'::regclass AND conrelid = h.objid AND contype = 'f'
-          AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
-    ) AS o (relation) WHERE o.relation <> 0
-    UNION ALL
-    SELECT 'pg_type'::regclass, contypid, h.classid, h.objid, false FROM pg_constraint
-     WHERE h.classid = 'pg_constraint'::regclass AND oid = h.objid AND contypid <> 0
-  ) AS n),
+  SELECT e.* FROM hidden h JOIN edge e ON e.ofclass = h.classid AND e.ofobj = h.objid),
 node (classid, objid) AS MATERIALIZED (SELECT DISTINCT classid, objid FROM hidden),
 told (what, classid, objid, value) AS (
   SELECT 'n', classid, objid, CASE classid
@@ -109,19 +118,14 @@ told (what, classid, objid, value) AS (
   SELECT 'c', node.classid, node.objid, code.body
     FROM node JOIN code ON node.classid = 'pg_proc'::regclass AND code.oid = node.objid
   UNION ALL
-  SELECT 'c', classid, objid, CASE classid
-           WHEN 'pg_rewrite'::regclass THEN pg_get_ruledef(objid)
-           WHEN 'pg_attrdef'::regclass
-             THEN (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE oid = objid)
-           WHEN 'pg_constraint'::regclass THEN pg_get_constraintdef(objid)
-           WHEN 'pg_policy'::regclass
-             THEN (SELECT concat(pg_get_expr(polqual, polrelid), ' ',
-                                 pg_get_expr(polwithcheck, polrelid))
-                     FROM pg_policy WHERE oid = objid)
-           WHEN 'pg_trigger'::regclass THEN pg_get_triggerdef(objid)
-           WHEN 'pg_class'::regclass THEN pg_get_indexdef(objid)
-         END
-    FROM tree)
+  SELECT 'w', node.classid, node.objid, ''
+    FROM node JOIN parsed ON node.classid = 'pg_proc'::regclass AND parsed.oid = node.objid
+   WHERE parsed.text ~ ':commandType [2-5] '
+  UNION ALL
+  SELECT 't', classid, objid, concat_ws(' ', call[1], CASE WHEN length(call[3]) < 800 THEN call[3] END)
+    FROM tree CROSS JOIN LATERAL regexp_matches(text,
+           E':funcid (2078|28(?:8[0-9]|9[0-2])|1599|1575|2559) [^{}]*:args '
+           '\\((\\{CONST [^{}]*:constvalue \\d+ \\[ ([-0-9 ]*)\\])?', 'g') AS call)
 SELECT r.what, r.id, r.value FROM (
   SELECT what, concat(classid, '.', objid), n, substr(value, 1 + 900 * n, 900)
     FROM told CROSS JOIN LATERAL generate_series(0, length(value) / 900) AS n
@@ -134,7 +138,18 @@ ORDER BY r.id, r.what, r.n
 
 } // namespace
 
-std::string_view hidden_effects_settings() { return settings; }
+// Answers come as the server has them (SQL_ASCII), since no conversion is to fail.
+std::string hidden_effects_settings(std::chrono::milliseconds patience) {
+    return "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),"
+           " pg_catalog.set_config('statement_timeout', '" +
+           std::to_string(patience.count()) +
+           "', true),"
+           " pg_catalog.set_config('lock_timeout', '100', true),"
+           " pg_catalog.set_config('client_encoding', 'SQL_ASCII', true),"
+           // Nobody has counted the rows of what is made up on the way.
+           " pg_catalog.set_config('jit', 'off', true),"
+           " pg_catalog.set_config('enable_nestloop', 'off', true)";
+}
 std::string_view hidden_effects_question() { return question; }
 
 } // namespace pgweir::protocol

@@ -64,6 +64,13 @@ public:
     /// False: none of the names is in the text. Cheap; it looks at letters, not at tokens.
     [[nodiscard]] bool may_be_in(std::string_view sql) const;
 
+    /// The same, where there may be more that is not known (`may_hide`).
+    [[nodiscard]] name_effects with_more_unknown() const {
+        auto more = *this;
+        more.of_all_.bits |= may_hide;
+        return more;
+    }
+
     bool operator==(const name_effects&) const = default;
 
 private:

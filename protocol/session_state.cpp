@@ -51,7 +51,12 @@ void session_state::statement(std::string_view sql, effect_bits effects,
     unsigned pins = effects & pin_reasons & ~setting;
     hidden_something_ = hidden_something_ || (effects & changes_names) != 0;
     if ((effects & hides_something) != 0) {
-        pins |= askable & ~lock; // until PostgreSQL has said what there is
+        pins |= askable & ~lock & ~unsigned{ignored_}; // until PostgreSQL has said what there is
+    }
+    if ((effects & may_hide) != 0) [[unlikely]] {
+        pins |= askable & ~unsigned{ignored_};
+        suspect_settings();
+        suspicious_ = true;
     }
     if ((pins & ~unsigned{pins_}) != 0) {
         pinned_by_ = sql.substr(0, longest_shown);

@@ -66,6 +66,7 @@ public:
         never_asked_ = 0;
         pinned_by_.clear();
         hidden_something_ = false;
+        suspicious_ = false;
         changed_settings_.clear();
         settings_unknowable_ = false;
     }
@@ -81,6 +82,9 @@ public:
         changed_settings_.unknown = false;
     }
 
+    /// Nobody cares for these (settings session_state: ignore), whatever hides them.
+    void ignore(std::uint16_t pins) { ignored_ = pins; }
+
     /// The text of a Query, of a Parse, or of what a Bind is going to execute, is about to be sent,
     /// and scan() has said this of it (protocol/statement_scan.hpp): pins for what it leaves
     /// behind.
@@ -91,6 +95,9 @@ public:
     /// Something has been made in this transaction that hides such things (`changes_names`).
     [[nodiscard]] bool has_hidden_something() const { return hidden_something_; }
     void take_hidden_something() { hidden_something_ = false; }
+    /// It may have done what nobody can be asked about, too (`may_hide`): whoever has the server
+    /// next must not find it.
+    [[nodiscard]] bool suspicious() const { return suspicious_; }
 
     /// The front of the text that made the latest pin; nothing where it was not a text that did, or
     /// only settings that PostgreSQL can be asked for.
@@ -149,10 +156,12 @@ private:
 
     std::uint16_t pins_ = 0;
     std::uint16_t to_ask_ = 0;      // texts have spoken of them since they were last asked about
+    std::uint16_t ignored_ = 0;
     std::uint16_t never_asked_ = 0; // they hide more than could be asked about
     bool settings_unknowable_ = false;
     bool tracked_ = true;
     bool hidden_something_ = false;
+    bool suspicious_ = false;
     setting_changes changed_settings_;
     std::string pinned_by_;
 };

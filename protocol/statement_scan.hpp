@@ -31,6 +31,8 @@ inline constexpr effect_bits prepares_something = 1 << 20;
 /// … makes or changes something that will do any of this when it is used (a function, a trigger, an
 /// extension), so that names hide what they did not.
 inline constexpr effect_bits changes_names = 1 << 21;
+/// … may do anything through a name, since it is not known (any more) what names hide.
+inline constexpr effect_bits may_hide = 1 << 22;
 
 /// The text of a Query or Parse (one or several statements): the `pin_reason`s, one bit each, that
 /// it gives, and the bits above. `complete`: this is all of the text. Else it may do anything

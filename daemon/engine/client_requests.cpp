@@ -188,6 +188,7 @@ void engine::grant(client& c, server& s, time_point now) {
     s.said_fatal = false;
     s.statements.taken_over(c.statements.unnamed_last() + 1);
     c.transaction_started = now;
+    c.session.ignore(s.pool->shard.bounds().ignored_state);
     if (s.carried != c.settings && options_.bug != options::planted::settings_not_replayed) {
         give_settings(c, s);
     }

@@ -1,15 +1,24 @@
 // What is known of the names in a database (protocol/name_effects.hpp), shared by its pools and
 // their workers: who reads it, when, and what was last read. How it is read: names.cpp.
 //
-// Thread: any. What is not const is atomic. Workers look at `version` alone while nothing changes.
+// Three states. *Known*: everything has been read since it was last known to change. *Awaited*: it
+// has not, and there is no reason why it should not be read in a moment, so that nobody is given a
+// free server before. *Unknown*: reading has failed, or takes too long; everybody is served, any
+// text may do anything (may_hide), and it is tried again, longer each time, but seldom.
+//
+// Thread: any. What is not const is atomic. Workers look at `version` alone, which tells the state,
+// while nothing changes. What changes is a value, and replaced as a whole.
 #pragma once
 
 #include "daemon/engine/ports.hpp"
 #include "protocol/name_effects.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 namespace pgweir::daemon {
 
@@ -18,67 +27,127 @@ inline constexpr auto names_reread_soon = std::chrono::seconds(1);
 
 class database_names {
 public:
+    using names = std::shared_ptr<const protocol::name_effects>;
+
     /// `number`: tells databases apart.
     explicit database_names(std::uint32_t number = 0)
-        : number_(number) {}
+        : state_(std::make_shared<const state>())
+        , version_(version_of(*state_.load(), number))
+        , number_(number) {}
 
-    /// Of what latest() returns; 0: nothing has been read yet. Different for each database.
+    /// Of what latest() returns. Different for each database.
     [[nodiscard]] std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
-    [[nodiscard]] std::shared_ptr<const protocol::name_effects> latest() const {
-        return latest_.load();
-    }
+    /// What texts are to be read under.
+    [[nodiscard]] names latest() const { return state_.load()->latest; }
+
+    [[nodiscard]] bool known() const { return (version() & known_bit) != 0; }
+    /// Nobody is to be given a free server before it has been asked.
+    [[nodiscard]] bool awaited() const { return (version() & awaited_bit) != 0; }
 
     /// When it is to be read again.
     [[nodiscard]] time_point due() const { return time_point(duration(due_.load())); }
     /// It is due, and nobody else is at it: the caller is to read it now.
-    /// `interval`: others than the clients of the pools may change what names hide.
     [[nodiscard]] bool take_turn(time_point now, duration interval) {
         auto due = due_.load();
         return due <= now.time_since_epoch().count() &&
-               due_.compare_exchange_strong(due, after(now, interval));
+               due_.compare_exchange_strong(due, after(now, retry_wait(interval)));
     }
-    /// What names hide may have changed.
+    /// How long PostgreSQL may take.
+    [[nodiscard]] std::chrono::milliseconds patience() const {
+        constexpr unsigned most_doublings = 3;
+        constexpr std::chrono::milliseconds at_first{1'000};
+        return at_first * (1U << std::min(state_.load()->failures, most_doublings));
+    }
+    /// To be noted when a question is put to a server, for learned().
+    [[nodiscard]] std::uint64_t changes() const { return state_.load()->changes; }
+
+    /// What names hide may have changed to less.
     void changed(time_point now) {
         auto due = due_.load();
         const auto soon = after(now, names_reread_soon);
         while (soon < due && !due_.compare_exchange_weak(due, soon)) {
         }
     }
-    /// They are not what they were, for sure: nobody is given a server before they have been read.
-    void hide_more() { changes_.fetch_add(1); }
-    [[nodiscard]] bool pending() const { return known_changes_.load() < changes_.load(); }
-    /// To be noted when a question is put to a server, for learned().
-    [[nodiscard]] std::uint64_t changes() const { return changes_.load(); }
-    /// They have been read, by a question put at `as_of`. Nothing: that was not possible, and what
-    /// was known before stands.
-    void learned(const std::shared_ptr<const protocol::name_effects>& what, std::uint64_t as_of,
-                 time_point now, duration interval) {
-        due_.store(after(now, interval));
-        const auto known = latest_.load();
-        if (what != nullptr && (known == nullptr || !(*known == *what))) {
-            latest_.store(what);
-            version_.fetch_add(1 + (known == nullptr ? std::uint64_t{number_} << 32 : 0),
-                               std::memory_order_acq_rel);
-        }
-        auto before = known_changes_.load();
-        while (before < as_of && !known_changes_.compare_exchange_weak(before, as_of)) {
-        }
+    /// They are not what they were, for sure.
+    void hide_more() {
+        change([](state& is) { ++is.changes; });
     }
-    /// True: it was possible before, or has not been tried.
-    [[nodiscard]] bool first_failure() { return !failing_.exchange(true); }
-    void succeeded() { failing_.store(false); }
+    /// They have been read, by a question put at `as_of`. True: that was not possible before.
+    /// `interval`: others than the clients of the pools may change what names hide.
+    bool learned(const names& what, std::uint64_t as_of, time_point now, duration interval) {
+        const auto before = change([&](state& is) {
+            is.read = what;
+            is.read_as_of = std::max(is.read_as_of, as_of);
+            is.failures = 0;
+        });
+        due_.store(after(now, interval));
+        return before->failures != 0;
+    }
+    /// That was not possible. What was known stands, as far as it was. True: it was possible
+    /// before, or had not been tried.
+    bool failed(time_point now, duration interval) {
+        const auto before = change([](state& is) { ++is.failures; });
+        due_.store(after(now, retry_wait(interval)));
+        return before->failures == 0;
+    }
 
 private:
+    struct state {
+        names read; // as it was last read; nothing: never
+        std::uint64_t changes = 1, read_as_of = 0;
+        unsigned failures = 0; // since it was last read
+        std::uint32_t serial = 0;
+        names latest = under(*this);
+
+        [[nodiscard]] bool known() const { return read_as_of >= changes; }
+    };
+    static constexpr std::uint64_t known_bit = 1, awaited_bit = 2;
+
+    static names under(const state& is) {
+        if (is.known()) {
+            return is.read;
+        }
+        const auto read = is.read != nullptr ? *is.read : protocol::name_effects();
+        return std::make_shared<const protocol::name_effects>(read.with_more_unknown());
+    }
+    static std::uint64_t version_of(const state& is, std::uint32_t number) {
+        constexpr unsigned flags = 2, of_number = 32;
+        return (std::uint64_t{number} << of_number) | (std::uint64_t{is.serial} << flags) |
+               (is.known() ? known_bit : 0) | (!is.known() && is.failures == 0 ? awaited_bit : 0);
+    }
+    /// Returns what was before.
+    template <class Change>
+    std::shared_ptr<const state> change(Change make) {
+        auto before = state_.load();
+        std::shared_ptr<const state> now;
+        do {
+            auto next = *before;
+            make(next);
+            next.latest = under(next);
+            const bool same = *next.latest == *before->latest &&
+                              version_of(next, number_) == version_of(*before, number_);
+            next.serial += same ? 0 : 1;
+            now = std::make_shared<const state>(std::move(next));
+        } while (!state_.compare_exchange_weak(before, now));
+        const auto version = version_of(*now, number_);
+        auto seen = version_.load();
+        while (seen < version && !version_.compare_exchange_weak(seen, version)) {
+        }
+        return before;
+    }
     static std::int64_t after(time_point now, duration wait) {
         return (now + wait).time_since_epoch().count();
     }
+    /// A server is to spend little of its time on what does not succeed.
+    [[nodiscard]] duration retry_wait(duration interval) const {
+        constexpr int share = 20;
+        return std::min<duration>(patience() * share, interval);
+    }
 
-    const std::uint32_t number_;
-    std::atomic<std::shared_ptr<const protocol::name_effects>> latest_;
-    std::atomic<std::uint64_t> version_{0};
+    std::atomic<std::shared_ptr<const state>> state_;
+    std::atomic<std::uint64_t> version_; // of `state_`, or about to be
     std::atomic<std::int64_t> due_{0};
-    std::atomic<std::uint64_t> changes_{1}, known_changes_{0};
-    std::atomic<bool> failing_{false};
+    const std::uint32_t number_;
 };
 
 } // namespace pgweir::daemon

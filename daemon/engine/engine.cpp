@@ -244,9 +244,12 @@ void engine::sweep_servers(time_point now) {
             }
             close_server(*s, pool::server_close::client_left, now);
             break;
+        case server_task::learn:
+            names_failed(*s, "PostgreSQL does not answer", now);
+            close_server(*s, pool::server_close::reset_failed, now);
+            break;
         case server_task::clean:
         case server_task::settle:
-        case server_task::learn:
             close_server(*s, pool::server_close::reset_failed, now);
             break;
         case server_task::farewell:

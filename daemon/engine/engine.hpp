@@ -318,7 +318,7 @@ private:
     void sweep_pins(pool_part& part, time_point now);
 
     // names.cpp: what the names in a database hide
-    [[nodiscard]] static protocol::known_names names_of(pool_part& part);
+    [[nodiscard]] protocol::known_names names_of(pool_part& part) const;
     [[nodiscard]] bool looks_at_texts(const pool_part& part) const;
     void learn_names(server& s, time_point now);
     void put_names_question(server& s);
@@ -328,6 +328,7 @@ private:
     void note_hidden(const client& c, const server& s) const;
     void ask_about_names(client& c, server& s);
     void names_told(server& s, time_point now);
+    void names_failed(server& s, std::string_view why, time_point now);
     void names_changed(server& s, std::string_view tag, time_point now);
 
     // sequences.cpp

@@ -1,9 +1,9 @@
 // What the names in a database hide (protocol/name_effects.hpp) is read by servers of its pools:
 // the first one before anybody is given it, any that idles when it is due again, and the one on
 // which a client has just made something that hides more. In that case the client, and nobody else,
-// waits for the answer.
+// waits for the answer. Where it cannot be read soon, nobody waits (database_names.hpp).
 //
-// Tests: tests/simulation, integration/functions_test.py.
+// Tests: tests/simulation, tests/daemon/database_names_test.cpp, integration/functions_test.py.
 #include "daemon/engine/engine.hpp"
 
 #include <algorithm>
@@ -13,7 +13,8 @@ namespace pgweir::daemon {
 
 namespace {
 
-constexpr auto learning_patience = std::chrono::seconds(15);
+// PostgreSQL gives up by itself. A server that does not even say so is gone.
+constexpr auto silence = std::chrono::seconds(1);
 
 } // namespace
 
@@ -24,20 +25,22 @@ bool engine::looks_at_texts(const pool_part& part) const {
 }
 
 /// One look at an atomic while nothing has changed.
-protocol::known_names engine::names_of(pool_part& part) {
+protocol::known_names engine::names_of(pool_part& part) const {
     const auto version = part.entry->names->version();
     if (version != part.names_version) {
-        part.names = part.entry->names->latest();
         part.names_version = version;
+        part.names = part.entry->names->latest();
+        if (part.names->empty() || options_.bug == options::planted::names_not_read) {
+            part.names = nullptr;
+        }
     }
-    const bool any = part.names != nullptr && !part.names->empty();
-    return {any ? part.names.get() : nullptr, version};
+    return {part.names.get(), version};
 }
 
 /// The server is nobody's. It comes back to place() when it has answered.
 void engine::learn_names(server& s, time_point now) {
     s.task = server_task::learn;
-    s.deadline = now + learning_patience;
+    s.deadline = now + s.pool->entry->names->patience() + silence;
     wake_by(s.deadline);
     s.pool->shard.begin_reset(s, now);
     put_names_question(s);
@@ -45,16 +48,17 @@ void engine::learn_names(server& s, time_point now) {
 }
 
 void engine::put_names_question(server& s) {
+    const auto& names = *s.pool->entry->names;
     s.names = std::make_unique<protocol::hidden_effects_reader>();
-    s.names_as_of = s.pool->entry->names->changes();
-    protocol::append_hidden_effects_question(s.out.own(), s.owed);
+    s.names_as_of = names.changes();
+    protocol::append_hidden_effects_question(s.out.own(), s.owed, names.patience());
     s.ready_current = false;
     flush(s);
 }
 
 /// The server is free. Before what is known to have changed has been read, nobody gets one.
 bool engine::must_learn_names(const server& s) const {
-    return looks_at_texts(*s.pool) && s.pool->entry->names->pending();
+    return s.pool->entry->names->awaited() && looks_at_texts(*s.pool);
 }
 
 /// … or where that is long overdue, because no server has idled.
@@ -95,27 +99,49 @@ void engine::note_hidden(const client& c, const server& s) const {
 void engine::ask_about_names(client& c, server& s) {
     if (!c.session.has_hidden_something() || s.cancels_in_flight != 0 || !s.ready_current ||
         s.status != protocol::transaction_status::idle || s.owed.in_doubt() || s.question ||
-        c.stream.inside_message() || !looks_at_texts(*s.pool)) {
+        s.pin_question || c.stream.inside_message() || !looks_at_texts(*s.pool)) {
         return;
     }
     c.session.take_hidden_something();
-    put_names_question(s);
+    if (s.pool->entry->names->awaited()) { // else it would wait in vain, most likely
+        put_names_question(s);
+    }
 }
 
 /// PostgreSQL has answered.
 void engine::names_told(server& s, time_point now) {
-    const auto reader = std::move(s.names);
-    auto& entry = *s.pool->entry;
-    const auto what = reader->result();
-    entry.names->learned(what, s.names_as_of, now, config_->functions_interval);
-    if (what != nullptr) {
-        entry.names->succeeded();
-    } else if (entry.names->first_failure()) {
-        ports_.log(
-            log_severity::warning,
-            "what functions do to a session cannot be read, and is not noticed",
-            {{"database", entry.database}, {"user", entry.user}, {"cause", reader->failure()}});
+    const auto what = s.names->result();
+    if (what == nullptr) {
+        names_failed(s, s.names->failure(), now);
+        return;
     }
+    s.names.reset();
+    auto& entry = *s.pool->entry;
+    s.pool->stats().catalogue_questions.add();
+    if (entry.names->learned(what, s.names_as_of, now, config_->functions_interval)) {
+        ports_.log(log_severity::info, "what functions do to a session can be read again",
+                   {{"database", entry.database}, {"user", entry.user}});
+    }
+}
+
+/// … that it cannot tell, or will not answer any more.
+void engine::names_failed(server& s, std::string_view why, time_point now) {
+    if (!s.names) {
+        return;
+    }
+    const std::string cause(why);
+    s.names.reset();
+    auto& entry = *s.pool->entry;
+    auto& stats = s.pool->stats();
+    stats.catalogue_questions.add();
+    stats.catalogue_questions_failed.add();
+    if (entry.names->failed(now, config_->functions_interval)) {
+        ports_.log(log_severity::warning,
+                   "what functions do to a session cannot be read; while that is so, PostgreSQL is "
+                   "asked after each transaction, and custom settings made in functions are lost",
+                   {{"database", entry.database}, {"user", entry.user}, {"cause", cause}});
+    }
+    wake_by(entry.names->due());
 }
 
 /// Something has been made or dropped: where names hide something, they may hide less since.

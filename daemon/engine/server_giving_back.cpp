@@ -131,7 +131,8 @@ void engine::maybe_give_back(server& s, time_point now) {
     give_back(*c, s, now);
 }
 
-/// Its client goes on without it.
+/// Its client goes on without it. Where it may have left what nobody can be asked about, the server
+/// is made as a new one is first.
 void engine::give_back(client& c, server& s, time_point now) {
     if (s.pinned_bytes != 0) {
         // The client is slow to take its answer: it keeps the buffer, the server goes on.
@@ -140,8 +141,14 @@ void engine::give_back(client& c, server& s, time_point now) {
         s.pinned_bytes = 0;
     }
     set_state(c, client_state::idle, now);
+    const bool suspicious = c.session.suspicious();
     detach(c, s, now);
-    place(s, now);
+    if (suspicious) [[unlikely]] {
+        s.pool->shard.begin_reset(s, now);
+        clean(s, now);
+    } else {
+        place(s, now);
+    }
     if (c.state != client_state::idle) {
         return; // gone, or it has got its next server already
     }
@@ -162,7 +169,8 @@ void engine::detach(client& c, server& s, time_point now) {
         c.pinned_bytes = 0;
     }
     count_pins(c, s, 0, now);
-    s.dirty = s.dirty || c.session.dirty() || c.statements.anything_lent() ||
+    s.dirty = s.dirty || c.session.dirty() || c.session.suspicious() ||
+              c.statements.anything_lent() ||
               s.pool->shard.bounds().mode == pool::pool_mode::session;
     s.spoiled = s.spoiled || c.session.has(protocol::pin_reason::loaded_library) ||
                 c.session.has(protocol::pin_reason::random_seed);
@@ -373,6 +381,7 @@ void engine::close_server(server& s, pool::server_close reason, time_point now) 
     if (s.task == server_task::farewell) {
         return;
     }
+    names_failed(s, "its server was closed", now);
     const bool connected = s.task != server_task::connect;
     const bool logged_in = connected && s.task != server_task::login;
     const bool sound = logged_in && !s.cut_off && s.out.empty();

@@ -364,6 +364,7 @@ void engine::server_gone(server& s, pool::server_close reason, boost::system::er
                     now, true);
         return;
     }
+    names_failed(s, "PostgreSQL has closed the connection", now);
     if (s.task != server_task::farewell) {
         if (s.leaving) {
             reason = pool::server_close::server_fatal;

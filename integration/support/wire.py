@@ -57,6 +57,10 @@ FLUSH = message("H")
 TERMINATE = message("X")
 
 
+# What a server made up answers to a batch that has to do with `pgw_names`: nothing in its catalogues.
+NOTHING_HIDDEN = (message("1") + message("2") + message("C", b"SELECT 0\0") + message("3")) * 2 + message("Z", b"I")
+
+
 def error_fields(body):
     """The fields of an ErrorResponse or NoticeResponse, by their letters."""
     return {field[:1].decode(): field[1:].decode()

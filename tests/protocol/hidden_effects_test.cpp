@@ -155,9 +155,7 @@ TEST_CASE("hidden_effects: what is done when rows are written") {
 
 TEST_CASE("hidden_effects: views, and those of views") {
     catalogue from;
-    from.row("c", "2618.1",
-             "CREATE RULE \"_RETURN\" AS ON SELECT TO v DO INSTEAD "
-             " SELECT set_config('x'::text, 'y'::text, false)")
+    from.row("t", "2618.1", "2078 20 0 0 0 120 ")
         .row("n", "2618.1", "")
         .table("1259.2", "v")
         .uses("1259.2", "2618.1")
@@ -170,6 +168,84 @@ TEST_CASE("hidden_effects: views, and those of views") {
     CHECK(names->find("v")->always.settings == names->find("view of \"\"v\"\"")->always.settings);
     CHECK(names->find("v")->always.settings.names.contains("x"));
     CHECK(!names->find("v")->always.settings.unknown);
+}
+
+TEST_CASE("hidden_effects: calls in what PostgreSQL has parsed") {
+    catalogue from;
+    const auto called = [&from](std::string_view name, std::string_view call) {
+        const auto id = "1255." + std::to_string(name[0]);
+        from.row("n", id, name).row("l", id, "sql").row("t", id, call);
+    };
+    called("a", "2078 28 0 0 0 97 46 88 ");
+    called("b", "2078");
+    called("c", "2078 28 0 0 0 97 -61 -92 ");
+    called("d", "2078 20 0 0");
+    called("e", "2880 8 0 0 0 1 0 0 0 ");
+    called("f", "2884");
+    called("g", "1599");
+    called("h", "1575");
+    called("i", "4711");
+    called("j", "nonsense");
+    from.row("t", "1255.97", "2880");
+    const auto names = from.reader.result();
+    CHECK(names->find("a")->always.bits == (setting | lock));
+    CHECK(names->find("a")->always.settings.names.contains("a.x"));
+    CHECK(!names->find("a")->always.settings.unknown);
+    for (const auto* const name : {"b", "c", "d"}) {
+        CAPTURE(name[0]);
+        CHECK(names->find(name)->always.bits == setting);
+        CHECK(names->find(name)->always.settings.unknown);
+    }
+    CHECK(names->find("e")->always.bits == lock);
+    CHECK(names->find("f")->always.bits == gives_up_lock);
+    CHECK(names->find("g")->always.bits == static_cast<effect_bits>(pin_reason::random_seed));
+    CHECK(names->find("h")->always.bits == reads_sequences);
+    CHECK(names->find("i") == nullptr);
+    CHECK(names->find("j") == nullptr);
+}
+
+TEST_CASE("hidden_effects: a body that PostgreSQL has parsed, and that writes") {
+    catalogue from;
+    from.function("1255.1", "on_row", "begin perform pg_advisory_lock(1); end")
+        .row("n", "2620.7", "")
+        .uses("2620.7", "1255.1")
+        .table("1259.8", "triggering")
+        .uses("1259.8", "2620.7");
+    for (const auto* const id : {"1255.2", "1255.3"}) {
+        from.row("n", id, id[5] == '2' ? "fill" : "look").row("l", id, "sql").uses(id, "1259.8");
+    }
+    from.row("w", "1255.2", "");
+    const auto names = from.reader.result();
+    CHECK(bits(*names, "select fill()") == lock);
+    CHECK(bits(*names, "select look()") == 0);
+}
+
+TEST_CASE("hidden_effects: where more is not known, any text may do anything") {
+    catalogue from;
+    from.function("1255.16400", "f", "begin perform pg_advisory_lock(1); end");
+    const auto names = from.reader.result()->with_more_unknown();
+    CHECK(!names.empty());
+    CHECK(bits(names, "select f()") == (lock | may_hide));
+    for (const auto* const sql : {"select 1", "insert into t values (1)", "table t", "call g()"}) {
+        const std::string shown(sql);
+        CAPTURE(shown);
+        CHECK(bits(names, sql) == may_hide);
+        session_state state;
+        state.statement(sql, bits(names, sql), &names);
+        CHECK(state.suspicious());
+        CHECK(state.pins_to_ask() == session_state::askable);
+        CHECK(state.settings_to_ask());
+        CHECK(state.changed_settings().some_listed);
+        state.pins_told(session_state::askable, 0);
+        CHECK(state.pinned()); // what was to be asked is still to be
+        state.clear();
+        CHECK(!state.suspicious());
+    }
+    for (const auto* const sql : {"begin", "commit", "rollback; begin", "show x", "savepoint a"}) {
+        const std::string shown(sql);
+        CAPTURE(shown);
+        CHECK(bits(names, sql) == 0);
+    }
 }
 
 TEST_CASE("hidden_effects: what no name shows concerns every statement") {
@@ -246,7 +322,8 @@ TEST_CASE("hidden_effects: code in pieces, and an answer that makes no sense") {
 TEST_CASE("hidden_effects: the question is answered in one batch of our own") {
     std::string out;
     reply_queue owed;
-    append_hidden_effects_question(out, owed);
+    append_hidden_effects_question(out, owed, std::chrono::milliseconds(750));
+    CHECK(out.find("'statement_timeout', '750'") != std::string::npos);
     CHECK(owed.owed_ready(fate::swallow) == 1);
     CHECK(owed.owed_ready(fate::forward) == 0);
     CHECK(!owed.batch_open());

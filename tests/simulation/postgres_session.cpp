@@ -14,7 +14,7 @@ constexpr std::uint32_t set_config_function = 2'078, current_setting_function = 
 constexpr std::string_view set_config_sql = "SELECT pg_catalog.set_config(";
 constexpr std::string_view question = "SELECT EXISTS (SELECT FROM pg_catalog.";
 constexpr std::string_view list_of_settings = "SELECT pg_catalog.lower(name), setting FROM";
-constexpr std::string_view names_question = "\nWITH RECURSIVE\ncode (";
+constexpr std::string_view names_question = "\nWITH RECURSIVE\nseparators (";
 constexpr std::string_view lastval = "SELECT lastval()";
 constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
 
