@@ -155,7 +155,7 @@ private:
     [[nodiscard]] bool stays_anyway() const;
 
     std::uint16_t pins_ = 0;
-    std::uint16_t to_ask_ = 0;      // texts have spoken of them since they were last asked about
+    std::uint16_t to_ask_ = 0; // texts have spoken of them since they were last asked about
     std::uint16_t ignored_ = 0;
     std::uint16_t never_asked_ = 0; // they hide more than could be asked about
     bool settings_unknowable_ = false;

@@ -307,6 +307,11 @@ void backend_process::handle(message m) {
     }
     running_ = std::move(m);
     ++statement_serial_;
+    if (home_.names_refused_percent != 0 && asks_about_names(running_) && !session_.skipping() &&
+        shared.random.chance(home_.names_refused_percent)) {
+        finish(session_.refuse(running_.type, running_.body, "42501"));
+        return;
+    }
     if (takes == duration(0)) {
         finish(session_.receive(running_.type, running_.body));
         return;

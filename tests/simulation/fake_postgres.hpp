@@ -127,6 +127,7 @@ public:
     std::string password = "server secret";
     duration max_step = microseconds(50); // what any message takes at most
     duration max_exit = milliseconds(50); // from end of file to process end
+    unsigned names_refused_percent = 0;   // the question what names hide is an error
     unsigned odd_percent = 0;             // notices and early flushes
     std::uint16_t minor_version = 0;      // the newest it speaks
     bool one_client_each = false;         // pool.reuse is never: no backend may see two

@@ -355,6 +355,10 @@ bool is_about_settings(const message& m) {
            m.body.find("pgw_names") != std::string::npos;
 }
 
+bool asks_about_names(const message& m) {
+    return m.type == 'P' && m.body.find(names_question) != std::string::npos;
+}
+
 postgres_session::effect postgres_session::reset(std::string_view sql) {
     touched_ = true;
     if (starts_with(sql, "RESET ALL")) {

@@ -33,6 +33,8 @@ using settings = std::map<std::string, std::string>;
 /// A message of the daemon's own about the session: settings are being replayed, or asked for, or
 /// what has been left behind is.
 [[nodiscard]] bool is_about_settings(const message& m);
+/// Asks what the names in the database hide.
+[[nodiscard]] bool asks_about_names(const message& m);
 
 class postgres_session final : public test::postgres_model {
 public:

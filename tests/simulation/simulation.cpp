@@ -62,6 +62,7 @@ void simulation::plan_network() {
     conversations_ = random.chance(50);
     postgres_.auth = static_cast<server_auth>(random.chance(60) ? 0 : random.below(4));
     postgres_.minor_version = random.chance(50) ? 2 : 0;
+    postgres_.names_refused_percent = random.chance(20) ? 60 : 0;
     postgres_.odd_percent = random.chance(30) ? 10 : 0;
     postgres_.max_step = random.chance(70) ? microseconds(100) : microseconds(3'000);
     postgres_.max_exit = random.chance(70) ? milliseconds(20) : milliseconds(1'500);
