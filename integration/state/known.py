@@ -45,7 +45,7 @@ NOT_IN_MODEL = {
     "a custom setting both of the role and of the start-up packet": "reset_to_start_up_of_role",
     "EXECUTE of what the search_path no longer finds": "execute_of_what_is_not_found",
     "ParameterStatus at once of RESET": "the server's value is reported, and the client's before its next answer",
-    "what a function hides": "integration/functions_test.py; not tried in the model yet",
+    "PREPARE in a function": "of a name that the client has in the protocol as well, both exist",
     "currval() of another transaction": "KNOWN_REFUSED",
     "pg_prepared_statements": "prepared_statements_listed",
     "NULL of a custom setting": "custom_setting_is_null_at_first",

@@ -118,6 +118,19 @@ class Operations:
         return self.send("do $$ begin perform set_config('%s', '%s', false); end $$"
                          % self.dice.choice((("work_mem", "5MB"), ("state.word", "done"), ("timezone", "Asia/Kabul"))))
 
+    def hidden(self):
+        """In functions and triggers (stage.py), of which the text shows nothing."""
+        what = self.dice.choice((
+            "select hidden.tune('lock_timeout', '6s')", "select hidden.tune('state.word', 'hidden')",
+            "select hidden.tune_all_the_same('14')", "call hidden.tune_and_commit('4', '15')",
+            "insert into hidden.triggering values ('16')", "insert into hidden.triggering_late values ('17')",
+            "select hidden.become('state_role_7')", "select hidden.become_wholly('state_role_3')",
+            "select hidden.stash('{0}')", "select hidden.open('{0}')",
+            "select hidden.claim({1})", "select hidden.claim_together({1})", "select hidden.yield({1})",
+            "select hidden.subscribe('{0}_a')"))
+        self.unseen = self.unseen or "hidden.tune(" in what  # the function is told the name
+        return self.send(what.format(self.client.name, 1000 * self.client.number + self.dice.randrange(2)))
+
     def set_in_odd_words(self):
         name, value = self.dice.choice((("work_mem", "3MB"), ("timezone", "Asia/Dhaka"), ("lock_timeout", "7s")))
         return self.send(self.dice.choice((
@@ -254,6 +267,7 @@ class Operations:
 
 WEIGHTS = {
     "look": 14, "set": 8, "set_local": 3, "set_wrongly": 1, "set_by_name": 4, "set_config": 4, "set_in_do": 1, "set_in_odd_words": 2,
+    "hidden": 4,
     "reset": 4, "reset_all": 1, "transaction": 12, "savepoint": 5, "error": 2, "temporary": 4, "cursor": 4,
     "prepared_in_sql": 3, "prepared": 5, "advisory": 3, "channels": 3, "sequence": 2, "value_of_sequence": 1,
     "several": 3, "pipelined": 3, "discard": 1, "reconnect": 1,
