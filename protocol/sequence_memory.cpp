@@ -1,5 +1,6 @@
 #include "protocol/sequence_memory.hpp"
 
+#include "protocol/own_statement.hpp"
 #include "protocol/sql_lexer.hpp"
 
 #include <algorithm>
@@ -9,28 +10,8 @@ namespace pgweir::protocol {
 
 namespace {
 
-// In messages of the extended protocol, so that it can go into an open batch: it neither ends that
-// nor touches the unnamed statement and portal.
 void append_discard_sequences(std::string& out, reply_queue& owed, ask how) {
-    constexpr std::string_view name = "pgw_discard_sequences"; // of the statement and the portal
-    constexpr std::string_view definition("DISCARD SEQUENCES\0\0\0", 20);
-    append_close_statement(out, name); // it is there still where it has failed before
-    owed.sent(frontend::close, fate::swallow);
-    append_parse(out, name, definition);
-    owed.sent(frontend::parse, fate::swallow, how);
-    message_writer(out)
-        .begin(frontend::bind)
-        .c_string(name)
-        .c_string(name)
-        .raw({"\0\0\0\0\0\0", 6})
-        .end();
-    owed.sent(frontend::bind, fate::swallow, how);
-    message_writer(out).begin(frontend::execute).c_string(name).u32(0).end();
-    owed.sent(frontend::execute, fate::swallow, how);
-    message_writer(out).begin(frontend::close).u8('P').c_string(name).end();
-    owed.sent(frontend::close, fate::swallow);
-    append_close_statement(out, name);
-    owed.sent(frontend::close, fate::swallow);
+    append_own_statement(out, owed, "pgw_discard_sequences", "DISCARD SEQUENCES", how);
 }
 
 // In a failed transaction PostgreSQL carries out nothing before one of these.
@@ -79,8 +60,7 @@ routing forget_others_sequences(frontend type, const scanned_statement& what,
                                                        : routing::how::as_is};
     }
     append_discard_sequences(to.own(), owed, {});
-    message_writer(to.own()).begin(frontend::sync).end();
-    owed.sent(frontend::sync, fate::swallow);
+    append_own_sync(to.own(), owed);
     link.counted.sequences_apart = true;
     memory->foreign = false; // or else the client's session ends
     return {};

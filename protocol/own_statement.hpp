@@ -1,0 +1,23 @@
+// A statement of our own, put among a client's messages.
+//
+// In messages of the extended protocol, under a name of ours for statement and portal: it can go
+// into an open batch without ending it, and leaves the client's unnamed statement and portal alone.
+//
+// Pure. Tests: tests/protocol/sequence_memory_test.cpp, channel_sql_test.cpp.
+#pragma once
+
+#include "protocol/reply_queue.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace pgweir::protocol {
+
+/// Appends Parse, Bind, Execute and Close, and to `owed` what they will be answered with. `how`: of
+/// the three that may fail. `name` begins with server_name_prefix.
+void append_own_statement(std::string& out, reply_queue& owed, std::string_view name,
+                          std::string_view sql, ask how = {});
+/// Appends the Sync that ends a batch of ours.
+void append_own_sync(std::string& out, reply_queue& owed);
+
+} // namespace pgweir::protocol
