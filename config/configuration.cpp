@@ -72,8 +72,8 @@ pool_settings configuration::find_pool(std::string_view database, std::string_vi
 }
 
 void lay_over(pool_settings& pool, const std::vector<state_rule>& rules) {
-    for (const auto& rule : rules) {
-        pool.*rule.kind = rule.policy;
+    for (const auto& each : rules) {
+        std::visit([&](const auto& rule) { pool.*rule.kind = rule.policy; }, each);
     }
 }
 

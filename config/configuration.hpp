@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace pgweir::config {
@@ -30,6 +31,8 @@ enum class server_reuse : std::uint8_t { always, never };
 /// What is done with a statement that leaves something behind in the session which would keep its
 /// client on its server: keep it there, refuse the statement, or let it pass.
 enum class state_policy : std::uint8_t { pin, reject, ignore };
+/// The same for LISTEN, which need not keep anybody: one connection can listen for all.
+enum class listen_policy : std::uint8_t { virtualise, pin, reject, ignore };
 enum class auth_method : std::uint8_t { trust, password, md5, scram_sha_256 };
 enum class log_format : std::uint8_t { text, json };
 enum class log_level : std::uint8_t { debug, info, warning, error };
@@ -52,7 +55,7 @@ struct pool_settings {
     state_policy temporary_objects = state_policy::pin;
     state_policy held_cursors = state_policy::pin;
     state_policy sql_statements = state_policy::pin;
-    state_policy listen = state_policy::pin;
+    listen_policy listen = listen_policy::virtualise;
     state_policy advisory_locks = state_policy::pin;
     state_policy libraries = state_policy::pin;
     state_policy random_seed = state_policy::pin;
@@ -72,11 +75,13 @@ struct database {
 };
 
 /// What is to become of one kind of session state.
-struct state_rule {
-    state_policy pool_settings::*kind;
-    state_policy policy;
-    bool operator==(const state_rule&) const = default;
+template <typename Policy>
+struct rule_of {
+    Policy pool_settings::*kind;
+    Policy policy;
+    bool operator==(const rule_of&) const = default;
 };
+using state_rule = std::variant<rule_of<state_policy>, rule_of<listen_policy>>;
 
 void lay_over(pool_settings& pool, const std::vector<state_rule>& rules);
 

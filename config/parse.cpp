@@ -121,8 +121,12 @@ std::vector<state_rule> parser::read_state(const node& map, const std::string& n
         const auto& row = *find_setting(concat({state_prefix, key}));
         pool_settings one;
         if (in_.read_value(row, &one, each.value, concat({name, ".", key}))) {
-            const auto kind = std::get<state_policy pool_settings::*>(row.where);
-            rules.push_back({.kind = kind, .policy = one.*kind});
+            if (const auto* kind = std::get_if<state_policy pool_settings::*>(&row.where)) {
+                rules.emplace_back(rule_of<state_policy>{*kind, one.**kind});
+            } else if (const auto* listen =
+                           std::get_if<listen_policy pool_settings::*>(&row.where)) {
+                rules.emplace_back(rule_of<listen_policy>{*listen, one.**listen});
+            }
         }
     });
     return rules;

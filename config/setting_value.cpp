@@ -15,12 +15,14 @@ using maybe_refusal = std::optional<std::string>;
 constexpr std::array<std::string_view, 3> mode_words{"transaction", "session", "statement"};
 constexpr std::array<std::string_view, 2> reuse_words{"always", "never"};
 constexpr std::array<std::string_view, 3> policy_words{"pin", "reject", "ignore"};
+constexpr std::array<std::string_view, 4> listen_words{"virtualise", "pin", "reject", "ignore"};
 constexpr std::array<std::string_view, 4> auth_words{"trust", "password", "md5", "scram-sha-256"};
 constexpr std::array<std::string_view, 2> format_words{"text", "json"};
 constexpr std::array<std::string_view, 4> level_words{"debug", "info", "warning", "error"};
 constexpr std::span<const std::string_view> words_of(pool_mode) { return mode_words; }
 constexpr std::span<const std::string_view> words_of(server_reuse) { return reuse_words; }
 constexpr std::span<const std::string_view> words_of(state_policy) { return policy_words; }
+constexpr std::span<const std::string_view> words_of(listen_policy) { return listen_words; }
 constexpr std::span<const std::string_view> words_of(auth_method) { return auth_words; }
 constexpr std::span<const std::string_view> words_of(log_format) { return format_words; }
 constexpr std::span<const std::string_view> words_of(log_level) { return level_words; }

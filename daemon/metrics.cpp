@@ -81,6 +81,11 @@ constexpr counter_row counters[] = {
      &stats::catalogue_questions},
     {"pgweir_catalogue_questions_failed_total", "Those of them that got no answer.",
      &stats::catalogue_questions_failed},
+    {"pgweir_notifications_total",
+     "Notifications that clients were told of by the listening connection.", &stats::notifications},
+    {"pgweir_listen_gaps_total",
+     "Times the listening connection was lost, so that notifications may have been.",
+     &stats::listen_gaps},
     {"pgweir_server_connects_total", "Server connections that were opened and logged in.",
      &stats::server_connects},
     {"pgweir_client_received_bytes_total", "Bytes received from clients.",
@@ -116,6 +121,15 @@ constexpr gauge_row gauges[] = {
      [](const pool_snapshot& pool) { return static_cast<double>(pool.replication); }},
     {"pgweir_max_replication_connections", "Most of them that this pool may have.",
      [](const pool_snapshot& pool) { return static_cast<double>(pool.max_replication); }},
+    {"pgweir_listening_connections",
+     "Server connections that listen for clients, which count beside maxconn.",
+     [](const pool_snapshot& pool) { return static_cast<double>(pool.listening); }},
+    {"pgweir_listening_channels", "Channels that they listen to.",
+     [](const pool_snapshot& pool) { return static_cast<double>(pool.channels); }},
+    {"pgweir_pool_listening_clients", "Clients that listen through them now.",
+     [](const pool_snapshot& pool) {
+         return static_cast<double>(pool.sum_now(&stats::clients_listening));
+     }},
     {"pgweir_pool_pinned_clients", "Clients that keep their server between transactions now.",
      [](const pool_snapshot& pool) {
          return static_cast<double>(pool.sum_now(&stats::clients_pinned));

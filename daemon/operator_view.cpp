@@ -38,6 +38,12 @@ std::vector<pool_snapshot> operator_view::pools() const {
             row.replication = beside->shared.taken();
         }
         row.names_known = row.limits.mode == pool::pool_mode::session || entry->names->known();
+        if (const auto beside = entry->for_listening.load()) {
+            row.listening = beside->shared.taken();
+            for (const auto& counters : beside->counters) {
+                row.channels += counters->channels.load();
+            }
+        }
         row.max_replication = replication_limits(*config, entry->database, entry->user).maxconn;
         row.health = entry->shared.state();
         for (const auto& counters : entry->counters) {

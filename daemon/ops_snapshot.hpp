@@ -29,6 +29,9 @@ struct pool_snapshot {
     /// Replication connections, which have a bound of their own beside maxconn.
     std::uint32_t replication = 0;
     std::uint32_t max_replication = 0;
+    /// The listening connection, beside maxconn as well: one or none; and what it listens to.
+    std::uint32_t listening = 0;
+    std::uint64_t channels = 0;
     pool::ledger::health health = pool::ledger::health::unknown;
     bool names_known = false; // what functions, views and triggers do to a session; or it is of no
                               // interest here

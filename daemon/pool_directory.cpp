@@ -51,7 +51,8 @@ const std::shared_ptr<pool_entry>& pool_directory::entry_for(const config::datab
         if (!names) {
             names = std::make_shared<database_names>(static_cast<std::uint32_t>(names_.size()));
         }
-        entry = std::make_shared<pool_entry>(where.name, std::string(user), workers_, false, names);
+        entry = std::make_shared<pool_entry>(where.name, std::string(user), workers_,
+                                             pool_entry::kind::clients, names);
         entry->set_access(access_for(where, user, password));
     } else if (!password.empty() && entry->access.load()->password.empty()) {
         entry->set_access(access_for(where, user, password));

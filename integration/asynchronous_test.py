@@ -288,7 +288,7 @@ class WhileIdleTest(AsynchronousCase):
 
     def test_a_pinned_idle_client_is_told_that_its_server_ends(self):
         raw = self.raw()
-        raw.ask("listen gym")
+        raw.ask("create temp table gym (a int)")
         pid = int(rows_of(raw.ask("select pg_backend_pid()"))[0])
         self.postgres.query("select pg_terminate_backend(%s)", pid)
         messages = raw.read_to_end()
@@ -301,9 +301,11 @@ class WhileIdleTest(AsynchronousCase):
         wait_until_given_back(self.pooler, clients=1)
         before = self.pooler.metric("pgweir_server_closes_total")
         pids = self.postgres.backends()
+        # The listening connection, if others have left one, is beside the pool.
+        beside = self.pooler.metric("pgweir_listening_connections")
         for pid in pids:
             self.postgres.query("select pg_terminate_backend(%s)", pid)
-        wait_for(lambda: self.pooler.metric("pgweir_server_closes_total") >= before + len(pids),
+        wait_for(lambda: self.pooler.metric("pgweir_server_closes_total") >= before + len(pids) - beside,
                  "the daemon has seen them go")
         self.assertEqual(["still here"], rows_of(raw.ask("select 'still here'")))
 

@@ -25,7 +25,8 @@ enum class client_close : std::uint8_t {
     server_desync,      // … sent what nobody asked for
     transaction_in_statement_mode,
     setting_refused,
-    pin_idle_timeout, // it kept its server between transactions and did nothing
+    pin_idle_timeout,     // it kept its server between transactions and did nothing
+    notifications_unread, // too many waited for it
     shutdown,
     internal_error,
     count_,

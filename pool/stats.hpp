@@ -84,6 +84,10 @@ struct stats {
     counter statements_retried;         // batches sent once more because a plan had become invalid
     counter catalogue_questions;        // put to PostgreSQL about what names hide
     counter catalogue_questions_failed; // …
+    counter clients_listening;          // now, through the listening connection
+    counter channels;                   // now, that it listens to
+    counter notifications;              // that clients were told of by it
+    counter listen_gaps;                // times it was lost
     counter wait_ns, transaction_ns, query_ns; // totals, for SHOW STATS
     std::array<counter, client_close_count> client_closes;
     std::array<counter, server_close_count> server_closes;

@@ -144,6 +144,8 @@ public:
     void unnamed_leaves_something() { text_.leaves = true; }
     /// … leaves nothing and names no statements, wherever and whenever it is parsed.
     void unnamed_is_plain() { text_.plain = text_.kept; }
+    /// It is to be read again when it comes again: what it means to the client has changed.
+    void unnamed_is_to_be_read() { text_.plain = false; }
     /// It may leave something when it is bound now, long after it was parsed.
     [[nodiscard]] bool unnamed_leaves_something_when_bound(std::uint64_t now,
                                                            std::uint64_t version) const {

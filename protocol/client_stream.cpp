@@ -1,5 +1,6 @@
 // client_stream: what a client sends. See relay.hpp.
 #include "protocol/builtin_functions.hpp"
+#include "protocol/channel_use.hpp"
 #include "protocol/rejected_state.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/sequence_memory.hpp"
@@ -111,6 +112,8 @@ client_step::stop stop_for(const routing& way) {
         return client_step::stop::violation;
     case routing::how::not_to_be_run:
         return client_step::stop::others_sequences;
+    case routing::how::channels_first:
+        return client_step::stop::channels_first;
     case routing::how::as_is:
     case routing::how::rewritten:
         break;
@@ -248,6 +251,13 @@ routing route(const front_frame& frame, bytes rest, scanned_statement& statement
     if (!frame.row->is_about_statements) {
         return {};
     }
+    if (link.channels != nullptr && destroys_unnamed_statement(rest) &&
+        channel_use::concerns(statement.effects)) [[unlikely]] {
+        const auto way = link.channels->before(statement.effects, owed);
+        if (way.is != routing::how::as_is) {
+            return way;
+        }
+    }
     return route_statement_message(frame.type, rest.first(frame.there(rest)), frame.complete(rest),
                                    link, owed, state, to);
 }
@@ -270,6 +280,29 @@ void take_effects(frontend type, bytes body, const scanned_statement& what, sess
     } else {
         state.statement(what.sql, what.effects);
     }
+}
+
+// … and of those that know its text: the client's unnamed statement, its channels.
+void note_effects(bytes frame, const scanned_statement& what, const routing& way,
+                  const statement_link* link) {
+    if (link == nullptr || !destroys_unnamed_statement(frame)) {
+        return;
+    }
+    if (link->channels != nullptr && channel_use::concerns(what.effects)) {
+        link->channels->sent(what);
+    }
+    if (static_cast<frontend>(frame[0]) == frontend::parse) {
+        link->mine.unnamed_leaves_something();
+        const bool channels_only = (what.effects & ~unsigned{only_about_channels}) == 0;
+        if (channels_only && link->channels == nullptr && way.is_unnamed_naming_nothing) {
+            link->mine.unnamed_is_plain(); // until the client listens to something
+        }
+    }
+}
+
+// Nothing is to be sent behind a message of this type, which has been sent.
+bool ends_step(frontend type, const statement_link* link) {
+    return link != nullptr && link->channels != nullptr && link->channels->ends_step(type);
 }
 
 // A message is going to the server: what it will be answered with.
@@ -416,9 +449,7 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         late.skip(way.skip_bytes);
         if (statement.effects != 0) [[unlikely]] {
             take_effects(frame.type, body, statement, state, names);
-            if (about_statements && frame.type == frontend::parse && body[0] == std::byte{}) {
-                statements->mine.unnamed_leaves_something();
-            }
+            note_effects(rest, statement, way, statements);
         } else if (way.is_unnamed_naming_nothing) {
             statements->mine.unnamed_is_plain();
         }
@@ -431,6 +462,10 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         if (statements != nullptr && body_left_ == 0 && frame.type == frontend::sync &&
             statements->mine.anything_lent()) {
             take_back_lent(statements->mine, owed, late.own());
+        }
+        if (body_left_ == 0 && ends_step(frame.type, statements)) {
+            step.why = client_step::stop::awaiting_answer;
+            break;
         }
     }
     late.pass_on();

@@ -31,6 +31,8 @@ constexpr std::array rows{
               "terminating connection due to administrator command"},
     error_row{error::transaction_in_statement_mode, "0A000", true,
               "a transaction cannot span several statements in statement mode"},
+    error_row{error::notifications_unread, "53400", true,
+              "too many notifications wait for this client"},
     error_row{error::setting_refused, "22023", true, "a session setting could not be restored"},
     error_row{error::pin_idle_timeout, "57P05", true,
               "terminating connection due to pin_idle_timeout"},

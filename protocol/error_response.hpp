@@ -33,6 +33,7 @@ enum class error : std::uint8_t {
     query_canceled,         // 57014 ERROR canceling statement due to user request
     admin_shutdown,         // 57P01 FATAL terminating connection due to administrator command
     transaction_in_statement_mode, // 0A000 FATAL
+    notifications_unread,          // 53400 FATAL a listener does not read what it is notified of
     setting_refused,       // 22023 FATAL a start-up setting could not be restored on a server
     pin_idle_timeout,      // 57P05 FATAL, as idle_session_timeout
     state_rejected,        // 0A000 ERROR session_state: reject

@@ -63,11 +63,11 @@ void append_close_statement(std::string& out, std::string_view name) {
     message_writer(out).begin(frontend::close).u8('S').c_string(name).end();
 }
 
-bool prepared_statement::leaves_something(const known_names& under) const {
+effect_bits prepared_statement::effects(const known_names& under) const {
     if (!read || read->version != under.version) {
-        read = {under.version, scan(text(), true, under.names) != 0};
+        read = {under.version, scan(text(), true, under.names)};
     }
-    return read->leaves;
+    return read->effects;
 }
 
 bool is_definition(bytes definition) {

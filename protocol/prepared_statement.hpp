@@ -56,9 +56,14 @@ struct prepared_statement {
     std::string definition;
     bool names_statements = false; // its text is PREPARE, EXECUTE or DEALLOCATE of one, or of all
 
-    /// It leaves something in the session when it is executed (statement_scan.hpp). Found out once
-    /// for all who read it under the same names.
-    [[nodiscard]] bool leaves_something(const known_names& under) const;
+    /// What scan() says of its text. Found out once for all who read it under the same names.
+    [[nodiscard]] effect_bits effects(const known_names& under) const;
+    /// It is to be read when it is executed: it leaves something in the session, or, where the
+    /// client listens to `channels`, has to do with those.
+    [[nodiscard]] bool matters(const known_names& under, bool channels) const {
+        const auto found = effects(under);
+        return (channels ? found : found & ~only_about_channels) != 0;
+    }
 
     [[nodiscard]] std::string_view text() const {
         return std::string_view(definition).substr(0, definition.find('\0'));
@@ -66,9 +71,9 @@ struct prepared_statement {
 
     struct reading {
         std::uint64_t version = 0; // known_names
-        bool leaves = false;
+        effect_bits effects = 0;
     };
-    mutable std::optional<reading> read = std::nullopt; // what leaves_something() has found
+    mutable std::optional<reading> read = std::nullopt; // what effects() has found
 };
 using statement_ref = std::shared_ptr<const prepared_statement>;
 

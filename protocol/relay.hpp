@@ -55,6 +55,7 @@ struct client_step {
         sink_full,       // relay_sink::has_room() says no: send, then go on
         awaiting_answer, // the next message depends on an answer that has not come yet
         others_sequences, // … might read another client's currval(), and that cannot be helped here
+        channels_first,   // … is about channels that the server does not listen to yet
     };
     std::size_t taken_bytes = 0; // from the front of the input
     stop why = stop::exhausted;
@@ -125,6 +126,7 @@ struct server_step {
         error,     // … ErrorResponse: `sqlstate`, `fatal` are set
         command,   // … CommandComplete of ALTER, CREATE, DROP, DEALLOCATE, DISCARD or DO: `tag`
         result,    // … DataRow or FunctionCallResponse, an answer to us: `result`, if it is short
+        notification, // … NotificationResponse, which is whole
         fate_changed, // the next frame has another fate: take these bytes first
         desync,       // what follows was asked for by nobody: close the server
     };
@@ -136,7 +138,7 @@ struct server_step {
     std::array<char, 5> sqlstate{};
     std::string_view error; // the body of an ErrorResponse, as far as it is there; into the input
     bytes result;           // the body of what answers us; empty where it is too long to be there
-    std::size_t last_frame_bytes = 0; // so much of the last frame taken
+    std::size_t last_frame_bytes = 0; // so much of the last frame taken is there
     bool fatal = false;               // FATAL or PANIC: the server will close
 };
 
@@ -144,9 +146,9 @@ class server_stream {
 public:
     /// Looks at the front of `in`. Call again with what is left until `exhausted`. Frames that
     /// must be seen whole (ReadyForQuery, ParameterStatus, CommandComplete, the first part of a
-    /// long ErrorResponse) are taken only when they are there; all but ParameterStatus fit any
-    /// buffer of 8 KiB. `buffer_full`: the buffer is full, so that a ParameterStatus that is not
-    /// there by now would never be.
+    /// long ErrorResponse) are taken only when they are there; all but ParameterStatus and
+    /// NotificationResponse fit any buffer of 8 KiB. `buffer_full`: the buffer is full, so that a
+    /// ParameterStatus that is not there by now would never be.
     [[nodiscard]] server_step next(bytes in, bool buffer_full, reply_queue& owed);
 
     [[nodiscard]] bool inside_message() const { return body_left_ != 0; }

@@ -17,6 +17,8 @@ enum class need : std::uint8_t {
 
 // PostgreSQL reports no setting anywhere near as long as this.
 constexpr std::uint32_t max_parameter_length = 64 * 1'024;
+// A payload is shorter than one of PostgreSQL's pages, of which the largest are 32 KiB.
+constexpr std::uint32_t max_notification_length = 64 * 1'024;
 // An ErrorResponse up to this size is seen whole; of a longer one (a long statement in its CONTEXT)
 // the first part is enough, since severity and SQLSTATE come first.
 constexpr std::size_t whole_front_bytes = 4'096;
@@ -59,7 +61,7 @@ constexpr auto backend_rows = [] {
         row(copy) = {7, max_length_field, need::header};
     }
     row(backend::function_call_response) = {8, max_length_field, need::header};
-    row(backend::notification_response) = {10, max_length_field, need::header};
+    row(backend::notification_response) = {10, max_notification_length, need::whole};
     return rows;
 }();
 
@@ -153,6 +155,9 @@ bool read_stop(backend type, bytes body, server_step& step) {
         step.why = server_step::stop::error;
         read_error(body, step);
         return true;
+    case backend::notification_response:
+        step.why = server_step::stop::notification;
+        return true;
     default: {
         step.why = server_step::stop::command;
         const auto text = as_text(body);
@@ -184,8 +189,9 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         }
         if (!enough_there(row->needs, head.frame_bytes(), rest.size())) {
             // Where it stands at the front of a full buffer, the rest of it will never come: it is
-            // longer than PostgreSQL makes a parameter.
-            const bool never = buffer_full && rest.size() >= min_buffer_bytes;
+            // longer than PostgreSQL makes a parameter. (For a notification there is a larger one.)
+            const bool never = buffer_full && rest.size() >= min_buffer_bytes &&
+                               static_cast<backend>(head.type) != backend::notification_response;
             return stop(never ? server_step::stop::desync : server_step::stop::exhausted);
         }
         const auto type = static_cast<backend>(head.type);

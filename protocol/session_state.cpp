@@ -70,6 +70,9 @@ void session_state::statement(std::string_view sql, effect_bits effects,
         spoken_of |= lock;
     }
     to_ask_ = static_cast<std::uint16_t>(to_ask_ | (spoken_of & pins_ & askable));
+    if ((effects & (static_cast<unsigned>(pin_reason::listen) | speaks_of_channels)) != 0) {
+        channels_changed_ = true;
+    }
     if ((effects & prepares_something) != 0) {
         never_asked_ |= static_cast<std::uint16_t>(pin_reason::sql_statement);
     }

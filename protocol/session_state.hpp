@@ -69,6 +69,7 @@ public:
         suspicious_ = false;
         changed_settings_.clear();
         settings_unknowable_ = false;
+        channels_changed_ = false;
     }
     /// DISCARD ALL was carried out. It unloads no library and does not undo setseed().
     void discarded_all() {
@@ -80,6 +81,7 @@ public:
         never_asked_ = 0;
         settings_unknowable_ = false;
         changed_settings_.unknown = false;
+        channels_changed_ = false;
     }
 
     /// Nobody cares for these (settings session_state: ignore), whatever hides them.
@@ -151,6 +153,19 @@ public:
     /// … could not be asked: the client stays.
     void settings_unknowable() { settings_unknowable_ = true; }
 
+    /// A text that speaks of channels has been sent, and the server may listen to some. Who has
+    /// another connection listen asks which, instead of whether (pins_to_ask()).
+    [[nodiscard]] bool channels_to_ask() const {
+        return channels_changed_ && has(pin_reason::listen);
+    }
+    /// It is being asked.
+    void channels_asked() {
+        channels_changed_ = false;
+        pins_asked(static_cast<std::uint16_t>(pin_reason::listen));
+    }
+    /// It may listen to some, whatever the texts say.
+    void ask_about_channels() { channels_changed_ = true; }
+
 private:
     [[nodiscard]] bool stays_anyway() const;
 
@@ -162,6 +177,7 @@ private:
     bool tracked_ = true;
     bool hidden_something_ = false;
     bool suspicious_ = false;
+    bool channels_changed_ = false;
     setting_changes changed_settings_;
     std::string pinned_by_;
 };

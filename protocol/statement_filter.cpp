@@ -156,6 +156,8 @@ block hits_in(const char* at) {
     hits |= (first == 't') & (second == 'e') & (third == 'm') & (fourth == 'p'); // …, pg_temp
     hits |= (first == 'g') & (second == ('_' | lower_case_bit)) & (third == 's') &
             (fourth == 'e'); // pg_settings
+    hits |= (first == 'p') & (second == 'g') & (third == ('_' | lower_case_bit)) &
+            ((fourth & 0xfd) == 'l'); // pg_listening_channels, pg_notify: 'l' and 'n'
     for (const auto& t : triggers) {
         hits |= (first == t.a) & (second == t.b) & (third == t.c);
     }

@@ -1,5 +1,6 @@
 #include "protocol/statement_router.hpp"
 
+#include "protocol/channel_use.hpp"
 #include "protocol/sequence_memory.hpp"
 #include "protocol/statement_names.hpp"
 #include "protocol/statement_scan.hpp"
@@ -326,7 +327,7 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         }
         lend(what->text(), lent::in_batch);
     }
-    if (type == frontend::bind && what->leaves_something(link_.names)) {
+    if (type == frontend::bind && what->matters(link_.names, link_.channels != nullptr)) {
         if (const auto way = is_executed(what->text()); way.is != routing::how::as_is) {
             return way;
         }
@@ -406,8 +407,11 @@ routing router::is_executed(std::string_view sql) {
         }
         batch_ = owed_.batch();
     }
-    state_.statement(sql, effects, link_.names.names);
-    return {};
+    const auto way = use_of_channels({sql, effects}, link_, owed_);
+    if (way.is == routing::how::as_is) {
+        state_.statement(sql, effects, link_.names.names);
+    }
+    return way;
 }
 
 // What is going to be executed may be EXECUTE, of statements that have to do with the session's
@@ -420,7 +424,7 @@ routing router::executes_by_name(std::string_view sql) {
         const auto* const known =
             use.deallocates || use.name.empty() ? nullptr : link_.mine.find(use.name);
         if (known == nullptr || known->what == nullptr ||
-            !known->what->leaves_something(link_.names)) {
+            !known->what->matters(link_.names, link_.channels != nullptr)) {
             continue;
         }
         if (const auto way = is_executed(known->what->text()); way.is != routing::how::as_is) {
@@ -569,15 +573,6 @@ void repeat_unnamed_parse(const statement_link& link, reply_queue& owed) {
     const auto serial = link.mine.unnamed_sent_the_same(batch);
     link.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch);
     owed.sent(frontend::parse, fate::forward, {.noted = true});
-}
-
-bool destroys_unnamed_statement(bytes frame) {
-    if (frame.size() <= header_bytes) {
-        return false;
-    }
-    const auto type = static_cast<frontend>(frame[0]);
-    return type == frontend::query ||
-           (type == frontend::parse && frame[header_bytes] == std::byte{});
 }
 
 statement_id statement_used(bytes frame, const client_statements& mine) {

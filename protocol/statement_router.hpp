@@ -50,6 +50,7 @@ protected:
 };
 
 struct sequence_memory; // sequence_memory.hpp
+struct channel_use;     // channel_use.hpp
 
 /// What a client's statements and a server's have to do with each other during a lease.
 struct statement_link {
@@ -69,6 +70,7 @@ struct statement_link {
     std::uint64_t epoch = 0;              // how often tables have been seen to change
     known_names names = {};               // of its database
     sequence_memory* sequences = nullptr; // the server's; nothing: it is this client's alone
+    channel_use* channels = nullptr;      // nothing: none are listened to elsewhere
     transaction_status status = transaction_status::idle; // as last heard
     bool cancel_under_way = false; // it would strike whatever the server runs
     bool settings_ahead = false;   // unanswered, in the same batch: no more than that may be sent
@@ -79,11 +81,12 @@ struct statement_link {
 /// What is to become of a message.
 struct routing {
     enum class how : std::uint8_t {
-        as_is,         // it is sent as it came (something may have been put in front)
-        rewritten,     // … but for its first `skip_bytes`, which have been replaced
-        wait,          // not yet: try again when an answer has come
-        too_long,      // rewritten it would be longer than a message can be
-        not_to_be_run, // it might read another client's values, and that cannot be helped here
+        as_is,          // it is sent as it came (something may have been put in front)
+        rewritten,      // … but for its first `skip_bytes`, which have been replaced
+        wait,           // not yet: try again when an answer has come
+        too_long,       // rewritten it would be longer than a message can be
+        not_to_be_run,  // it might read another client's values, and that cannot be helped here
+        channels_first, // the server is to listen to the client's channels before it
     };
     how is = how::as_is;
     std::size_t skip_bytes = 0;
@@ -106,8 +109,15 @@ struct routing {
 void repeat_unnamed_parse(const statement_link& link, reply_queue& owed);
 
 /// The first thing that the message at the front of `frame` does is to destroy the unnamed
-/// statement.
-[[nodiscard]] bool destroys_unnamed_statement(bytes frame);
+/// statement. (A named Parse does not, whose text is carried out only when it is bound.)
+[[nodiscard]] inline bool destroys_unnamed_statement(bytes frame) {
+    if (frame.size() <= header_bytes) {
+        return false;
+    }
+    const auto type = static_cast<frontend>(frame[0]);
+    return type == frontend::query ||
+           (type == frontend::parse && frame[header_bytes] == std::byte{});
+}
 
 /// The statement that the Bind or Describe at the front of `frame` is about, by the client's name.
 [[nodiscard]] statement_id statement_used(bytes frame, const client_statements& mine);

@@ -19,7 +19,7 @@ namespace {
 
 constexpr effect_bits bit_of(pin_reason reason) { return static_cast<effect_bits>(reason); }
 
-constexpr std::array<std::pair<std::string_view, effect_bits>, 11> functions = {{
+constexpr std::array<std::pair<std::string_view, effect_bits>, 13> functions = {{
     {"pg_advisory_lock", bit_of(pin_reason::advisory_lock)},
     {"pg_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},
     {"pg_try_advisory_lock", bit_of(pin_reason::advisory_lock)},
@@ -29,6 +29,8 @@ constexpr std::array<std::pair<std::string_view, effect_bits>, 11> functions = {
     {"pg_advisory_unlock_all", gives_up_lock},
     {"currval", reads_sequences},
     {"lastval", reads_sequences},
+    {"pg_notify", notifies},
+    {"pg_listening_channels", speaks_of_channels},
     {"setseed", bit_of(pin_reason::random_seed)},
     {"set_config", bit_of(pin_reason::setting)},
 }};
@@ -150,7 +152,7 @@ void statement_reader::leading_word(std::string_view word) {
         {"declare", opening::declare},
         {"do", opening::code},
     }};
-    constexpr std::array<std::pair<std::string_view, effect_bits>, 9> effects = {{
+    constexpr std::array<std::pair<std::string_view, effect_bits>, 10> effects = {{
         {"reset", bit_of(pin_reason::setting)},
         {"discard", bit_of(pin_reason::setting) | ends_something},
         {"listen", bit_of(pin_reason::listen)},
@@ -159,7 +161,8 @@ void statement_reader::leading_word(std::string_view word) {
         {"drop", ends_something},
         {"close", ends_something},
         {"deallocate", ends_something},
-        {"unlisten", ends_something},
+        {"unlisten", ends_something | speaks_of_channels},
+        {"notify", notifies},
     }};
     opening_ = opening::other;
     for (const auto& [name, what] : openings) {
@@ -379,7 +382,8 @@ void statement_reader::end_of_statement() {
         pin(pin_reason::setting);
     }
     config_ = {};
-    if (opening_ == opening::prepared && pins_ != bit_of(pin_reason::sql_statement)) {
+    if (opening_ == opening::prepared &&
+        (pins_ & ~only_about_channels) != bit_of(pin_reason::sql_statement)) {
         pins_ |= prepares_something;
     }
     pins_ |= std::exchange(set_aside_, effect_bits{0});

@@ -33,6 +33,12 @@ inline constexpr effect_bits prepares_something = 1 << 20;
 inline constexpr effect_bits changes_names = 1 << 21;
 /// … may do anything through a name, since it is not known (any more) what names hide.
 inline constexpr effect_bits may_hide = 1 << 22;
+/// … speaks of the channels that the session listens to: UNLISTEN, pg_listening_channels().
+inline constexpr effect_bits speaks_of_channels = 1 << 23;
+/// … is NOTIFY, or calls pg_notify().
+inline constexpr effect_bits notifies = 1 << 24;
+/// These concern nobody but who listens to something.
+inline constexpr effect_bits only_about_channels = speaks_of_channels | notifies;
 
 /// The text of a Query or Parse (one or several statements): the `pin_reason`s, one bit each, that
 /// it gives, and the bits above. `complete`: this is all of the text. Else it may do anything

@@ -45,9 +45,10 @@ bool engine::cancel_session(const route_cancel& request, time_point now) {
             return false;
         }
         // Only a server that runs this session's query now; one that has answered everything is
-        // left alone, and so is one that is still being given this client's settings.
+        // left alone, and so is one that is still being given this client's settings, or asked.
         if (c->state == client_state::active && c->held != nullptr && !c->held->ready_current &&
-            !c->held->replaying && !c->held->question && !c->held->pin_question) {
+            !c->held->replaying && !c->held->question && !c->held->pin_question &&
+            c->held->errand == channel_errand::none) {
             open_cancel(*c->held, {request}, now);
             return true;
         }

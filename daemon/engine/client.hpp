@@ -6,6 +6,7 @@
 #pragma once
 
 #include "daemon/engine/buffer.hpp"
+#include "daemon/engine/listening.hpp"
 #include "daemon/engine/outbox.hpp"
 #include "daemon/engine/pin_log.hpp"
 #include "daemon/engine/ports.hpp"
@@ -112,6 +113,7 @@ struct client final : pool::waiter, connection_events {
 
     // Cold.
     time_point pinned_idle_since{};
+    std::unique_ptr<listening_client> listening; // to channels that need no server
     time_point said_no_more_at{}; // Terminate or EOF came while it was still being answered
     pool::client_close closing_for = pool::client_close::internal_error;
     std::unique_ptr<protocol::client_login> login;

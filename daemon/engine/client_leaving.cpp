@@ -41,6 +41,7 @@ void client::on_writable(time_point now) {
         if (state == client_state::login && !reading) {
             home.pump_login(*this, now);
         } else {
+            home.deliver(*this, now);
             home.pump(*this, now);
         }
     }
@@ -142,7 +143,8 @@ bool engine::still_answering(client& c, pool::client_close reason, time_point no
     case client_state::active:
         // What it has not taken yet, it is to have; and more may have been asked, which is looked
         // at then.
-        if (!c.blocked && (c.state == client_state::idle || !owes_last_answers(c))) {
+        if (!c.blocked && !(c.listening && c.listening->holds_ready) &&
+            (c.state == client_state::idle || !owes_last_answers(c))) {
             return false;
         }
         break;
@@ -266,6 +268,7 @@ void engine::leave_pool(client& c, pool::client_close reason, time_point now) {
         detach(c, s, now);
         abandon(s, now);
     }
+    stop_listening(c);
     set_state(c, client_state::idle, now);
     c.pool->stats().clients.subtract();
     c.pool->stats().client_closes[static_cast<std::size_t>(reason)].add();

@@ -21,6 +21,14 @@ bool follows_parse(protocol::frontend type) {
     return type == bind || type == describe || type == execute || type == close || type == flush;
 }
 
+protocol::error_words others_sequences() {
+    return {.message = "what the server remembers of sequences is another client's, and cannot be "
+                       "discarded here",
+            .detail = {},
+            .hint = {},
+            .sqlstate = "55000"};
+}
+
 /// Bytes at the front have been used. While a read is outstanding, positions must not move.
 void consume(client& c, std::size_t count) {
     if (c.reading) {
@@ -75,7 +83,7 @@ void engine::client_read(client& c, std::size_t count, boost::system::error_code
 
 /// Does with what has been read all that can be done now, and asks for more.
 void engine::pump(client& c, time_point now) {
-    bool again = true;
+    bool again = !c.listening || !c.listening->holds_ready;
     while (again) {
         again = false;
         switch (c.state) {
@@ -212,7 +220,7 @@ void engine::pump_active(client& c, time_point now) {
     while (c.state == client_state::active && c.held != nullptr && !c.held->blocked &&
            c.in.held() && !c.in.empty()) {
         auto& s = *c.held;
-        if (s.names || (s.question && s.question->withholds())) {
+        if (s.names || (s.question && s.question->withholds()) || !may_send_behind(c, s)) {
             return; // maybe_give_back() comes back to it
         }
         const auto in = c.in.unused();
@@ -255,17 +263,17 @@ void engine::pump_active(client& c, time_point now) {
         case protocol::client_step::stop::queue_full:
         case protocol::client_step::stop::awaiting_answer:
             return; // maybe_give_back() comes back to it
+        case protocol::client_step::stop::channels_first:
+            if (!channels_first(c, s)) {
+                return; // maybe_give_back() comes back to it
+            }
+            break;
         case protocol::client_step::stop::terminate:
             end(c, pool::client_close::terminate, now);
             return;
         case protocol::client_step::stop::others_sequences:
             tell_and_close(c, pool::client_close::setting_refused, protocol::error::setting_refused,
-                           {.message = "what the server remembers of sequences is another "
-                                       "client's, and cannot be discarded here",
-                            .detail = {},
-                            .hint = {},
-                            .sqlstate = "55000"},
-                           now);
+                           others_sequences(), now);
             return;
         case protocol::client_step::stop::violation:
             if (s.owed.owed_ready(protocol::fate::forward) != 0 && !s.owed.in_copy_in()) {

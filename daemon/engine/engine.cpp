@@ -200,6 +200,7 @@ void engine::sweep_pools(time_point now) {
         sweep_pins(*part, now);
         grow(*part, now);
         learn_when_due(*part, now);
+        sweep_listening(*part, now);
         if (shutting_down_) {
             continue; // nothing grows any more, so the time to try again would stay in the past
         }
@@ -285,6 +286,11 @@ void engine::sweep_clients(time_point now) {
         }
     });
     due(leaving_deadlines_, [&](client& c) { leave_unless_taking(c, now); });
+    due(fence_deadlines_, [&](client& c) {
+        if (c.listening && c.listening->holds_ready && c.listening->hold_until <= now) {
+            release_ready(c, now);
+        }
+    });
     std::vector<client_id> overdue;
     for (auto& [id, pending] : refusals_) {
         if (pending.deadline <= now) {
@@ -399,8 +405,11 @@ pool_part& engine::part_of(const std::shared_ptr<pool_entry>& entry) {
 }
 
 pool::limits engine::limits_for(const pool_entry& entry) const {
-    auto bounds = entry.replication ? replication_limits(*config_, entry.database, entry.user)
-                                    : pool_limits(*config_, entry.database, entry.user);
+    auto bounds = entry.is == pool_entry::kind::replication
+                      ? replication_limits(*config_, entry.database, entry.user)
+                  : entry.is == pool_entry::kind::listening
+                      ? listening_limits(*config_, entry.database, entry.user)
+                      : pool_limits(*config_, entry.database, entry.user);
     bounds.rotate = options_.rotate_servers;
     return bounds;
 }
@@ -421,18 +430,19 @@ pool::limits pool_limits(const config::configuration& config, std::string_view d
     bounds.pin_idle_timeout = from.pin_idle_timeout;
     bounds.observe = from.observe;
     using protocol::pin_reason;
-    for (const auto& [policy, reason] :
-         {std::pair(from.temporary_objects, pin_reason::temporary_object),
-          std::pair(from.held_cursors, pin_reason::held_cursor),
-          std::pair(from.sql_statements, pin_reason::sql_statement),
-          std::pair(from.listen, pin_reason::listen),
-          std::pair(from.advisory_locks, pin_reason::advisory_lock),
-          std::pair(from.libraries, pin_reason::loaded_library),
-          std::pair(from.random_seed, pin_reason::random_seed)}) {
+    const auto take = [&](auto policy, pin_reason reason) {
         const auto bit = static_cast<std::uint16_t>(reason);
-        bounds.rejected_state |= policy == config::state_policy::reject ? bit : std::uint16_t{0};
-        bounds.ignored_state |= policy == config::state_policy::ignore ? bit : std::uint16_t{0};
-    }
+        bounds.rejected_state |= policy == decltype(policy)::reject ? bit : std::uint16_t{0};
+        bounds.ignored_state |= policy == decltype(policy)::ignore ? bit : std::uint16_t{0};
+    };
+    take(from.temporary_objects, pin_reason::temporary_object);
+    take(from.held_cursors, pin_reason::held_cursor);
+    take(from.sql_statements, pin_reason::sql_statement);
+    take(from.listen, pin_reason::listen);
+    take(from.advisory_locks, pin_reason::advisory_lock);
+    take(from.libraries, pin_reason::loaded_library);
+    take(from.random_seed, pin_reason::random_seed);
+    bounds.listens_for_all = from.listen == config::listen_policy::virtualise;
     return bounds;
 }
 
@@ -443,6 +453,16 @@ pool::limits replication_limits(const config::configuration& config, std::string
     bounds.reuse = false;
     bounds.minconn = 0;
     bounds.maxconn = config.find_pool(database, user).max_replication;
+    return bounds;
+}
+
+pool::limits listening_limits(const config::configuration& config, std::string_view database,
+                              std::string_view user) {
+    auto bounds = pool_limits(config, database, user);
+    bounds.mode = pool::pool_mode::transaction;
+    bounds.reuse = true;
+    bounds.minconn = bounds.maxconn = 1;
+    bounds.idle_timeout = bounds.max_lifetime = {};
     return bounds;
 }
 

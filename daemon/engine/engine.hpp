@@ -8,7 +8,8 @@
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
 // server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, settings.cpp,
-// names.cpp, pins.cpp, statements.cpp, sequences.cpp, cancel.cpp, snapshot.cpp.
+// names.cpp, pins.cpp, statements.cpp, sequences.cpp, listening.cpp, listening_connection.cpp,
+// cancel.cpp, snapshot.cpp.
 #pragma once
 
 #include "daemon/engine/client.hpp"
@@ -76,9 +77,47 @@ struct holders_answer {
     std::vector<lease_row> leases;
 };
 
+/// To the worker with the listening connection: clients here listen to these as well.
+struct join_channels {
+    std::shared_ptr<pool_entry> entry;
+    worker_index from;
+    client_id client;
+    std::uint64_t serial = 0;
+    std::vector<std::string> channels;
+};
+/// … no more.
+struct leave_channels {
+    std::shared_ptr<pool_entry> entry;
+    worker_index from;
+    std::vector<std::string> channels;
+};
+/// From there: it listens to all that this client asked for.
+struct channels_joined {
+    client_id client;
+    std::uint64_t serial = 0;
+};
+/// … a notification, for whoever listens.
+struct notified {
+    std::shared_ptr<pool_entry> entry;
+    shared_notification what;
+};
+/// … a fence of this client's.
+struct fence_passed {
+    client_id client;
+    std::uint64_t serial = 0;
+};
+/// … the connection listens (its fence is told), or was lost. `again`: as it did before.
+struct listening_state {
+    std::shared_ptr<pool_entry> entry;
+    std::string fence;
+    std::string client_encoding;
+    bool again = false;
+};
+
 struct engine_message {
     std::variant<server_in_transit, ask_idle, wake, route_cancel, cancel_done, ask_holders,
-                 holders_answer>
+                 holders_answer, join_channels, leave_channels, channels_joined, notified,
+                 fence_passed, listening_state>
         what;
 };
 
@@ -107,6 +146,8 @@ struct pool_part {
     /// without a line since.
     time_point next_timeout_line{};
     std::uint64_t timeouts_unlogged = 0;
+    pool_listeners listeners;
+    std::unique_ptr<listening_connection> listening; // of a pool of that kind, where it is at home
     [[nodiscard]] pool::stats& stats() { return shard.counters(); }
 };
 
@@ -126,6 +167,9 @@ struct engine_counters {
 /// … and the one for replication connections beside it.
 [[nodiscard]] pool::limits replication_limits(const config::configuration& config,
                                               std::string_view database, std::string_view user);
+/// … and the one for the listening connection: one server, for ever.
+[[nodiscard]] pool::limits listening_limits(const config::configuration& config,
+                                            std::string_view database, std::string_view user);
 
 class engine {
 public:
@@ -300,8 +344,9 @@ private:
     void give_settings(client& c, server& s);
     void replay_settings(client& c, server& s, protocol::refused_setting refused);
     void settings_refused(server& s, const protocol::server_step& step, time_point now);
-    static void report_before_ready(client& c, server& s, const protocol::server_step& step,
-                                    protocol::bytes taken);
+    static protocol::bytes report_before_ready(client& c, server& s,
+                                               const protocol::server_step& step,
+                                               protocol::bytes taken);
     static void replays(server& s);
     void notice_parameters(client& c, server& s);
     void ask_about_settings(client& c, server& s);
@@ -330,6 +375,52 @@ private:
     void names_told(server& s, time_point now);
     void names_failed(server& s, std::string_view why, time_point now);
     void names_changed(server& s, std::string_view tag, time_point now);
+
+    // listening.cpp: clients that listen
+    [[nodiscard]] bool see_to_channels(client& c, server& s, time_point now) {
+        return (!c.listening && !c.session.channels_to_ask()) || speak_of_channels(c, s, now);
+    }
+    [[nodiscard]] bool speak_of_channels(client& c, server& s, time_point now);
+    void next_errand(client& c, server& s);
+    void run_errand(server& s, channel_errand what);
+    void errand_done(server& s, time_point now);
+    void channels_told(client& c, server& s);
+    void join(client& c, std::vector<std::string> channels);
+    void leave(client& c, const std::vector<std::string>& channels);
+    void stop_listening(client& c);
+    void discard_channels(client& c);
+    void count_listening(client& c);
+    [[nodiscard]] static bool may_send_behind(const client& c, const server& s);
+    [[nodiscard]] bool channels_first(client& c, server& s);
+    [[nodiscard]] static protocol::channel_use* channel_use_of(client& c);
+    void take_channel_use(client& c);
+    void pass_ready(client& c, server& s, const protocol::server_step& step, protocol::bytes taken,
+                    time_point now);
+    static void pass_notification(client& c, const protocol::server_step& step,
+                                  protocol::bytes taken);
+    void release_ready(client& c, time_point now);
+    [[nodiscard]] static bool settling(const client& c);
+    [[nodiscard]] static bool may_be_told(const client& c);
+    void tell_waiting(client& c);
+    void deliver(client& c, time_point now);
+    void keep_for(client& c, const shared_notification& what, time_point now);
+    void on(time_point now, channels_joined& message);
+    void on(time_point now, notified& message);
+    void on(time_point now, fence_passed& message);
+    void on(time_point now, listening_state& message);
+
+    // listening_connection.cpp
+    [[nodiscard]] pool_part& listening_part(const std::shared_ptr<pool_entry>& entry);
+    void on(time_point now, join_channels& message);
+    void on(time_point now, leave_channels& message);
+    void say(pool_part& part, server& s, std::string_view sql);
+    void listener_connected(server& s);
+    void listener_told(server& s, const protocol::server_step& step, protocol::bytes taken);
+    [[nodiscard]] bool listener_answered(server& s, time_point now);
+    void listener_lost(server& s, time_point now);
+    void settle_joins(pool_part& part);
+    void tell_workers(pool_part& part, bool again);
+    void sweep_listening(pool_part& part, time_point now);
 
     // sequences.cpp
     [[nodiscard]] server* idle_for_sequences(const client& c);
@@ -416,6 +507,7 @@ private:
     std::deque<std::pair<time_point, client_id>> login_deadlines_;
     std::deque<std::pair<time_point, client_id>> closing_deadlines_;
     std::deque<std::pair<time_point, client_id>> leaving_deadlines_;
+    std::deque<std::pair<time_point, client_id>> fence_deadlines_;
     struct pending_refusal {
         std::uint32_t answers_missing = 0;
         time_point deadline{};

@@ -21,7 +21,8 @@ constexpr auto silence = std::chrono::seconds(1);
 /// Where a client keeps its server, what it does there is nobody else's business.
 bool engine::looks_at_texts(const pool_part& part) const {
     return options_.bug != options::planted::names_not_read &&
-           part.shard.bounds().mode != pool::pool_mode::session && !part.entry->replication;
+           part.shard.bounds().mode != pool::pool_mode::session &&
+           part.entry->is == pool_entry::kind::clients;
 }
 
 /// One look at an atomic while nothing has changed.

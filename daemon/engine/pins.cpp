@@ -36,8 +36,18 @@ bool engine::may_be_asked(const client& c, const server& s) {
 /// A transaction has ended in which texts spoke of what pins. Until PostgreSQL has answered, the
 /// client keeps the server.
 void engine::ask_about_pins(client& c, server& s) {
-    const auto about = c.session.pins_to_ask();
+    auto about = c.session.pins_to_ask();
     if (about == 0 || !may_be_asked(c, s)) {
+        return;
+    }
+    constexpr auto listens = static_cast<std::uint16_t>(protocol::pin_reason::listen);
+    if (c.listening && (about & listens) != 0) {
+        c.session.ask_about_channels();
+    }
+    if (c.session.channels_to_ask() && (c.listening || s.pool->shard.bounds().listens_for_all)) {
+        about &= static_cast<std::uint16_t>(~listens); // next_errand() asks which
+    }
+    if (about == 0) {
         return;
     }
     c.session.pins_asked(about);
@@ -62,6 +72,9 @@ void engine::pins_told(server& s) {
         c->session.pins_told(question->about(), 0);
     } else if (there) {
         c->session.pins_told(question->about(), *there);
+        if (c->session.has(protocol::pin_reason::listen)) {
+            c->session.ask_about_channels(); // a DO block has listened: next_errand() asks to what
+        }
     } else if (question->worth_repeating()) {
         c->session.ask_again_about(question->about()); // the client has deallocated what we asked
     }

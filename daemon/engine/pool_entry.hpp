@@ -37,12 +37,16 @@ struct server_access {
 };
 
 struct pool_entry {
+    /// Whom its servers serve.
+    enum class kind : std::uint8_t { clients, replication, listening };
+
     pool_entry(std::string database_, std::string user_, std::uint32_t workers,
-               bool replication_ = false,
+               kind is_ = kind::clients,
                std::shared_ptr<database_names> names_ = std::make_shared<database_names>())
         : database(std::move(database_))
         , user(std::move(user_))
-        , replication(replication_)
+        , is(is_)
+        , replication(is_ == kind::replication)
         , names(std::move(names_))
         , shared(workers) {
         for (std::uint32_t i = 0; i < workers; ++i) {
@@ -58,6 +62,9 @@ struct pool_entry {
         if (const auto beside = for_replication.load()) {
             beside->set_access(to);
         }
+        if (const auto beside = for_listening.load()) {
+            beside->set_access(to);
+        }
     }
     /// The pool beside this one, with a bound of its own, made when first asked for. Calls to this
     /// and to set_access() must not overlap.
@@ -65,15 +72,41 @@ struct pool_entry {
         auto beside = for_replication.load();
         if (!beside) {
             beside = std::make_shared<pool_entry>(
-                database, user, static_cast<std::uint32_t>(counters.size()), true);
+                database, user, static_cast<std::uint32_t>(counters.size()), kind::replication);
             beside->set_access(access.load());
             for_replication.store(beside);
         }
         return beside;
     }
 
-    const std::string database;                  // as clients name it
-    const std::string user;                      // as clients log in
+    /// The pool beside this one that has the listening connection. Called by the worker that has
+    /// that (listening_home), by nobody else.
+    [[nodiscard]] std::shared_ptr<pool_entry> listening_entry() {
+        auto beside = for_listening.load();
+        if (!beside) {
+            beside = std::make_shared<pool_entry>(
+                database, user, static_cast<std::uint32_t>(counters.size()), kind::listening);
+            auto known = access.load();
+            beside->set_access(known);
+            for_listening.store(beside);
+            if (const auto now = access.load(); now != known) {
+                beside->set_access(now); // set_access() may not have seen it yet
+            }
+        }
+        return beside;
+    }
+    /// The worker that has the listening connection: the first one that asks, for ever.
+    [[nodiscard]] pool::worker_index listening_home(pool::worker_index asks) {
+        std::uint32_t home = nobody;
+        if (listening_at.compare_exchange_strong(home, asks.value)) {
+            home = asks.value;
+        }
+        return {home};
+    }
+
+    const std::string database; // as clients name it
+    const std::string user;     // as clients log in
+    const kind is;
     const bool replication;                      // its servers serve replication connections
     const std::shared_ptr<database_names> names; // what they hide; shared with others' pools
 
@@ -84,6 +117,9 @@ struct pool_entry {
     std::atomic<std::shared_ptr<const protocol::server_welcome>> welcome; // of any of its servers
     std::atomic<std::shared_ptr<const connect_failure>> failure;          // nothing while up
     std::atomic<std::shared_ptr<pool_entry>> for_replication;             // nothing: none yet
+    std::atomic<std::shared_ptr<pool_entry>> for_listening;               // the same
+    static constexpr std::uint32_t nobody = ~0U;
+    std::atomic<std::uint32_t> listening_at{nobody};
     /// How often a statement that changes tables has been seen to succeed: what was prepared before
     /// may mean something else since.
     std::atomic<std::uint64_t> epoch{1};

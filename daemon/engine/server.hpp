@@ -6,6 +6,7 @@
 #pragma once
 
 #include "daemon/engine/buffer.hpp"
+#include "daemon/engine/listening.hpp"
 #include "daemon/engine/outbox.hpp"
 #include "daemon/engine/pool_entry.hpp"
 #include "daemon/engine/ports.hpp"
@@ -135,6 +136,9 @@ struct server final : pool::server, connection_events {
     std::uint32_t setting_statements = 0; // of append_settings_ahead, that it has prepared
     std::unique_ptr<protocol::hidden_effects_reader> names;
     std::uint64_t names_as_of = 0; // database_names::changes() when it was asked
+    channel_errand errand = channel_errand::none;
+    bool errand_failed = false;
+    protocol::channel_set channels_told; // the answer to the errand so far
     client_id sequences_of; // whose nextval() it remembers, unless `sequences` says of several's;
                             // nothing: nobody's
     protocol::sequence_memory sequences;

@@ -38,6 +38,9 @@ protocol::return_verdict engine::verdict(const server& s) const {
 
 /// Something has changed about a server that no client has.
 void engine::go_on_alone(server& s, time_point now) {
+    if (s.pool->listening) {
+        return; // it is told things without being asked
+    }
     if (s.task == server_task::drain || s.task == server_task::clean) {
         // PostgreSQL drops a Query behind a failed message of the extended protocol: what looked
         // like the end of the batch was none, and nobody is left to send the Sync it waits for.
@@ -103,6 +106,9 @@ void engine::maybe_give_back(server& s, time_point now) {
     ask_about_settings(*c, s);
     ask_about_pins(*c, s);
     ask_about_names(*c, s);
+    if (!see_to_channels(*c, s, now)) {
+        return;
+    }
     switch (verdict(s)) {
     case protocol::return_verdict::yes:
     case protocol::return_verdict::cancel_in_flight:
@@ -155,6 +161,7 @@ void engine::give_back(client& c, server& s, time_point now) {
     if (shutting_down_) {
         tell_and_close(c, pool::client_close::shutdown, protocol::error::admin_shutdown, {}, now);
     } else {
+        deliver(c, now);
         pump(c, now);
     }
 }
@@ -183,6 +190,7 @@ void engine::detach(client& c, server& s, time_point now) {
     s.question.reset();
     s.pin_question.reset();
     s.names.reset();
+    s.errand = channel_errand::none;
     s.keep_batch = s.asks_again = false;
     c.query_running = false;
     c.held = nullptr;
@@ -386,6 +394,7 @@ void engine::close_server(server& s, pool::server_close reason, time_point now) 
     const bool logged_in = connected && s.task != server_task::login;
     const bool sound = logged_in && !s.cut_off && s.out.empty();
     s.task = server_task::farewell;
+    listener_lost(s, now);
     if (auto* const c = s.user) {
         if (reason == pool::server_close::desync) {
             tell_and_close(*c, pool::client_close::server_desync, protocol::error::server_desync,

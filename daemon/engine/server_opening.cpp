@@ -212,6 +212,9 @@ void engine::server_logged_in(server& s, protocol::server_ready& ready, time_poi
         arm_read(s);
         place(s, now);
     }
+    if (part.listening) {
+        listener_connected(s);
+    }
     grow(part, now); // it works: now for all the others that are needed
     wake_others(part);
 }

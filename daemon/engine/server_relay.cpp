@@ -150,8 +150,15 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         }
         if (step.why == stop::error) {
             pass_error(*c, step, taken);
-        } else if (step.why == stop::ready && s.reports_due) {
-            report_before_ready(*c, s, step, taken);
+        } else if (step.why == stop::notification) {
+            pass_notification(*c, step, taken);
+        } else if (step.why == stop::ready && (s.reports_due || c->listening)) {
+            const auto rest = s.reports_due ? report_before_ready(*c, s, step, taken) : taken;
+            if (c->listening) {
+                pass_ready(*c, s, step, rest, now);
+            } else {
+                c->out.pass(rest);
+            }
         } else {
             c->out.pass(taken);
         }
@@ -163,9 +170,20 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     case stop::command:
         command_done(s, step.tag, now);
         return true;
+    case stop::notification:
+        if (s.pool->listening) {
+            listener_told(s, step, taken);
+        }
+        return true;
     case stop::result:
         if (s.names) {
             s.names->take_row(step.result);
+        } else if (s.errand == channel_errand::ask) {
+            if (auto channel = protocol::channel_in(step.result)) {
+                s.channels_told.insert(std::move(*channel));
+            } else {
+                s.errand_failed = true;
+            }
         } else if (s.question) {
             s.question->take(
                 static_cast<protocol::backend>(taken[taken.size() - step.last_frame_bytes]),
@@ -204,8 +222,13 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
             return false;
         }
     }
+    if (!ours && c != nullptr && c->listening) {
+        c->listening->channels.failed();
+    }
     if (ours && s.names) {
         s.names->fail(protocol::words_of(protocol::as_bytes(step.error)).message);
+    } else if (ours && s.errand != channel_errand::none) {
+        s.errand_failed = true;
     } else if (ours && s.question) {
         s.question->fail();
     } else if (ours && s.pin_question) {
@@ -235,8 +258,15 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
             c->statements.at_rest();
         }
     }
+    if (s.pool->listening) {
+        return listener_answered(s, now);
+    }
     if (ours && s.names) {
         names_told(s, now);
+        return true;
+    }
+    if (ours && s.errand != channel_errand::none) {
+        errand_done(s, now);
         return true;
     }
     if (ours && s.question) {
@@ -373,6 +403,7 @@ void engine::server_gone(server& s, pool::server_close reason, boost::system::er
             reason = pool::server_close::client_left;
         }
         s.task = server_task::farewell;
+        listener_lost(s, now);
         s.pool->shard.begin_close(s, reason, now);
         log_server_end(s, reason, now);
         auto* const c = s.user;

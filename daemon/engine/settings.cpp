@@ -14,11 +14,12 @@ namespace pgweir::daemon {
 namespace {
 
 /// Between the settings that go ahead of the client's first message, and that, a Sync of ours may
-/// have to stand (statement_router, sequence_memory). Behind it the client's message would be
-/// carried out although the settings have been refused.
+/// have to stand (statement_router, sequence_memory, channel_use). Behind it the client's message
+/// would be carried out although the settings have been refused.
 bool may_need_sync_between(const client& c) {
     const auto in = c.in.held() ? c.in.unused() : protocol::bytes{};
-    if (in.empty() || in[0] == static_cast<std::byte>(protocol::frontend::function_call)) {
+    if (in.empty() || c.listening ||
+        in[0] == static_cast<std::byte>(protocol::frontend::function_call)) {
         return true;
     }
     if (in[0] != static_cast<std::byte>(protocol::frontend::query)) {
@@ -109,14 +110,14 @@ void engine::settings_refused(server& s, const protocol::server_step& step, time
 
 /// PostgreSQL reports what the settings that went ahead have changed just before ReadyForQuery, the
 /// client's, with what the client itself has changed since; and nothing where that is what was
-/// reported before. The client is told of what is not as it was told last.
-void engine::report_before_ready(client& c, server& s, const protocol::server_step& step,
-                                 protocol::bytes taken) {
+/// reported before. The client is told of what is not as it was told last; what is returned is
+/// still to be passed on.
+protocol::bytes engine::report_before_ready(client& c, server& s, const protocol::server_step& step,
+                                            protocol::bytes taken) {
     s.reports_due = false;
     const auto& known = *c.reported;
     if (std::equal(known.begin(), known.end(), s.parameters.begin(), s.parameters.end())) {
-        c.out.pass(taken);
-        return;
+        return taken;
     }
     if (const auto before = taken.first(taken.size() - step.last_frame_bytes); !before.empty()) {
         c.out.pass(before);
@@ -128,7 +129,7 @@ void engine::report_before_ready(client& c, server& s, const protocol::server_st
             s.parameters_touched = true;
         }
     }
-    c.out.pass(taken.last(step.last_frame_bytes));
+    return taken.last(step.last_frame_bytes);
 }
 
 /// Messages that the client's session depends on stand in the outbox.

@@ -114,7 +114,9 @@ std::vector<server_row> engine::server_rows(time_point now) const {
         row.application_name = s.user != nullptr ? s.user->info->application_name : std::string();
         row.replication =
             s.user != nullptr ? s.user->info->replication : protocol::replication_kind::none;
+        const bool listens = s.pool->listening && s.state == pool::server_state::idle;
         row.state = s.cancels_in_flight != 0                    ? "being_canceled"
+                    : listens                                   ? "listening"
                     : s.state == pool::server_state::leased     ? "active"
                     : s.state == pool::server_state::connecting ? "login"
                                                                 : pool::to_string(s.state);
@@ -136,7 +138,7 @@ std::vector<server_row> engine::server_rows(time_point now) const {
 std::vector<pool_row> engine::pool_rows(time_point now) const {
     std::vector<pool_row> rows;
     for (const auto& [entry, part] : pools_) {
-        if (entry->replication) {
+        if (entry->is != pool_entry::kind::clients) {
             continue; // beside the pools
         }
         const auto& shard = part->shard;
@@ -209,7 +211,8 @@ std::vector<std::string> engine::broken_invariants() const {
               name + "was opened for one client and is in the pool");
         if (s->state == pool::server_state::idle) {
             check(s->user == nullptr && s->task == server_task::none, name + "idle but busy");
-            check(s->owed.empty() && s->out.empty() && s->in.empty() && !s->stream.inside_message(),
+            check(s->pool->listening || (s->owed.empty() && s->out.empty() && s->in.empty() &&
+                                         !s->stream.inside_message()),
                   name + "idle but owes or is owed something");
             check(s->status == protocol::transaction_status::idle, name + "idle in a transaction");
             check(s->cancels_in_flight == 0, name + "idle with a cancel under way");

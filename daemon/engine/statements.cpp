@@ -41,6 +41,7 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
                                             s.pool->entry->epoch.load(std::memory_order_relaxed),
                                         .names = names_of(*s.pool),
                                         .sequences = &s.sequences,
+                                        .channels = channel_use_of(c),
                                         .status = s.status,
                                         .cancel_under_way = s.cancels_in_flight != 0,
                                         .settings_ahead = s.ahead != settings_ahead::none,
@@ -49,6 +50,9 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
     const auto step = c.stream.forward(in, c.in_is_full(), s.out, s.owed, c.session, &link);
     if (!s.owed.outcomes().empty()) {
         settle_statements(s);
+    }
+    if (c.listening) [[unlikely]] {
+        take_channel_use(c);
     }
     if (counted.reads_sequences || counted.sequences_apart) [[unlikely]] {
         sequences_read(c, s, counted);
@@ -133,6 +137,9 @@ void engine::command_done(server& s, std::string_view tag, time_point now) {
         s.pin_statements = 0;
         if (c != nullptr) {
             c->statements.all_deallocated();
+        }
+        if (c != nullptr && c->listening && tag == "DISCARD ALL") {
+            discard_channels(*c);
         }
         // The last thing that was asked: the session is as it was at its start, but for what
         // DISCARD ALL leaves. What the client asked for at start-up is put back with its next

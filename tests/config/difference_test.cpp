@@ -44,7 +44,7 @@ TEST_CASE("changes, a line each") {
          {"pool.mode: transaction -> session (needs a restart)"},
          true},
         {base + "pool: { session_state: { listen: reject }, pin_idle_timeout: 5s }",
-         {"pool.pin_idle_timeout: 0 -> 5s", "pool.session_state.listen: pin -> reject"},
+         {"pool.pin_idle_timeout: 0 -> 5s", "pool.session_state.listen: virtualise -> reject"},
          false},
         {base + "pool: { observe: true }", {"pool.observe: false -> true"}, false},
         {base + "workers: 4", {"workers: auto -> 4 (needs a restart)"}, true},

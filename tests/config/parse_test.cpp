@@ -205,7 +205,7 @@ TEST_CASE("what becomes of session state for one user") {
              "users:\n  app: { password: x, session_state: { listen: pin, random_seed: reject } }\n"
              "  bot: { password: y }\n");
     const auto app = made.find_pool("shop", "app");
-    CHECK(app.listen == state_policy::pin);
+    CHECK(app.listen == listen_policy::pin);
     CHECK(app.random_seed == state_policy::reject);
     CHECK(app.libraries == state_policy::pin);
     CHECK(made.find_pool("other", "app").libraries == state_policy::ignore);
@@ -214,7 +214,8 @@ TEST_CASE("what becomes of session state for one user") {
     CHECK(made.find_pool("not there", "bot") == made.pool);
     check({
         {"databases: { shop: }\nusers: { app: { password: x, session_state: { listen: no } } }",
-         "2:55: users.app.session_state.listen must be one of pin, reject, ignore, not 'no'\n"},
+         "2:55: users.app.session_state.listen must be one of virtualise, pin, reject, ignore, not "
+         "'no'\n"},
         {"databases: { shop: }\nusers: { app: { password: x, maxconn: 7 } }",
          "2:30: unknown key 'maxconn', did you mean 'maxconn' inside 'pool'?\n"},
     });
@@ -223,23 +224,30 @@ TEST_CASE("what becomes of session state for one user") {
 TEST_CASE("what becomes of session state, kind by kind, for all and for one database") {
     const auto made = good("pool:\n  session_state: { listen: reject, held_cursors: ignore }\n"
                            "databases:\n  shop: { session_state: { listen: pin } }\n  other:\n"
+                           "  third: { session_state: { listen: virtualise } }\n"
                            "users: { app: { password: x } }");
-    CHECK(made.pool.listen == state_policy::reject);
+    CHECK(made.pool.listen == listen_policy::reject);
     CHECK(made.pool.temporary_objects == state_policy::pin);
-    CHECK(made.databases[0].pool.listen == state_policy::pin);
+    CHECK(made.databases[0].pool.listen == listen_policy::pin);
     CHECK(made.databases[0].pool.held_cursors == state_policy::ignore);
     CHECK(made.databases[1].pool == made.pool);
+    CHECK(made.databases[2].pool.listen == listen_policy::virtualise);
+    CHECK(good(rest).pool.listen == listen_policy::virtualise);
     check({
-        {"pool: { session_state: { listen: virtualise } }" + rest,
-         "1:34: pool.session_state.listen must be one of pin, reject, ignore, not 'virtualise'\n"},
+        {"pool: { session_state: { libraries: virtualise } }" + rest,
+         "1:37: pool.session_state.libraries must be one of pin, reject, ignore, not "
+         "'virtualise'\n"},
+        {"pool: { session_state: { listen: share } }" + rest,
+         "1:34: pool.session_state.listen must be one of virtualise, pin, reject, ignore, not "
+         "'share'\n"},
         {"pool: { session_state: { lisen: pin } }" + rest,
          "1:26: unknown key 'lisen', did you mean 'listen'?\n"},
         {"pool: { session_state: pin }" + rest, "1:24: pool.session_state must be a map such as { "
                                                 "temporary_objects: reject }, not a single "
                                                 "value\n"},
         {"databases:\n  shop: { session_state: { listen: no } }\nusers: { app: { password: x } }",
-         "2:36: databases.shop.session_state.listen must be one of pin, reject, ignore, not "
-         "'no'\n"},
+         "2:36: databases.shop.session_state.listen must be one of virtualise, pin, reject, "
+         "ignore, not 'no'\n"},
     });
 }
 

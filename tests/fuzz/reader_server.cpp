@@ -93,6 +93,10 @@ private:
             PGWEIR_MUST(step.where == fate::swallow);
             PGWEIR_MUST(inside(taken, as_text(step.result)));
             break;
+        case stop::notification:
+            PGWEIR_MUST(step.where == fate::forward && !server_.inside_message());
+            PGWEIR_MUST(step.last_frame_bytes <= taken.size());
+            break;
         case stop::fate_changed:
             PGWEIR_MUST(step.taken_bytes != 0);
             break;

@@ -218,6 +218,7 @@ private:
         case client_step::stop::awaiting_answer:
             PGWEIR_MUST(!s.owed.empty()); // or it would wait for ever
             return false;
+        case client_step::stop::channels_first: // nobody listens here
         case client_step::stop::others_sequences:
         case client_step::stop::terminate:
         case client_step::stop::violation:

@@ -144,6 +144,7 @@ private:
             CHECK(step.where == protocol::fate::swallow);
             break;
         case stop::fate_changed:
+        case stop::notification:
             CHECK(step.taken_bytes != 0);
             break;
         case stop::exhausted:

@@ -279,7 +279,34 @@ TEST_CASE("server_stream: a run ends where the fate changes") {
         CHECK(got.taken_bytes == bytes_taken);
         CHECK(static_cast<int>(got.where) == static_cast<int>(where));
         rest.remove_prefix(got.taken_bytes);
-        CHECK(got.why == (rest.empty() ? stop::exhausted : stop::fate_changed));
+        const bool told = bytes_taken == notification.size();
+        CHECK(got.why == (told           ? stop::notification
+                          : rest.empty() ? stop::exhausted
+                                         : stop::fate_changed));
+    }
+}
+
+TEST_CASE("server_stream: a notification is taken when it is whole, however long") {
+    for (const std::size_t payload_bytes : {0U, 7'999U, 30'000U}) {
+        CAPTURE(payload_bytes);
+        std::string frame;
+        const std::string payload(payload_bytes, 'p');
+        message_writer(frame).begin('A').u32(1).c_string("c").c_string(payload).end();
+        server_stream server;
+        reply_queue owed;
+        owed.sent(frontend::query);
+        for (std::size_t there = 0; there < frame.size(); there += there < 100 ? 1 : 97) {
+            // Also where it fills a small buffer: that one is made larger.
+            const auto step = server.next(as_bytes(frame).first(there), there >= 8'192, owed);
+            CHECK(step.why == stop::exhausted);
+            CHECK(step.taken_bytes == 0);
+        }
+        const auto in = message('D', std::string(2, '\0')) + frame + message('D');
+        const auto step = server.next(as_bytes(in), false, owed);
+        CHECK(step.why == stop::notification);
+        CHECK(step.where == fate::forward);
+        CHECK(step.last_frame_bytes == frame.size());
+        CHECK(step.taken_bytes == frame.size() + 7);
     }
 }
 

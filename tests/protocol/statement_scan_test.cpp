@@ -21,12 +21,15 @@ std::string names(effect_bits pins) {
             out += (out.empty() ? "" : " ") + std::string(to_string(static_cast<pin_reason>(bit)));
         }
     }
-    if ((pins & reads_sequences) != 0) {
-        out += out.empty() ? "reads_sequences" : " reads_sequences";
-    }
-    if ((pins & changes_names) != 0) {
-        out += out.empty() ? "changes_names" : " changes_names";
-    }
+    const auto effect = [&](effect_bits bit, const char* name) {
+        if ((pins & bit) != 0) {
+            out += (out.empty() ? "" : " ") + std::string(name);
+        }
+    };
+    effect(notifies, "notifies");
+    effect(speaks_of_channels, "speaks_of_channels");
+    effect(reads_sequences, "reads_sequences");
+    effect(changes_names, "changes_names");
     return out;
 }
 
@@ -61,9 +64,7 @@ constexpr row rows[] = {
     {"SAVEPOINT s1", ""},
     {"DEALLOCATE ALL", ""},
     {"CLOSE ALL", ""},
-    {"NOTIFY c", ""},
     {"LOCK TABLE t", ""},
-    {"UNLISTEN *", ""},
 
     // Settings.
     {"SET x = 1", "setting"},
@@ -115,6 +116,16 @@ constexpr row rows[] = {
 
     // LISTEN, LOAD, PREPARE, DECLARE.
     {"LISTEN c", "listen"},
+    {"NOTIFY c", "notifies"},
+    {"SELECT pg_notify('c', 'p')", "notifies"},
+    {"select \"pg_notify\"($1, $2)", "notifies"},
+    {"SELECT 'pg_notify'", ""},
+    {"SELECT * FROM notify", ""},
+    {"UNLISTEN *", "speaks_of_channels"},
+    {"BEGIN; unlisten c; COMMIT", "speaks_of_channels"},
+    {"SELECT unlisten FROM t", ""},
+    {"SELECT * FROM pg_catalog.PG_LISTENING_CHANNELS()", "speaks_of_channels"},
+    {"SELECT msg_list, pg_name FROM t", ""},
     {"BEGIN; LISTEN c; COMMIT;", "listen"},
     {"LOAD 'auto_explain'", "loaded_library"},
     {"PREPARE p AS SELECT 1", "sql_statement"},
@@ -311,7 +322,7 @@ TEST_CASE("statement_scan: what ends, gives up or hides something") {
         {"DROP TABLE t", ends_something},
         {"SELECT 1; close c", ends_something},
         {"DEALLOCATE ALL", ends_something},
-        {"UNLISTEN *", ends_something},
+        {"UNLISTEN *", ends_something | speaks_of_channels},
         {"DISCARD TEMP", ends_something | static_cast<unsigned>(pin_reason::setting)},
         {"ALTER TABLE t DROP c", 0},
         {"SELECT pg_advisory_unlock(1)", gives_up_lock},

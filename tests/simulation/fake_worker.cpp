@@ -127,8 +127,10 @@ void fake_worker::post(daemon::worker_index to, daemon::engine_message message) 
         return;
     }
     shared.trace(self_, "post", [&] {
-        static constexpr std::array kinds{"server", "ask_idle",    "wake",          "route_cancel",
-                                          "done",   "ask_holders", "holders_answer"};
+        static constexpr std::array kinds{
+            "server",      "ask_idle",       "wake",           "route_cancel",   "done",
+            "ask_holders", "holders_answer", "join_channels",  "leave_channels", "channels_joined",
+            "notified",    "fence_passed",   "listening_state"};
         return std::string(kinds[message.what.index()]) + " from worker " + std::to_string(self_) +
                " to " + std::to_string(to.value);
     });
