@@ -110,7 +110,6 @@ struct fence_passed {
 struct listening_state {
     std::shared_ptr<pool_entry> entry;
     std::string fence;
-    std::string client_encoding;
     bool again = false;
 };
 

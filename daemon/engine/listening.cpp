@@ -157,7 +157,9 @@ void engine::channels_told(client& c, server& s) {
     auto changes = l.channels.told(std::exchange(s.channels_told, {}));
     leave(c, changes.gone);
     if (!changes.fresh.empty()) {
-        if (c.pool->shard.bounds().listens_for_all) {
+        // PostgreSQL converts what it notifies, and names, to the encoding of each connection.
+        if (c.pool->shard.bounds().listens_for_all &&
+            encoding_in(s.parameters) == listening_encoding) {
             join(c, std::move(changes.fresh));
         } else {
             l.stays = true;
@@ -218,17 +220,9 @@ void engine::on(time_point now, channels_joined& message) {
     if (c == nullptr || !c->listening || !c->listening->channels.joined(message.serial)) {
         return;
     }
-    auto* const s = c->held; // it is pinned
-    if (s == nullptr) {
-        return;
+    if (c->held != nullptr) { // it is pinned
+        maybe_give_back(*c->held, now);
     }
-    if (encoding_in(s->parameters) != c->pool->listeners.client_encoding) {
-        // PostgreSQL converts what it notifies to the encoding of each connection.
-        c->listening->stays = true;
-        leave(*c, c->listening->channels.stay());
-        count_listening(*c);
-    }
-    maybe_give_back(*s, now);
 }
 
 // What the client sends
@@ -406,7 +400,7 @@ void engine::keep_for(client& c, const shared_notification& what, time_point now
     l.waiting.push_back(what);
     l.waiting_bytes += what->size();
     const auto encoding = c.reported != nullptr ? encoding_in(*c.reported) : std::string_view();
-    if (!encoding.empty() && encoding != c.pool->listeners.client_encoding && !is_ascii(*what)) {
+    if (!encoding.empty() && encoding != listening_encoding && !is_ascii(*what)) {
         tell_and_close(c, pool::client_close::notifications_unread,
                        protocol::error::notifications_unread,
                        {.message = "a notification cannot be converted to client_encoding",
@@ -459,7 +453,6 @@ void engine::on(time_point now, fence_passed& message) {
 void engine::on(time_point now, listening_state& message) {
     auto& part = part_of(message.entry);
     part.listeners.fence = message.fence;
-    part.listeners.client_encoding = message.client_encoding;
     std::vector<client_id> who;
     for (const auto& [id, c] : clients_) {
         if (c->pool == &part && c->listening) {

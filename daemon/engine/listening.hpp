@@ -14,11 +14,15 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pgweir::daemon {
 
 struct pool_entry;
+
+/// What the listening connection speaks, whatever PostgreSQL would have it speak by itself.
+inline constexpr std::string_view listening_encoding = "UTF8";
 
 /// A NotificationResponse, as PostgreSQL sent it. Shared by all who are told.
 using shared_notification = std::shared_ptr<const std::string>;
@@ -55,8 +59,7 @@ struct listening_client {
 /// What a worker keeps of the clients of one pool that listen.
 struct pool_listeners {
     pool::channel_registry<pool::client_id> clients;
-    std::string fence;           // the listening connection's; empty while there is none
-    std::string client_encoding; // … and what it speaks
+    std::string fence; // the listening connection's; empty while there is none
 };
 
 /// The listening connection of a pool, on the worker that has it.

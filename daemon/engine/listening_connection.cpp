@@ -163,15 +163,9 @@ void engine::settle_joins(pool_part& part) {
 }
 
 void engine::tell_workers(pool_part& part, bool again) {
-    auto& l = *part.listening;
-    std::string encoding;
-    if (const auto* const s = find(l.server)) {
-        const auto found = s->parameters.find("client_encoding");
-        encoding = found == s->parameters.end() ? std::string() : found->second;
-    }
+    const auto& l = *part.listening;
     for (std::uint32_t w = 0; w < options_.workers; ++w) {
-        ports_.post(
-            {w}, {listening_state{l.of, l.listening ? l.fence : std::string(), encoding, again}});
+        ports_.post({w}, {listening_state{l.of, l.listening ? l.fence : std::string(), again}});
     }
 }
 

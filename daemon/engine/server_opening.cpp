@@ -118,6 +118,9 @@ protocol::server_login::options engine::login_options(const server& s) {
         result.settings = startup.settings;
         return result;
     }
+    if (s.pool->entry->is == pool_entry::kind::listening) {
+        result.settings.emplace_back("client_encoding", std::string(listening_encoding));
+    }
     if (!s.opened_with->empty()) {
         result.settings.emplace_back("options", as_options(*s.opened_with));
     }
