@@ -17,6 +17,19 @@ from integration.support.waiting import wait_for
 
 @only_pgweir
 class OddTest(ListenCase):
+    def test_names_that_are_cut_off_or_escaped(self):
+        """UNLISTEN in a transaction block names what no server listens to."""
+        one = Listener(self.connect())
+        names = ['"%s"' % ("ö" * 40), '"x%s"' % ("ö" * 40), "x" * 70, 'U&"d\\0061t\\+000061"']
+        for name in names:
+            one.run("listen " + name)
+        self.is_shared()
+        self.assertEqual(4, len(one.channels().split(",")), one.channels())
+        for count, name in enumerate(names, 1):
+            one.run("begin", "unlisten " + name, "commit")
+            left = one.channels()
+            self.assertEqual(4 - count, 0 if left == "none" else len(left.split(",")), name)
+
     def test_another_encoding_disturbs_nobody(self):
         latin = Listener(self.connect(client_encoding="LATIN1"))
         latin.run('listen "ö"')  # one byte, which is not UTF-8

@@ -3,6 +3,7 @@
 #include "protocol/own_statement.hpp"
 #include "protocol/prepared_statement.hpp"
 #include "protocol/sql_lexer.hpp"
+#include "protocol/unicode_escapes.hpp"
 
 #include <array>
 #include <charconv>
@@ -24,6 +25,16 @@ std::string quoted(std::string_view name) {
     return text + '"';
 }
 
+// As much of a name as PostgreSQL takes, in UTF-8: no character is cut in two.
+std::string_view clipped(std::string_view name) {
+    auto size = significant(name).size();
+    while (size != name.size() && size != 0 &&
+           (static_cast<unsigned char>(name[size]) & 0xc0U) == 0x80U) {
+        --size;
+    }
+    return name.substr(0, size);
+}
+
 std::string identifier(const sql_token& token) {
     std::string name;
     if (token.is == sql_token::kind::word) {
@@ -34,7 +45,7 @@ std::string identifier(const sql_token& token) {
             i += token.text.substr(i, 2) == "\"\"" ? 1 : 0;
         }
     }
-    return std::string(significant(name));
+    return std::string(clipped(name));
 }
 
 } // namespace
@@ -51,6 +62,10 @@ std::vector<unlisten> read_unlistens(std::string_view sql) {
             continue;
         }
         token = lexer.next();
+        const auto unescaped = token.unicode_escapes ? take_unescaped(token, lexer) : std::nullopt;
+        if (unescaped) {
+            token.text = *unescaped;
+        }
         if (token.is == sql_token::kind::symbol && token.text == "*") {
             found.push_back({});
         } else if (token.is == sql_token::kind::word ||

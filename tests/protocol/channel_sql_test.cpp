@@ -19,6 +19,14 @@ std::string unlistened(std::string_view sql) {
     return text;
 }
 
+std::string umlauts(std::size_t count) {
+    std::string text;
+    while (count-- != 0) {
+        text += "ö";
+    }
+    return text;
+}
+
 // The types of the messages, and what each is answered with takes off the queue.
 std::string types(const std::string& messages) {
     std::string text;
@@ -41,6 +49,10 @@ TEST_CASE("channel_sql: UNLISTEN is read as PostgreSQL reads it") {
         {" /* c */ UnListen  Mixed_Case ;", "mixed_case"},
         {"UNLISTEN \"Mixed \"\"Case\"", "Mixed \"Case"},
         {"UNLISTEN " + long_name, long_name.substr(0, 63)},
+        {"UNLISTEN \"x" + umlauts(40) + "\"", "x" + umlauts(31)}, // 63 bytes, and 62
+        {"UNLISTEN \"" + umlauts(40) + "\"", umlauts(31)},
+        {"UNLISTEN U&\"d\\0061t\\+000061\"", "data"},
+        {"UNLISTEN u&\"d!0061t!!a\"\"\" UESCAPE '!'; UNLISTEN b", "dat!a\" b"},
         {"BEGIN; UNLISTEN a; LISTEN b; UNLISTEN c; COMMIT", "a c"},
         {"UNLISTEN", ""},
         {"LISTEN a", ""},
