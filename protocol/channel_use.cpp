@@ -6,14 +6,13 @@ routing channel_use::before(effect_bits effects, const reply_queue& owed) const 
     if (owed.owed_ready(fate::forward) != 0 && owed.answers_will_come()) {
         return {routing::how::wait};
     }
-    const bool speaks = (effects & speaks_of_channels) != 0;
-    return {speaks && missing ? routing::how::channels_first : routing::how::as_is};
+    return {speaks(effects) && missing ? routing::how::channels_first : routing::how::as_is};
 }
 
 void channel_use::sent(const scanned_statement& what) {
     stepwise = true;
     notified = notified || (what.effects & notifies) != 0;
-    if ((what.effects & speaks_of_channels) != 0) {
+    if (speaks(what.effects)) {
         spoken_of = true;
         for (auto& one : read_unlistens(what.sql)) {
             unlistens.push_back(std::move(one));

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "protocol/channel_sql.hpp"
+#include "protocol/session_state.hpp"
 #include "protocol/statement_router.hpp"
 #include "protocol/statement_scan.hpp"
 
@@ -28,8 +29,13 @@ struct channel_use {
     bool notified = false;
     std::vector<unlisten> unlistens; // since they were last taken
 
+    /// UNLISTEN may be in it, or somebody asks what is listened to.
+    [[nodiscard]] static constexpr bool speaks(effect_bits effects) {
+        return (effects &
+                (speaks_of_channels | static_cast<effect_bits>(pin_reason::large_statement))) != 0;
+    }
     [[nodiscard]] static constexpr bool concerns(effect_bits effects) {
-        return (effects & only_about_channels) != 0;
+        return speaks(effects) || (effects & notifies) != 0;
     }
     /// May a text with these effects be sent now?
     [[nodiscard]] routing before(effect_bits effects, const reply_queue& owed) const;

@@ -465,7 +465,7 @@ effect_bits statement_reader::pins() const {
         pins |= writes_ ? pins_on_write_ : 0U;
         pins |= transaction_only_ ? 0U : names_->of_all().bits;
     }
-    const bool leaves = (pins & (unsigned{pin_reasons} | unsigned{reads_sequences}) &
+    const bool leaves = (pins & (pin_reasons | reads_sequences | speaks_of_channels) &
                          ~static_cast<unsigned>(pin_reason::temporary_object)) != 0;
     if (defines_ && (leaves || pins_on_write_ != 0 || extends_)) {
         pins |= changes_names;

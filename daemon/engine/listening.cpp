@@ -269,8 +269,9 @@ protocol::channel_use* engine::channel_use_of(client& c) {
 /// Messages have been forwarded: what they say of channels.
 void engine::take_channel_use(client& c) {
     auto& l = *c.listening;
-    if (l.use.spoken_of) {
+    if (std::exchange(l.use.spoken_of, false)) {
         c.session.pin(protocol::pin_reason::listen); // until the server has been asked
+        c.session.ask_about_channels();
         l.channels.sent(std::exchange(l.use.unlistens, {}));
     }
 }

@@ -119,6 +119,9 @@ TEST_CASE("channel_use: the server is to listen to the client's channels first")
     listener client;
     client.use.missing = true;
     CHECK(client.send(query("NOTIFY a")).taken_bytes != 0);
+    // Code that puts together what it carries out may say UNLISTEN.
+    CHECK(client.send(query("DO $$ BEGIN EXECUTE current_setting('a.b'); END $$")).taken_bytes ==
+          0);
 }
 
 TEST_CASE("channel_use: what a named statement says is carried out when it is bound") {
