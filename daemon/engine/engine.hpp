@@ -141,6 +141,8 @@ struct pool_part {
     /// What names hide, as this worker last looked.
     std::shared_ptr<const protocol::name_effects> names;
     std::uint64_t names_version = 0;
+    /// They should be read again, and no server has idled: the next one that comes free is asked.
+    bool names_overdue = false;
     /// Wait time-outs are logged now and then, not one by one: when next, and how many have gone
     /// without a line since.
     time_point next_timeout_line{};
@@ -362,11 +364,22 @@ private:
     void sweep_pins(pool_part& part, time_point now);
 
     // names.cpp: what the names in a database hide
-    [[nodiscard]] protocol::known_names names_of(pool_part& part) const;
+    /// One look at an atomic while nothing has changed.
+    [[nodiscard]] protocol::known_names names_of(pool_part& part) const {
+        const auto version = part.entry->names->version();
+        if (version != part.names_version) [[unlikely]] {
+            look_at_names(part, version);
+        }
+        return {part.names.get(), version};
+    }
+    void look_at_names(pool_part& part, std::uint64_t version) const;
     [[nodiscard]] bool looks_at_texts(const pool_part& part) const;
     void learn_names(server& s, time_point now);
     void put_names_question(server& s);
-    [[nodiscard]] bool must_learn_names(const server& s) const;
+    /// The server is free. Before what is known to have changed has been read, nobody gets one.
+    [[nodiscard]] bool must_learn_names(const server& s) const {
+        return s.pool->entry->names->awaited() && looks_at_texts(*s.pool);
+    }
     [[nodiscard]] bool learn_first(server& s, time_point now);
     void learn_when_due(pool_part& part, time_point now);
     void note_hidden(const client& c, const server& s) const;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace pgweir::daemon {
 
@@ -25,17 +26,12 @@ bool engine::looks_at_texts(const pool_part& part) const {
            part.entry->is == pool_entry::kind::clients;
 }
 
-/// One look at an atomic while nothing has changed.
-protocol::known_names engine::names_of(pool_part& part) const {
-    const auto version = part.entry->names->version();
-    if (version != part.names_version) {
-        part.names_version = version;
-        part.names = part.entry->names->latest();
-        if (part.names->empty() || options_.bug == options::planted::names_not_read) {
-            part.names = nullptr;
-        }
+void engine::look_at_names(pool_part& part, std::uint64_t version) const {
+    part.names_version = version;
+    part.names = part.entry->names->latest();
+    if (part.names->empty() || options_.bug == options::planted::names_not_read) {
+        part.names = nullptr;
     }
-    return {part.names.get(), version};
 }
 
 /// The server is nobody's. It comes back to place() when it has answered.
@@ -57,16 +53,10 @@ void engine::put_names_question(server& s) {
     flush(s);
 }
 
-/// The server is free. Before what is known to have changed has been read, nobody gets one.
-bool engine::must_learn_names(const server& s) const {
-    return s.pool->entry->names->awaited() && looks_at_texts(*s.pool);
-}
-
-/// … or where that is long overdue, because no server has idled.
+/// The server is free, but should be asked first.
 bool engine::learn_first(server& s, time_point now) {
-    auto& names = *s.pool->entry->names;
-    const bool overdue = looks_at_texts(*s.pool) && names.due() + names_reread_soon < now &&
-                         names.take_turn(now, config_->functions_interval);
+    const bool overdue = std::exchange(s.pool->names_overdue, false) && looks_at_texts(*s.pool) &&
+                         s.pool->entry->names->take_turn(now, config_->functions_interval);
     if (!overdue && !must_learn_names(s)) {
         return false;
     }
@@ -78,8 +68,16 @@ bool engine::learn_first(server& s, time_point now) {
 /// (place_now()).
 void engine::learn_when_due(pool_part& part, time_point now) {
     auto& names = *part.entry->names;
+    if (!looks_at_texts(part) || shutting_down_) {
+        return;
+    }
     const auto& idle = part.shard.servers(pool::server_state::idle);
-    if (!looks_at_texts(part) || shutting_down_ || idle.empty()) {
+    if (idle.empty()) {
+        if (part.shard.servers(pool::server_state::leased).empty()) {
+            return;
+        }
+        part.names_overdue = names.due() + names_reread_soon < now;
+        wake_by(std::max<time_point>(names.due(), now) + 2 * names_reread_soon);
         return;
     }
     if (names.take_turn(now, config_->functions_interval)) {

@@ -105,7 +105,9 @@ void engine::maybe_give_back(server& s, time_point now) {
     notice_parameters(*c, s);
     ask_about_settings(*c, s);
     ask_about_pins(*c, s);
-    ask_about_names(*c, s);
+    if (c->session.has_hidden_something()) [[unlikely]] {
+        ask_about_names(*c, s);
+    }
     if (!see_to_channels(*c, s, now)) {
         return;
     }
@@ -230,7 +232,8 @@ void engine::place_now(server& s, time_point now) {
         close_server(s, pool::server_close::shutdown, now);
     } else if (s.generation != s.pool->entry->generation.load(std::memory_order_relaxed)) {
         close_server(s, pool::server_close::reconfigured, now);
-    } else if (!learn_first(s, now)) { // else it comes back to this
+    } else if ((!s.pool->names_overdue && !s.pool->entry->names->awaited()) ||
+               !learn_first(s, now)) { // else it comes back to this
         carry_out(s, s.pool->shard.free(s, now), now);
     }
 }

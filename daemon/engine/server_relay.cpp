@@ -249,7 +249,7 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
         s.tables_changed = false;
         s.pool->entry->epoch.fetch_add(1, std::memory_order_relaxed);
     }
-    if (c != nullptr && !ours) {
+    if (c != nullptr && !ours && c->session.has_hidden_something()) [[unlikely]] {
         note_hidden(*c, s);
     }
     if (s.owed.empty() && !s.owed.batch_open()) {
