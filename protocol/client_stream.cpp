@@ -300,9 +300,15 @@ void note_effects(bytes frame, const scanned_statement& what, const routing& way
     }
 }
 
-// Nothing is to be sent behind a message of this type, which has been sent.
-bool ends_step(frontend type, const statement_link* link) {
-    return link != nullptr && link->channels != nullptr && link->channels->ends_step(type);
+// All of a message has been taken. True: nothing is to be sent behind it.
+bool ends_step(frontend type, const statement_link* link, reply_queue& owed, relay_sink& to) {
+    if (link == nullptr) {
+        return false;
+    }
+    if (type == frontend::sync && link->mine.anything_lent()) {
+        take_back_lent(link->mine, owed, to.own());
+    }
+    return link->channels != nullptr && link->channels->ends_step(type);
 }
 
 // A message is going to the server: what it will be answered with.
@@ -459,11 +465,7 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         step.queries += frame.row->is_request ? 1U : 0U;
         body_left_ = frame.frame_bytes - there;
         step.taken_bytes += there;
-        if (statements != nullptr && body_left_ == 0 && frame.type == frontend::sync &&
-            statements->mine.anything_lent()) {
-            take_back_lent(statements->mine, owed, late.own());
-        }
-        if (body_left_ == 0 && ends_step(frame.type, statements)) {
+        if (body_left_ == 0 && ends_step(frame.type, statements, owed, late)) {
             step.why = client_step::stop::awaiting_answer;
             break;
         }
