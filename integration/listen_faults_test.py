@@ -179,6 +179,28 @@ class KilledTest(FaultCase):
 
 
 @only_pgweir
+class TimeoutTest(ListenCase):
+    settings = dict(ListenCase.settings, pool=dict(POOL, minconn=0))
+
+    def setUp(self):
+        super().setUp()
+        for name in ("idle_session_timeout", "statement_timeout"):
+            self.direct.run("alter role %s set %s = '300ms'" % (OWNER, name))
+            self.addCleanup(self.direct.run, "alter role %s reset %s" % (OWNER, name))
+
+    def test_idles_for_as_long_as_anybody_listens(self):
+        one = self.listener("rare")
+        self.is_shared()
+        before = self.listening_process()
+        wait_for(lambda: "idle-session timeout" in self.postgres.log(), "others are ended")
+        time.sleep(0.6)
+        self.assertEqual(before, self.listening_process())
+        self.assertEqual(0, self.metric("pgweir_listen_gaps_total"))
+        self.notify("rare", "1")
+        one.hears(("rare", "1"))
+
+
+@only_pgweir
 class RestartTest(FaultCase):
     def test_postgres_restarts(self):
         postgres = self.postgres

@@ -15,6 +15,15 @@
 
 namespace pgweir::daemon {
 
+namespace {
+
+// It idles for as long as anybody listens. Which of these there are depends on the version.
+constexpr std::string_view no_timeouts =
+    "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN "
+    "('idle_session_timeout', 'statement_timeout', 'transaction_timeout')";
+
+} // namespace
+
 pool_part& engine::listening_part(const std::shared_ptr<pool_entry>& entry) {
     auto& part = part_of(entry->listening_entry());
     if (!part.listening) {
@@ -90,6 +99,7 @@ void engine::listener_connected(server& s) {
         l.fence += digits[std::to_integer<unsigned>(byte) & 15U];
     }
     l.server = s.id;
+    say(part, s, no_timeouts);
     protocol::channel_set all{l.fence};
     for (auto& channel : l.workers.channels()) {
         all.insert(std::move(channel));
