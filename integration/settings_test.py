@@ -283,6 +283,14 @@ class AheadTest(RawCase):
                 for _ in range(SERVERS * 2):
                     self.assertEqual("D GMT", self.shown(b.ask("show timezone"))[1])
 
+    def test_what_comes_with_the_first_batch_goes_to_the_same_server(self):
+        a, b = self.with_settings(timezone="UTC"), self.with_settings(timezone="GMT")
+        for _ in range(SERVERS * 2):
+            b.ask("select 1")
+            a.send(wire.query("select pg_backend_pid()"), wire.query("select pg_backend_pid()"))
+            first, second = (self.shown(a.read_until("Z")) for _ in range(2))
+            self.assertEqual(first[1], second[1])
+
     def test_whatever_becomes_of_the_statements_that_servers_keep_for_it(self):
         a, b = self.with_settings(timezone="UTC"), self.with_settings(timezone="GMT")
         for text in ("deallocate all", "do $$ begin execute 'deallocate all'; end $$", "discard all",

@@ -339,6 +339,9 @@ private:
     [[nodiscard]] bool send_once_more(client& c, server& s, const protocol::server_step& step,
                                       protocol::bytes taken);
     void command_done(server& s, std::string_view tag, time_point now);
+    void pass_answer(client& c, server& s, const protocol::server_step& step, protocol::bytes taken,
+                     time_point now);
+    static void take_result(server& s, const protocol::server_step& step, protocol::bytes taken);
     void pass_error(client& c, const protocol::server_step& step, protocol::bytes taken);
 
     // settings.cpp

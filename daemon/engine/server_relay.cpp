@@ -75,6 +75,7 @@ void engine::relay(server& s, time_point now) {
     const auto in = s.in.unused();
     std::size_t used = 0;
     bool more = !in.empty();
+    bool settings_in_effect = false; // since now: the client may send more
     while (more) {
         const auto step = s.stream.next(in.subspan(used), used == 0 && s.in.full(), s.owed);
         if (!s.owed.outcomes().empty()) {
@@ -85,6 +86,7 @@ void engine::relay(server& s, time_point now) {
         if (s.ahead != settings_ahead::none && !s.owed.next_is_swallowed() &&
             step.why != protocol::server_step::stop::error) {
             s.ahead = settings_ahead::none;
+            settings_in_effect = true;
         }
         more = relay_step(s, step, taken, now) && used != in.size() &&
                step.why != protocol::server_step::stop::exhausted;
@@ -106,6 +108,12 @@ void engine::relay(server& s, time_point now) {
     } else {
         s.in.use(used);
         if (c != nullptr && !c->out.empty() && !flush(*c, now) && s.user != c) {
+            return;
+        }
+    }
+    if (settings_in_effect && c != nullptr && !c->in.empty()) {
+        pump(*c, now); // what it has sent behind its first batch goes to this server as well
+        if (s.user != c || s.task == server_task::farewell) {
             return;
         }
     }
@@ -148,20 +156,7 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
             }
             buffers_.give_back(s.kept); // what has been answered is not sent again
         }
-        if (step.why == stop::error) {
-            pass_error(*c, step, taken);
-        } else if (step.why == stop::notification) {
-            pass_notification(*c, step, taken);
-        } else if (step.why == stop::ready && (s.reports_due || c->listening)) {
-            const auto rest = s.reports_due ? report_before_ready(*c, s, step, taken) : taken;
-            if (c->listening) {
-                pass_ready(*c, s, step, rest, now);
-            } else {
-                c->out.pass(rest);
-            }
-        } else {
-            c->out.pass(taken);
-        }
+        pass_answer(*c, s, step, taken, now);
     }
     switch (step.why) {
     case stop::exhausted:
@@ -176,21 +171,7 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         }
         return true;
     case stop::result:
-        if (s.names) {
-            s.names->take_row(step.result);
-        } else if (s.errand == channel_errand::ask) {
-            if (auto channel = protocol::channel_in(step.result)) {
-                s.channels_told.insert(std::move(*channel));
-            } else {
-                s.errand_failed = true;
-            }
-        } else if (s.question) {
-            s.question->take(
-                static_cast<protocol::backend>(taken[taken.size() - step.last_frame_bytes]),
-                step.result);
-        } else if (s.pin_question) {
-            s.pin_question->take(step.result);
-        }
+        take_result(s, step, taken);
         return true;
     case stop::parameter:
         s.parameters[std::string(step.name)] = step.value;
@@ -205,6 +186,47 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         return false;
     }
     return true;
+}
+
+/// What answers the client, with what is to go in front of it.
+void engine::pass_answer(client& c, server& s, const protocol::server_step& step,
+                         protocol::bytes taken, time_point now) {
+    using stop = protocol::server_step::stop;
+    if (step.why == stop::error) {
+        pass_error(c, step, taken);
+        return;
+    }
+    if (step.why == stop::notification) {
+        pass_notification(c, step, taken);
+        return;
+    }
+    if (step.why == stop::ready && s.reports_due) {
+        taken = report_before_ready(c, s, step, taken);
+    }
+    if (step.why == stop::ready && c.listening) {
+        pass_ready(c, s, step, taken, now);
+    } else {
+        c.out.pass(taken);
+    }
+}
+
+/// A row, or what a function has returned, for whatever we have asked.
+void engine::take_result(server& s, const protocol::server_step& step, protocol::bytes taken) {
+    if (s.names) {
+        s.names->take_row(step.result);
+    } else if (s.errand == channel_errand::ask) {
+        if (auto channel = protocol::channel_in(step.result)) {
+            s.channels_told.insert(std::move(*channel));
+        } else {
+            s.errand_failed = true;
+        }
+    } else if (s.question) {
+        s.question->take(
+            static_cast<protocol::backend>(taken[taken.size() - step.last_frame_bytes]),
+            step.result);
+    } else if (s.pin_question) {
+        s.pin_question->take(step.result);
+    }
 }
 
 bool engine::relay_error(server& s, const protocol::server_step& step, bool ours, bool leaves_alone,

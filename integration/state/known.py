@@ -47,6 +47,7 @@ NOT_IN_MODEL = {
     "ParameterStatus at once of RESET": "the server's value is reported, and the client's before its next answer",
     "PREPARE in a function": "of a name that the client has in the protocol as well, both exist",
     "currval() of another transaction": "KNOWN_REFUSED",
+    "pg_listening_channels() in a transaction": "the server does not listen to what had moved before",
     "pg_prepared_statements": "prepared_statements_listed",
     "NULL of a custom setting": "custom_setting_is_null_at_first",
     "that there is no schema pg_temp": "temp_schema_is_none_at_first",

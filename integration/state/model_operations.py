@@ -209,10 +209,13 @@ class Operations:
 
     def channels(self):
         name = "%s_%s" % (self.client.name, self.dice.choice("ab"))
-        return self.send(self.dice.choice((
+        operation = self.dice.choice((
             "listen {0}", "listen {0}", "unlisten {0}", "notify {0}, 'said'", "notify {0}", "unlisten *",
-            "select pg_notify('{0}', 'by function')", "select c from pg_listening_channels() c order by 1",
-        )).format(name))
+            "select pg_notify('{0}', 'by function')", "select c from pg_listening_channels() c order by 1"))
+        if "pg_listening" in operation and self.status != "I" and \
+                NOT_IN_MODEL["pg_listening_channels() in a transaction"]:
+            operation = "select 1"
+        return self.send(operation.format(name))
 
     def sequence(self):
         name = self.client.name
