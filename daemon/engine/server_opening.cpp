@@ -288,7 +288,7 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
         grow(part, now); // its slot may have gone to somebody else
     }
     fail_waiters(part, now);
-    if (is_hopeless(why) && part.stats().clients.load() == 0) {
+    if (is_hopeless(why) && part.stats().clients.load() == 0 && !part.listening) {
         part.shard.set_warm(false); // nobody uses it: no endless row of failing logins
     }
 }

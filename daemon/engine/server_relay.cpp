@@ -255,7 +255,7 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
         s.question->fail();
     } else if (ours && s.pin_question) {
         s.pin_question->fail();
-    } else if (ours && (s.replaying || s.task == server_task::clean)) {
+    } else if (ours && (s.replaying || s.task == server_task::clean || s.pool->listening)) {
         s.replay_failed = true;
         s.replay_error = protocol::words_of(protocol::as_bytes(step.error));
     } else if (c != nullptr) {
