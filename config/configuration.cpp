@@ -31,6 +31,12 @@ const Named* find_named(const std::vector<Named>& list, const name_index& index,
     return found == index.order.end() || list[*found].name != name ? nullptr : &list[*found];
 }
 
+/// The entry for a database name, its own or `*`; nothing: nullptr.
+const database* find_entry(const configuration& in, std::string_view name) {
+    const auto* const own = find_named(in.databases, in.database_index, name);
+    return own != nullptr ? own : find_named(in.databases, in.database_index, "*");
+}
+
 } // namespace
 
 void configuration::index() {
@@ -39,10 +45,7 @@ void configuration::index() {
 }
 
 std::optional<database> configuration::find_database(std::string_view name) const {
-    const auto* found = find_named(databases, database_index, name);
-    if (found == nullptr) {
-        found = find_named(databases, database_index, "*");
-    }
+    const auto* const found = find_entry(*this, name);
     if (found == nullptr) {
         return std::nullopt;
     }
@@ -59,10 +62,7 @@ const user* configuration::find_user(std::string_view name) const {
 }
 
 pool_settings configuration::find_pool(std::string_view database, std::string_view user) const {
-    const auto* where = find_named(databases, database_index, database);
-    if (where == nullptr) {
-        where = find_named(databases, database_index, "*");
-    }
+    const auto* const where = find_entry(*this, database);
     auto result = where != nullptr ? where->pool : pool;
     const auto* const who = find_user(user);
     if (who != nullptr && (where == nullptr || where->user.empty())) {
