@@ -3,7 +3,8 @@
 equal settings: one worker, transaction mode, the same bound, trust, no logging.
 
 Bare times say as much about the machine as about the program, so every row ends in a ratio (pgweir's
-number divided by pgbouncer's; for `settings` and `tracking`, of two pgweirs). Short rounds alternate,
+number divided by pgbouncer's; for `settings` and `tracking`, of two pgweirs, for
+`protocols` also of one pgweir's two ways). Short rounds alternate,
 A B B A, and medians are compared, because machines are noisy; pgbench's scenarios start both anew every
 few rounds, because where a process happens to lie in memory is worth some percent to it for as long as
 it lives. What counts is the CPU time of the proxy alone, per transaction: throughput on a small machine
@@ -156,15 +157,18 @@ def pgbench_round(bench, pooler, *arguments):
 PGBENCH_METRICS = ("CPU µs/transaction", "transactions/s", "p50 ms", "p95 ms", "p99 ms")
 
 
+def warmed(bench, poolers, *arguments):
+    """The poolers, with their servers open and caches filled."""
+    for pooler in poolers.values():
+        bench.run_client(pooler, "pgbench", "-n", "-S", "-j", "2", "-t", "100", *arguments)
+    return poolers
+
+
 def pgbench_scenario(name, *arguments, servers=20, pgbouncer_mode="transaction"):
     def run(bench):
-        def warm_pair():  # servers open, caches filled
-            poolers = bench.pair(servers, pgbouncer_mode)
-            for pooler in poolers.values():
-                bench.run_client(pooler, "pgbench", "-n", "-S", "-j", "2", "-t", "100", *arguments)
-            return poolers
-
-        results = bench.alternate_fresh(warm_pair, lambda p: pgbench_round(bench, p, *arguments))
+        results = bench.alternate_fresh(
+            lambda: warmed(bench, bench.pair(servers, pgbouncer_mode), *arguments),
+            lambda pooler: pgbench_round(bench, pooler, *arguments))
         yield from bench.compare(name, results, PGBENCH_METRICS)
     return run
 
@@ -174,6 +178,30 @@ def prepared(bench):
                        " runs in session mode here.")
     yield from pgbench_scenario("prepared", "-c", "20", "-M", "prepared",
                                 pgbouncer_mode="session")(bench)
+
+
+def protocols(bench):
+    """What one pgweir takes for `-M prepared` and for `-M extended`, and a pgbouncer for the latter."""
+    bench.notes.append("protocols: rounds of `-M prepared` and of `-M extended` alternate on the same processes,"
+                       " because two scenarios some minutes apart compare the machine's moods as well.")
+
+    def one_round(pooler):
+        extended = pgbench_round(bench, pooler, "-c", "20", "-M", "extended")
+        if isinstance(pooler, Pgbouncer):
+            return extended
+        own = pgbench_round(bench, pooler, "-c", "20", "-M", "prepared")
+        return dict(extended, **{"prepared " + name: value for name, value in own.items()})
+
+    def make():
+        poolers = bench.pair(20)
+        warmed(bench, {"pgweir": poolers["pgweir"]}, "-c", "20", "-M", "prepared")
+        return warmed(bench, poolers, "-c", "20", "-M", "extended")
+
+    results = bench.alternate_fresh(make, one_round)
+    yield from bench.compare("protocols extended", results, PGBENCH_METRICS[:2])
+    for metric in PGBENCH_METRICS[:2]:
+        yield Row("protocols", metric, results["pgweir"]["prepared " + metric], results["pgweir"][metric],
+                  ("prepared", "extended"))
 
 
 # -------------------------------------------------------------------- the load generator's
@@ -347,22 +375,23 @@ def tracking(bench):
     """What a plain workload pays for being looked at."""
     bench.notes.append("tracking: beside a pgweir that does not look at what clients do to their sessions"
                        " (--without-tracking, which is for this alone).")
-    for protocol in ("simple", "prepared"):
-        poolers = {"on": bench.make_pgweir(20), "off": bench.make_pgweir(20, track=False)}
+
+    def compared(protocol):
         arguments = ("-c", "20", "-M", protocol)
-        try:
-            for pooler in poolers.values():
-                bench.run_client(pooler, "pgbench", "-n", "-S", "-j", "2", "-t", "100", *arguments)
-            results = bench.alternate(poolers, lambda p: pgbench_round(bench, p, *arguments))
-        finally:
-            close_all(poolers)
-        yield from bench.compare("tracking " + protocol, results, PGBENCH_METRICS[:2], ("on", "off"))
+        return bench.alternate_fresh(
+            lambda: warmed(bench, {"on": bench.make_pgweir(20), "off": bench.make_pgweir(20, track=False)},
+                           *arguments),
+            lambda pooler: pgbench_round(bench, pooler, *arguments))
+
+    for protocol in ("simple", "prepared"):
+        yield from bench.compare("tracking " + protocol, compared(protocol), PGBENCH_METRICS[:2], ("on", "off"))
 
 
 SCENARIOS = {
     "simple": pgbench_scenario("simple", "-c", "20", "-M", "simple"),
     "extended": pgbench_scenario("extended", "-c", "20", "-M", "extended"),
     "prepared": prepared,
+    "protocols": protocols,
     "queue": pgbench_scenario("queue", "-c", "500", "-M", "simple"),
     "users": users,
     "idle": idle,

@@ -40,6 +40,15 @@ class BenchTest(unittest.TestCase):
             self.assertRegex(row, r"^(settings +\S.* with +\S+ +without +\S+|tracking (simple|prepared) +\S.* on"
                                   r" +\S+ +off +\S+) +ratio [0-9.]+$")
 
+    def test_the_protocols_of_one_pgweir_are_compared_in_one_run(self):
+        done = self.run_bench("--rounds", "1", "--seconds", "1", "--report", os.devnull, "--", "protocols")
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        rows = done.stdout.splitlines()
+        self.assertEqual(4, len(rows), done.stdout)
+        for row in rows:
+            self.assertRegex(row, r"^protocols (extended +\S.* pgweir +\S+ +pgbouncer +\S+|"
+                                  r" +\S.* prepared +\S+ +extended +\S+) +ratio [0-9.]+$")
+
     def test_an_unknown_scenario_is_named(self):
         done = self.run_bench("speed")
         self.assertEqual(2, done.returncode)
