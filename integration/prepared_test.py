@@ -297,9 +297,9 @@ class StalePlanTest(PreparedCase):
         for i in range(5):
             self.owner.ask("alter table changing add column b%d int" % i)
             self.assertEqual(["1"], self.fetch(raw, "s"))
-            raw.send(wire.describe("S", "s"), wire.SYNC)
-            messages = raw.read_until("Z")
-            self.assertEqual(i + 2, struct.unpack("!h", messages[1][1][:2])[0])
+        raw.send(wire.describe("S", "s"), wire.SYNC)
+        messages = raw.read_until("Z")
+        self.assertEqual(6, struct.unpack("!h", messages[1][1][:2])[0])
 
     def test_also_when_described_in_the_same_batch(self):
         raw = self.raw()
@@ -310,6 +310,40 @@ class StalePlanTest(PreparedCase):
         messages = raw.read_until("Z")
         self.assertEqual("2TDCZ", kinds(messages))
         self.assertEqual(2, struct.unpack("!h", messages[1][1][:2])[0])
+
+    def test_whoever_reads_rows_by_an_old_description_is_told(self):
+        described = {
+            "once": lambda raw: (raw.send(wire.describe("S", "s"), wire.SYNC), raw.read_until("Z")),
+            "with its first portal": lambda raw: (
+                raw.send(wire.bind("", "s"), wire.describe(), wire.execute(), wire.SYNC),
+                raw.read_until("Z")),
+        }
+        for how, describe in described.items():
+            for where in (self.postgres, self.pooler):
+                with self.subTest(how=how, where=where):
+                    self.owner.ask("drop table changing; create table changing (a int);"
+                                   " insert into changing values (1)")
+                    clients = [self.raw(where) for _ in range(5)]
+                    for raw in clients:
+                        self.prepare(raw, "select * from changing", "s")
+                        describe(raw)
+                        self.assertEqual(["1"], self.fetch(raw, "s"))
+                    # Past the pooler, which cannot know of it.
+                    self.raw(self.postgres).ask("alter table changing add column e int")
+                    for raw in clients:
+                        for _ in range(3):  # on whatever server
+                            self.fails(raw, "0A000", run("s"), wire.SYNC)
+                        raw.ask("begin")
+                        self.fails(raw, "0A000", run("s"), wire.SYNC)
+                        raw.ask("rollback")
+                        raw.send(close("S", "s"), wire.parse("select * from changing", "s"),
+                                 wire.describe("S", "s"), wire.SYNC)
+                        messages = raw.read_until("Z")
+                        self.assertEqual("31tTZ", kinds(messages))
+                        self.assertEqual(2, struct.unpack("!h", messages[3][1][:2])[0])
+                    for raw in clients:
+                        for _ in range(3):
+                            self.assertEqual(["1"], self.fetch(raw, "s"))
 
     def test_in_a_transaction_it_is_as_postgres_shows_it(self):
         came = []

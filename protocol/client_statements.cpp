@@ -24,6 +24,17 @@ const client_statements::named* client_statements::find(std::string_view name) c
     return at == names_.end() ? nullptr : &at->second;
 }
 
+client_statements::named* client_statements::find(std::string_view name) {
+    const auto at = names_.find(significant(name));
+    return at == names_.end() ? nullptr : &at->second;
+}
+
+client_statements::name_map::iterator client_statements::forget(name_map::iterator at) {
+    bound_ = bound_ == &at->second ? nullptr : bound_;
+    alone_ = alone_ == &at->second ? nullptr : alone_;
+    return names_.erase(at);
+}
+
 std::optional<std::string_view> client_statements::name_of(std::string_view server_name) const {
     for (const auto& [name, is] : names_) {
         if (is.what != nullptr && is.what->name == server_name) {
@@ -59,14 +70,19 @@ client_statements::deallocation client_statements::deallocation_of(std::string_v
 }
 
 void client_statements::sent(std::string_view name, statement_ref what, std::uint64_t batch,
-                             std::uint64_t epoch) {
+                             const parse_time& when) {
     auto at = names_.find(significant(name));
     if (at == names_.end()) {
         at = names_.emplace(significant(name), named{}).first;
     }
+    if (what != nullptr) {
+        at->second.when = when;
+        at->second.described = at->second.relied_on = false;
+        at->second.asked = at->second.unchecked = false;
+        at->second.shape = unknown_shape;
+    }
     assign(*at, std::move(what));
     at->second.batch = batch;
-    at->second.epoch = epoch;
     at->second.changed = ++changes_;
     ++at->second.in_flight;
 }
@@ -105,7 +121,7 @@ void client_statements::at_rest() {
 // One change less is in flight. A name that stands for nothing is forgotten.
 void client_statements::settle(name_map::iterator at) {
     if (at->second.in_flight == 0 && at->second.what == nullptr) {
-        names_.erase(at);
+        forget(at);
     }
 }
 
@@ -131,6 +147,31 @@ void client_statements::undone(std::string_view name, statement_ref before) {
     settle(at);
 }
 
+void client_statements::told(const statement_ref& what, result_shape shape) {
+    checking_ = false;
+    for (auto& [name, known] : names_) {
+        if (known.what != what || !known.asked) {
+            continue;
+        }
+        known.asked = known.unchecked = false;
+        if (known.shape == unknown_shape) {
+            known.shape = shape;
+        } else if (shape != unknown_shape && shape != known.shape) {
+            what->changed = table_->next_parse();
+        }
+    }
+}
+
+void client_statements::not_told(const statement_ref& what, bool failed) {
+    checking_ = false;
+    for (auto& [name, known] : names_) {
+        if (known.what == what && known.asked) {
+            known.asked = false;
+            known.unchecked = known.unchecked || failed;
+        }
+    }
+}
+
 std::optional<std::string> client_statements::said_deallocated() {
     const auto which = std::find_if(deallocating_.begin(), deallocating_.end(),
                                     [](const deallocated_name& one) { return !one.name.empty(); });
@@ -142,7 +183,7 @@ std::optional<std::string> client_statements::said_deallocated() {
     const auto at = names_.find(significant(name));
     if (at != names_.end() && at->second.in_flight == 0) {
         assign(*at, nullptr);
-        names_.erase(at);
+        forget(at);
     }
     return name;
 }
@@ -154,7 +195,7 @@ void client_statements::all_deallocated() {
     for (auto at = names_.begin(); at != names_.end();) {
         if (at->second.in_flight == 0) {
             assign(*at, nullptr);
-            at = names_.erase(at);
+            at = forget(at);
         } else {
             ++at;
         }

@@ -34,8 +34,13 @@ public:
         statement_ref what;          // nothing: it has just been closed
         std::uint32_t in_flight = 0; // changes that are not settled yet …
         std::uint64_t batch = 0;     // … all sent in this batch
-        std::uint64_t epoch = 0;     // when the client parsed it: a server's must not be older
+        parse_time when = {};        // the client parsed it: a server's must not be older
         std::uint64_t changed = 0;   // counts up with every change and deallocation
+        bool described = false;      // the client has been told what its results look like …
+        bool relied_on = false;      // … and goes by that
+        bool asked = false;          // our Describe of it has been sent, …
+        bool unchecked = false;      // … and has failed: it is left at that
+        result_shape shape = unknown_shape; // when it was described first
 
         [[nodiscard]] bool settled_for(std::uint64_t now) const {
             return in_flight == 0 || batch == now;
@@ -48,6 +53,7 @@ public:
     [[nodiscard]] std::size_t named_bytes() const { return named_bytes_; }
     /// Nothing where there is no such name. `name` may be longer than what is significant of it.
     [[nodiscard]] const named* find(std::string_view name) const;
+    [[nodiscard]] named* find(std::string_view name);
     /// Nothing where there is no such name, or it has just been closed.
     [[nodiscard]] statement_ref stands_for(std::string_view name) const {
         const auto* const known = find(name);
@@ -58,13 +64,54 @@ public:
 
     /// Parse or Close (`what` is nothing) of this name has been sent.
     void sent(std::string_view name, statement_ref what, std::uint64_t batch,
-              std::uint64_t epoch = 0);
+              const parse_time& when = {});
     /// … and has been carried out.
     void done(std::string_view name, const statement_ref& what);
     /// … and has not: it is what it was before.
     void undone(std::string_view name, statement_ref before);
     /// SQL has deallocated all of them.
     void all_deallocated();
+
+    // Does the client know results by what it was told of them? Then they must not change under it:
+    // drivers describe a statement once, and read rows by that for as long as it is there.
+
+    /// Bind of it is being sent; nothing: of another than these.
+    void binds(named* what, std::uint64_t batch) {
+        bound_ = what;
+        bound_described_ = false;
+        if (what != nullptr) {
+            alone_ = batch == bound_in_ ? nullptr : what;
+            bound_in_ = batch;
+        }
+    }
+    void describes_statement(named& what) { what.described = what.relied_on = true; }
+    /// Describe of a portal: of the one that was bound last, as drivers do it.
+    void describes_portal() {
+        if (bound_ != nullptr) {
+            bound_->described = bound_described_ = true;
+        }
+    }
+    void executes_portal() {
+        if (bound_ != nullptr && !bound_described_ && bound_->described) {
+            bound_->relied_on = true;
+        }
+    }
+    /// The one that was bound last, if it is one of these and was bound in this batch.
+    [[nodiscard]] named* bound(std::uint64_t batch) const {
+        return bound_in_ == batch ? bound_ : nullptr;
+    }
+    /// The only one of these that has been bound in this batch.
+    [[nodiscard]] const named* bound_alone(std::uint64_t batch) const {
+        return bound_in_ == batch ? alone_ : nullptr;
+    }
+    /// Our Describe has been sent, and what the client has said since waits for its answer.
+    void checks() { checking_ = true; }
+    [[nodiscard]] bool is_checking() const { return checking_; }
+    /// What our Describe of it has been answered with: what the client has been told as well, or
+    /// whether that is still so.
+    void told(const statement_ref& what, result_shape shape);
+    /// … has failed, or was skipped.
+    void not_told(const statement_ref& what, bool failed);
 
     // SQL knows statements by the client's names; a server is lent them for as long as it takes.
 
@@ -170,6 +217,7 @@ private:
     };
     using name_map = std::unordered_map<std::string, named, text_hash, std::equal_to<>>;
 
+    name_map::iterator forget(name_map::iterator at);
     void assign(name_map::value_type& to, statement_ref what);
     void settle(name_map::iterator at);
     serial next_unnamed(std::uint64_t batch);
@@ -180,6 +228,9 @@ private:
     name_map names_;
     std::size_t named_bytes_ = 0;
     std::uint64_t changes_ = 0;
+    named *bound_ = nullptr, *alone_ = nullptr;
+    std::uint64_t bound_in_ = 0;
+    bool bound_described_ = false, checking_ = false;
     std::vector<std::string> lent_;
     struct deallocated_name {
         std::string name; // empty: all

@@ -74,8 +74,20 @@ struct prepared_statement {
         effect_bits effects = 0;
     };
     mutable std::optional<reading> read = std::nullopt; // what effects() has found
+    /// Its results were last found to have changed then: whatever was parsed before is out of date.
+    mutable std::uint64_t changed = 0;
 };
 using statement_ref = std::shared_ptr<const prepared_statement>;
+
+/// When something was parsed.
+struct parse_time {
+    std::uint64_t epoch = 0; // how often tables had been seen to change
+    std::uint64_t count = 0; // statement_table::next_parse()
+};
+
+/// A digest of what the rows of a statement look like.
+using result_shape = std::uint64_t;
+inline constexpr result_shape unknown_shape = 0;
 
 /// A whole Parse of `definition` (as in prepared_statement) under `name`.
 void append_parse(std::string& out, std::string_view name, std::string_view definition);
@@ -106,6 +118,9 @@ public:
     [[nodiscard]] bool reserve(std::size_t count);
     void release(std::size_t count) { bytes_ -= count; }
 
+    /// Counts what is parsed, and what is found to have changed: the later, the larger.
+    [[nodiscard]] std::uint64_t next_parse() { return ++parses_; }
+
     void set_max_bytes(std::size_t max_bytes) { max_bytes_ = max_bytes; }
     [[nodiscard]] std::size_t max_bytes() const { return max_bytes_; }
     [[nodiscard]] std::size_t size() const { return statements_.size(); }
@@ -119,6 +134,7 @@ private:
     std::string key_;
     std::size_t max_bytes_;
     std::size_t bytes_ = 0;
+    std::uint64_t parses_ = 0;
     std::unordered_map<statement_id, std::weak_ptr<const prepared_statement>, statement_id_hash>
         statements_;
 };

@@ -125,7 +125,8 @@ struct server_step {
         parameter, // … ParameterStatus: `name`, `value` are set
         error,     // … ErrorResponse: `sqlstate`, `fatal` are set
         command,   // … CommandComplete of ALTER, CREATE, DROP, DEALLOCATE, DISCARD or DO: `tag`
-        result,    // … DataRow or FunctionCallResponse, an answer to us: `result`, if it is short
+        result,    // … DataRow, FunctionCallResponse or what describes rows, an answer to us:
+                   // `result`, if it is short
         notification, // … NotificationResponse, which is whole
         fate_changed, // the next frame has another fate: take these bytes first
         desync,       // what follows was asked for by nobody: close the server
@@ -138,6 +139,7 @@ struct server_step {
     std::array<char, 5> sqlstate{};
     std::string_view error; // the body of an ErrorResponse, as far as it is there; into the input
     bytes result;           // the body of what answers us; empty where it is too long to be there
+    bool describes = false; // what answers us is RowDescription (else empty, too) or NoData
     std::size_t last_frame_bytes = 0; // so much of the last frame taken is there
     bool fatal = false;               // FATAL or PANIC: the server will close
 };

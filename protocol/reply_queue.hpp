@@ -162,6 +162,11 @@ public:
         return !empty() && !in_doubt_ && (entries_[head_] & swallow_bit) != 0;
     }
 
+    /// … and it is the Describe of a statement.
+    [[nodiscard]] bool describes_for_us() const {
+        return next_is_swallowed() && request_of(entries_[head_]) == request::describe_statement;
+    }
+
 private:
     // What an entry waits for. CopyDone and CopyFail are answered by nothing themselves; they are
     // kept as the place where a COPY before them ends.

@@ -13,7 +13,7 @@ constexpr std::size_t compact_at = 256;
 } // namespace
 
 server_statements::presence server_statements::of(const statement_id& id, std::uint64_t batch,
-                                                  std::uint64_t epoch) const {
+                                                  const parse_time& not_before) const {
     const auto found = by_id_.find(id);
     if (found == by_id_.end()) {
         return presence::absent;
@@ -22,7 +22,9 @@ server_statements::presence server_statements::of(const statement_id& id, std::u
     if (it.in_flight != 0 && it.batch != batch) {
         return presence::unsettled;
     }
-    return it.present && it.epoch >= epoch ? presence::present : presence::absent;
+    return it.present && it.when.epoch >= not_before.epoch && it.when.count >= not_before.count
+               ? presence::present
+               : presence::absent;
 }
 
 void server_statements::touch(const statement_id& id) {
@@ -58,7 +60,7 @@ void server_statements::settle(const statement_id& id, bool present) {
     set(at, present);
 }
 
-void server_statements::sent(change what, std::uint64_t batch, std::uint64_t epoch) {
+void server_statements::sent(change what, std::uint64_t batch, const parse_time& when) {
     using enum change::kind;
     if (what.is == parse || what.is == provide || what.is == evict) {
         const auto at = get(what.of->id);
@@ -67,7 +69,7 @@ void server_statements::sent(change what, std::uint64_t batch, std::uint64_t epo
         at->batch = batch;
         set(at, what.is != evict);
         if (what.is != evict) {
-            at->epoch = epoch;
+            at->when = when;
             touch(what.of->id);
         }
     }
@@ -109,7 +111,21 @@ void server_statements::carry_out(const change& what, client_statements* mine) {
             mine->unnamed_settled(what.serial, false);
         }
         break;
+    case change::kind::describe:
+        if (const auto shape = next_shape(); mine != nullptr) {
+            mine->told(what.of->what, shape);
+        }
+        break;
     }
+}
+
+result_shape server_statements::next_shape() {
+    if (shapes_.empty()) {
+        return unknown_shape;
+    }
+    const auto first = shapes_.front();
+    shapes_.erase(shapes_.begin());
+    return first;
 }
 
 void server_statements::undo(const change& what, client_statements* mine, bool failed) {
@@ -141,6 +157,11 @@ void server_statements::undo(const change& what, client_statements* mine, bool f
     case change::kind::unnamed_destroyed:
         if (mine != nullptr) {
             mine->unnamed_skipped(what.serial);
+        }
+        break;
+    case change::kind::describe:
+        if (mine != nullptr) {
+            mine->not_told(what.of->what, failed);
         }
         break;
     }
@@ -233,7 +254,7 @@ std::vector<server_statements::held> server_statements::contents() const {
     std::vector<held> all;
     for (const auto& it : items_) {
         if (it.present) {
-            all.push_back({it.id, it.epoch});
+            all.push_back({it.id, it.when.epoch});
         }
     }
     return all;
@@ -242,7 +263,7 @@ std::vector<server_statements::held> server_statements::contents() const {
 void server_statements::restore(std::span<const held> contents) {
     for (const auto& one : contents) {
         const auto at = get(one.id);
-        at->epoch = one.epoch;
+        at->when.epoch = one.epoch; // workers count Parse messages on their own
         set(at, true);
     }
 }

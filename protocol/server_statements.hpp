@@ -27,9 +27,9 @@ public:
         present,
         unsettled, // only an answer to an earlier batch will tell
     };
-    /// One that was parsed before `epoch` counts as absent: tables have changed since.
+    /// One that was parsed earlier than that counts as absent: tables have changed since.
     [[nodiscard]] presence of(const statement_id& id, std::uint64_t batch,
-                              std::uint64_t epoch = 0) const;
+                              const parse_time& not_before = {}) const;
     [[nodiscard]] std::size_t size() const { return present_; }
     /// It is being used.
     void touch(const statement_id& id);
@@ -45,6 +45,7 @@ public:
             unnamed_parse,     // the client's; `serial` is its number
             unnamed_provide,   // ours of the same
             unnamed_destroyed, // by the client's Close or Query, or by our Close
+            describe,          // our Describe of `what`
         };
         // Of those that are about a statement with a name. Apart, so that a journal of unnamed
         // ones, which are the many, is small.
@@ -58,12 +59,18 @@ public:
         kind is;
         client_statements::serial serial = 0;
         std::unique_ptr<named> of = {};
+        [[nodiscard]] static change about(kind is, named&& of) {
+            return {.is = is, .of = std::make_unique<named>(std::move(of))};
+        }
     };
-    void sent(change what, std::uint64_t batch, std::uint64_t epoch = 0);
+    void sent(change what, std::uint64_t batch, const parse_time& when = {});
     /// The outcomes that the reply queue has noted. `mine`: of the client that holds the server,
     /// if it is still there.
     void apply(std::span<const outcome> outcomes, client_statements* mine);
     [[nodiscard]] bool anything_in_flight() const { return head_ != journal_.size(); }
+
+    /// What a Describe of ours has been answered with; its outcome comes behind.
+    void told(result_shape shape) { shapes_.push_back(shape); }
 
     /// Which to give up so that one more fits into `limit`. Nothing: it fits, or none can be
     /// spared.
@@ -104,7 +111,7 @@ private:
         bool present = false;
         std::uint32_t in_flight = 0;
         std::uint64_t batch = 0;
-        std::uint64_t epoch = 0; // when it was last parsed
+        parse_time when = {}; // it was last parsed
     };
     using item_list = std::list<item>; // the least recently used first
     using position = item_list::iterator;
@@ -114,6 +121,7 @@ private:
     void settle(const statement_id& id, bool present);
     void undo(const change& what, client_statements* mine, bool failed);
     void carry_out(const change& what, client_statements* mine);
+    [[nodiscard]] result_shape next_shape();
     void drop_applied();
 
     item_list items_;
@@ -121,6 +129,7 @@ private:
     std::size_t present_ = 0;
     std::vector<change> journal_; // those before head_ are done with
     std::size_t head_ = 0;
+    std::vector<result_shape> shapes_; // of Describe messages whose outcomes have not been applied
     client_statements::serial unnamed_from_ = 1;
 };
 

@@ -196,8 +196,12 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         }
         const auto type = static_cast<backend>(head.type);
         const auto where = owed.where(type);
-        const bool answers_us = where == fate::swallow && (type == backend::data_row ||
-                                                           type == backend::function_call_response);
+        const bool describes = where == fate::swallow &&
+                               (type == backend::row_description || type == backend::no_data) &&
+                               owed.describes_for_us();
+        const bool answers_us =
+            describes || (where == fate::swallow &&
+                          (type == backend::data_row || type == backend::function_call_response));
         if (answers_us && rest.size() < std::min(head.frame_bytes(), longest_result_bytes)) {
             return stop(server_step::stop::exhausted);
         }
@@ -222,6 +226,7 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         body_fate_ = where;
         if (answers_us) {
             step.result = body_left_ == 0 ? body : bytes{};
+            step.describes = describes;
             return stop(server_step::stop::result);
         }
         if (stops) {

@@ -1,7 +1,9 @@
 #include "protocol/statement_router.hpp"
 
 #include "protocol/channel_use.hpp"
+#include "protocol/providing.hpp"
 #include "protocol/sequence_memory.hpp"
+#include "protocol/stale_statement.hpp"
 #include "protocol/statement_names.hpp"
 #include "protocol/statement_scan.hpp"
 
@@ -27,10 +29,6 @@ constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
 // Another client's statement may be known to servers by a name like that. So this one is not.
 std::string harmless_name(std::string_view name) {
     return (name.starts_with(server_name_prefix) ? "?" : "") + std::string(name);
-}
-
-change named_change(change::kind is, change::named&& of) {
-    return {.is = is, .of = std::make_unique<change::named>(std::move(of))};
 }
 
 class router {
@@ -78,8 +76,7 @@ private:
                                                                         : known;
     }
     [[nodiscard]] bool renamed_fits(std::string_view name, std::string_view to) const;
-    void make_room();
-    void provide(const statement_ref& what);
+    [[nodiscard]] providing provided() const { return {link_, owed_, to_}; }
     enum class lent : std::uint8_t {
         in_batch, // for a message of the extended protocol: an error is that batch's
         apart,    // for a Query, in a batch of its own: an error is nobody's
@@ -123,29 +120,6 @@ routing router::rename(std::size_t name_at, std::string_view name, std::string_v
         .raw(before)
         .c_string(to);
     return {routing::how::rewritten, name_at + name.size() + 1};
-}
-
-// One more is going to be on the server: the least recently used goes, if there are too many.
-void router::make_room() {
-    while (const auto* const victim = link_.there.victim(link_.per_server, batch_)) {
-        const auto id = *victim;
-        append_close_statement(to_.own(), server_name(id));
-        link_.there.sent(named_change(change::kind::evict, {.id = id}), batch_);
-        owed_.sent(frontend::close, fate::swallow, {.noted = true});
-        ++link_.counted.evicted;
-    }
-}
-
-// The server is given a statement that it lacks. Should it have it after all, that is closed first.
-void router::provide(const statement_ref& what) {
-    make_room();
-    append_close_statement(to_.own(), what->name);
-    owed_.sent(frontend::close, fate::swallow);
-    append_parse(to_.own(), what->name, what->definition);
-    link_.there.sent(named_change(change::kind::provide, {.id = what->id, .what = what}), batch_,
-                     link_.epoch);
-    owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = true, .noted = true});
-    ++link_.counted.provided;
 }
 
 // Parse ------------------------------------------------------------------------------------------
@@ -226,16 +200,17 @@ routing router::named_parse(std::string_view name, bytes definition) {
         return {routing::how::too_long};
     }
     if (there == presence::absent) {
-        make_room();
+        provided().make_room();
     }
     append_close_statement(to_.own(), what->name);
     owed_.sent(frontend::close, fate::swallow);
-    link_.there.sent(named_change(change::kind::parse, {.id = what->id,
-                                                        .name = std::string(name),
-                                                        .what = what,
-                                                        .before = link_.mine.stands_for(name)}),
-                     batch_, link_.epoch);
-    link_.mine.sent(name, what, batch_, link_.epoch);
+    const auto when = parsed_now(link_);
+    link_.there.sent(change::about(change::kind::parse, {.id = what->id,
+                                                         .name = std::string(name),
+                                                         .what = what,
+                                                         .before = link_.mine.stands_for(name)}),
+                     batch_, when);
+    link_.mine.sent(name, what, batch_, when);
     owed_.sent(frontend::parse, fate::forward, {.noted = true});
     return rename(header_bytes, name, what->name);
 }
@@ -268,6 +243,7 @@ routing router::bind() {
     const auto portal = string_at(frame_, header_bytes);
     const auto name_at = header_bytes + portal.text.size() + 1;
     const auto name = string_at(frame_, name_at);
+    link_.mine.binds(nullptr, batch_);
     if (!portal.found || !name.found) {
         return pass(frontend::bind); // too long to be a name we know, or no Bind at all
     }
@@ -278,6 +254,12 @@ routing router::describe() {
     const bool statement = frame_.size() > header_bytes && frame_[header_bytes] == std::byte{'S'};
     const auto name = string_at(frame_, header_bytes + 1);
     const ask how{.describes_statement = statement};
+    if (!statement) {
+        if (auto* const bound = link_.mine.bound(batch_); bound != nullptr) {
+            provided().describe_first(*bound);
+        }
+        link_.mine.describes_portal();
+    }
     if (!statement || !name.found) {
         return pass(frontend::describe, how);
     }
@@ -288,7 +270,7 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     if (name.empty()) {
         return use_unnamed(type, name_at, how);
     }
-    const auto* const known = link_.mine.find(name);
+    auto* const known = link_.mine.find(name);
     const auto taken = gone(name);
     if (unsettled(known) || taken == deallocation::unsettled) {
         return {routing::how::wait};
@@ -300,7 +282,14 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     if (!renamed_fits(name, what->name)) {
         return {routing::how::too_long};
     }
-    switch (link_.there.of(what->id, batch_, known->epoch)) {
+    if (link_.mine.is_checking() && !owed_.in_doubt()) {
+        return {routing::how::wait};
+    }
+    if (is_stale(*known) && link_.status != transaction_status::failed) {
+        (void)pass(type, how);
+        return rename(name_at, name, stale_name);
+    }
+    switch (link_.there.of(what->id, batch_, {known->when.epoch, what->changed})) {
     case presence::unsettled:
         if (answers_will_come()) {
             return {routing::how::wait};
@@ -313,7 +302,9 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         if (!ours_may_go()) {
             return pass_under(type, name_at, name, how); // PostgreSQL says that there is none
         }
-        provide(what);
+        if (const auto way = provided().provide_for(*known); way.is == routing::how::wait) {
+            return way;
+        }
         break;
     case presence::present:
         link_.there.touch(what->id);
@@ -331,6 +322,12 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         if (const auto way = is_executed(what->text()); way.is != routing::how::as_is) {
             return way;
         }
+    }
+    if (type == frontend::bind) {
+        link_.mine.binds(known, batch_);
+    } else {
+        provided().describe_first(*known);
+        link_.mine.describes_statement(*known);
     }
     (void)pass(type, how);
     return rename(name_at, name, what->name);
@@ -457,8 +454,8 @@ routing router::close() {
     }
     ask how;
     if (known != nullptr && known->what != nullptr) {
-        link_.there.sent(named_change(change::kind::close,
-                                      {.name = std::string(name.text), .before = known->what}),
+        link_.there.sent(change::about(change::kind::close,
+                                       {.name = std::string(name.text), .before = known->what}),
                          batch_);
         link_.mine.sent(name.text, nullptr, batch_);
         how.noted = true;
@@ -566,21 +563,6 @@ routing route_statement_message(frontend type, bytes frame, bool complete,
     default:
         return way.query();
     }
-}
-
-void repeat_unnamed_parse(const statement_link& link, reply_queue& owed) {
-    const auto batch = owed.batch();
-    const auto serial = link.mine.unnamed_sent_the_same(batch);
-    link.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch);
-    owed.sent(frontend::parse, fate::forward, {.noted = true});
-}
-
-statement_id statement_used(bytes frame, const client_statements& mine) {
-    const bool is_bind = !frame.empty() && frame[0] == static_cast<std::byte>(frontend::bind);
-    const auto name_at =
-        is_bind ? header_bytes + string_at(frame, header_bytes).text.size() + 1 : header_bytes + 1;
-    const auto* const known = mine.find(string_at(frame, name_at).text);
-    return known != nullptr && known->what != nullptr ? known->what->id : statement_id{};
 }
 
 void take_back_lent(client_statements& mine, reply_queue& owed, std::string& out) {

@@ -8,6 +8,7 @@
 // | Parse with a name it has        | the same Parse, behind one that makes PostgreSQL refuse it|
 // | Bind, Describe of a name it has | Parse if it lacks it; then the same with the server's name|
 // | … of a name it does not have    | the same: PostgreSQL says that there is none              |
+// | … of one that is stale (below)  | the same of a name that no server knows                   |
 // | Close of a name                 | the same: no server knows that name, and Close never fails|
 // | Bind, Describe without a name   | Parse if the server has another's; then the same          |
 // | SQL that names a statement      | that statement under that name, for so long               |
@@ -15,7 +16,7 @@
 //
 // Parse is always carried out, never answered from memory: its errors are PostgreSQL's to find, and
 // what it finds may have changed since. Where a message depends on what an earlier batch, not
-// answered yet, will have done, it waits.
+// answered yet, will have done, it waits. What is stale: stale_statement.hpp.
 //
 // Owner: nobody, it is part of client_stream::forward(). Sans-io.
 // Tests: tests/protocol/statement_router_test.cpp (scripts, and against a model).
@@ -65,6 +66,7 @@ struct statement_link {
         std::uint64_t evicted = 0;
         bool reads_sequences = false; // something that calls currval() or lastval()
         bool sequences_apart = false; // DISCARD SEQUENCES was put in front, with a Sync
+        bool checking = false; // a statement was put in front, and its Describe is waited for
     };
     counts& counted;
     std::uint64_t epoch = 0;              // how often tables have been seen to change
@@ -106,7 +108,13 @@ struct routing {
            link.mine.unnamed_was_plain(body.subspan(1), link.names.version);
 }
 /// It is being passed on.
-void repeat_unnamed_parse(const statement_link& link, reply_queue& owed);
+inline void repeat_unnamed_parse(const statement_link& link, reply_queue& owed) {
+    const auto batch = owed.batch();
+    const auto serial = link.mine.unnamed_sent_the_same(batch);
+    link.there.sent({.is = server_statements::change::kind::unnamed_parse, .serial = serial},
+                    batch);
+    owed.sent(frontend::parse, fate::forward, {.noted = true});
+}
 
 /// The first thing that the message at the front of `frame` does is to destroy the unnamed
 /// statement. (A named Parse does not, whose text is carried out only when it is bound.)
@@ -119,11 +127,9 @@ void repeat_unnamed_parse(const statement_link& link, reply_queue& owed);
            (type == frontend::parse && frame[header_bytes] == std::byte{});
 }
 
-/// The statement that the Bind or Describe at the front of `frame` is about, by the client's name.
-[[nodiscard]] statement_id statement_used(bytes frame, const client_statements& mine);
-
 /// An Execute is being passed on.
 inline void note_execute(const statement_link& link, const reply_queue& owed) {
+    link.mine.executes_portal();
     if (link.mine.may_deallocate_something()) {
         link.mine.executes(owed.batch());
     }

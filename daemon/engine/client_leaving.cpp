@@ -166,7 +166,7 @@ bool engine::owes_last_answers(client& c) {
     auto& s = *c.held;
     const auto& owed = s.owed;
     const auto ours = owed.owed_ready(protocol::fate::swallow);
-    if (ours != 0 && c.in.held() && !c.in.empty()) {
+    if ((ours != 0 || c.statements.is_checking()) && c.in.held() && !c.in.empty()) {
         return true; // the rest of what it has asked waits for an answer to us
     }
     // A COPY whose CopyDone has not been sent, and half a message, will never be answered.

@@ -2,6 +2,7 @@
 // answers messages of our own is dropped. After each batch it is decided whether the server may go
 // back to the pool.
 #include "daemon/engine/engine.hpp"
+#include "protocol/stale_statement.hpp"
 #include "protocol/statement_redact.hpp"
 
 #include <algorithm>
@@ -79,6 +80,9 @@ void engine::relay(server& s, time_point now) {
     while (more) {
         const auto step = s.stream.next(in.subspan(used), used == 0 && s.in.full(), s.owed);
         if (!s.owed.outcomes().empty()) {
+            if (step.describes) [[unlikely]] {
+                s.statements.told(shape_told(step));
+            }
             settle_statements(s);
         }
         const auto taken = in.subspan(used, step.taken_bytes);
@@ -150,6 +154,10 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     const bool leaves_alone = step.why == stop::error && step.fatal && c != nullptr && !ours &&
                               s.ready_current && done_with(s);
     if (!ours && !leaves_alone && c != nullptr && !taken.empty()) {
+        if (step.why == stop::error &&
+            protocol::says_results_changed(protocol::as_bytes(step.error))) [[unlikely]] {
+            note_results_changed(*c, s);
+        }
         if (s.kept.held()) {
             if (step.why == stop::error && send_once_more(*c, s, step, taken)) {
                 return true;
@@ -212,6 +220,9 @@ void engine::pass_answer(client& c, server& s, const protocol::server_step& step
 
 /// A row, or what a function has returned, for whatever we have asked.
 void engine::take_result(server& s, const protocol::server_step& step, protocol::bytes taken) {
+    if (step.describes) {
+        return; // it has been taken together with its outcome
+    }
     if (s.names) {
         s.names->take_row(step.result);
     } else if (s.errand == channel_errand::ask) {

@@ -4,16 +4,15 @@
 #include "daemon/engine/engine.hpp"
 #include "protocol/error_names.hpp"
 #include "protocol/rejected_state.hpp"
+#include "protocol/stale_statement.hpp"
 
 namespace pgweir::daemon {
 
 namespace {
 
 /// The first message uses a prepared statement that servers know by another name.
-bool uses_shared_statement(protocol::bytes in, const protocol::client_statements& names) {
-    const auto type = in.empty() ? protocol::frontend{} : static_cast<protocol::frontend>(in[0]);
-    const bool uses = type == protocol::frontend::bind || type == protocol::frontend::describe;
-    return uses && protocol::statement_used(in, names) != protocol::statement_id{};
+bool uses_shared_statement(protocol::bytes in, protocol::client_statements& names) {
+    return protocol::statement_used(in, names) != nullptr;
 }
 
 } // namespace
@@ -60,6 +59,12 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
             flush(s); // what was put in front of a message that waits now
         }
     }
+    if (counted.checking) [[unlikely]] {
+        s.ready_current = false; // maybe_give_back() comes back to the client's message
+        if (step.taken_bytes == 0) {
+            flush(s);
+        }
+    }
     auto& stats = s.pool->stats();
     if (counted.found != 0) {
         stats.statements_found.add(counted.found);
@@ -95,20 +100,49 @@ void engine::settle_statements(server& s) {
     }
 }
 
+/// What a Describe of ours has been answered with.
+protocol::result_shape engine::shape_told(const protocol::server_step& step) {
+    const bool too_long = step.result.empty() && step.last_frame_bytes != protocol::header_bytes;
+    return too_long ? protocol::unknown_shape : protocol::shape_of(step.result);
+}
+
+/// PostgreSQL has refused a plan because its results have changed, and the client is told so or
+/// asks once more. That of which statement is known where there is one only.
+void engine::note_results_changed(client& c, server& s) {
+    const protocol::client_statements::named* which = nullptr;
+    if (s.kept.held()) {
+        which = protocol::statement_used(s.kept.unused(), c.statements);
+    } else if (s.owed.owed_ready(protocol::fate::forward) <= 1) {
+        which = c.statements.bound_alone(s.owed.batch() - (s.owed.batch_open() ? 0 : 1));
+    }
+    if (which != nullptr && which->what != nullptr) {
+        which->what->changed = statements_.next_parse();
+    }
+}
+
 /// PostgreSQL will not use a statement that the client has done nothing to: it is gone, or has
-/// become another one because tables have changed. Nothing of the batch has been carried out, so
-/// that all of it can be asked again, on a server that is given the statement anew. False: it
-/// cannot.
+/// become another one because tables have changed, and the client does not rely on what it was.
+/// Nothing of the batch has been carried out, so that all of it can be asked again, on a server
+/// that is given the statement anew. False: it cannot.
 bool engine::send_once_more(client& c, server& s, const protocol::server_step& step,
                             protocol::bytes taken) {
+    auto* const used = protocol::statement_used(s.kept.unused(), c.statements);
+    const bool changed = protocol::says_results_changed(protocol::as_bytes(step.error));
+    const bool described = protocol::describes_something(s.kept.unused());
     const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
-    const bool curable = sqlstate == "0A000" || sqlstate == "26000";
+    const bool curable = used != nullptr && (changed ? described || !used->relied_on
+                                                     : sqlstate == "0A000" || sqlstate == "26000");
     const bool first_answer = taken.size() == protocol::read_header(taken).frame_bytes();
     if (!curable || !first_answer || c.state != client_state::active || c.in.held() ||
         !s.out.empty() || !s.owed.swallow_ready()) {
         return false;
     }
-    s.statements.doubt(protocol::statement_used(s.kept.unused(), c.statements));
+    s.statements.doubt(used->what->id);
+    if (changed) {
+        used->when.count = statements_.next_parse(); // it is told anew, or has never been
+        used->relied_on = used->unchecked = false;
+        used->shape = protocol::unknown_shape;
+    }
     c.in = std::move(s.kept);
     s.kept = buffer();
     s.asks_again = true;
@@ -158,9 +192,10 @@ void engine::command_done(server& s, std::string_view tag, time_point now) {
 /// An ErrorResponse of PostgreSQL's for the client, at the end of `taken`.
 void engine::pass_error(client& c, const protocol::server_step& step, protocol::bytes taken) {
     const auto error = taken.last(step.last_frame_bytes);
+    const bool stale = protocol::says_nothing_is_stale_name(protocol::as_bytes(step.error));
     const bool whole = protocol::read_header(error).frame_bytes() == error.size();
     const auto rejected = whole ? protocol::rejected_for(error) : std::nullopt;
-    if (!rejected && (!whole || !protocol::names_shared_statement(error))) {
+    if (!rejected && !stale && (!whole || !protocol::names_shared_statement(error))) {
         c.out.pass(taken);
         return;
     }
@@ -170,6 +205,8 @@ void engine::pass_error(client& c, const protocol::server_step& step, protocol::
     if (rejected) {
         protocol::append_error(c.out.own(), protocol::error::state_rejected,
                                protocol::words_of_rejection(*rejected));
+    } else if (stale) {
+        protocol::append_results_changed(c.out.own());
     } else {
         protocol::append_with_client_names(c.out.own(), error, c.statements);
     }

@@ -6,10 +6,7 @@ Known to differ, and therefore not in the sessions:
 - a custom setting that another client has had shows as '' before it was set, where it would be NULL;
 - lastval() and currval() outside the transaction that has called nextval(), where somebody else has had
   the server since; and the first time that anybody in a pool reads either: ERROR 55000, the transaction
-  is lost (PDO::lastInsertId(), DBD::Pg's last_insert_id());
-- a statement of a name whose result has other columns since it was parsed and described, executed
-  without being described again (JDBC from the fifth time on): PostgreSQL says 0A000 "cached plan must
-  not change result type", upon which JDBC parses it anew; here it is parsed again for the client.
+  is lost (PDO::lastInsertId(), DBD::Pg's last_insert_id()).
 """
 
 import re

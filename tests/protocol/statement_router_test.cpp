@@ -7,10 +7,12 @@
 //     on
 //     "< 3 1 2 Z"                 the server answers (types of messages; E is an error, C- the
 //                                 end of a DEALLOCATE, C* of DISCARD ALL)
+//     "! a s"                     the results of a's s are found to have changed
 //     "at rest"                   nothing is owed, no batch is open: before the server is given
 //     back
 // A client that begins takes the server over from the one before, as at a transaction's end.
 #include "protocol/relay.hpp"
+#include "protocol/stale_statement.hpp"
 
 #include "tests/support/text_sink.hpp"
 
@@ -53,7 +55,7 @@ std::string client_message(std::istringstream& words) {
         return message('B', z("") + z(name) + std::string(6, '\0'));
     case 'D':
     case 'C':
-        return message(type[0], "S" + z(name));
+        return type == "Dp" ? message('D', "P" + z(name)) : message(type[0], "S" + z(name));
     case 'E':
         return message('E', z("") + std::string(4, '\0'));
     case 'Q':
@@ -76,6 +78,10 @@ public:
                 }
             } else if (step[0] == '=') {
                 CHECK(shown() == step.substr(2));
+            } else if (step[0] == '!') {
+                const auto what = client(step[2]).statements->stands_for(step.substr(4));
+                REQUIRE(what);
+                what->changed = table.next_parse();
             } else if (step[0] == '<') {
                 answer(step.substr(2));
             } else {
@@ -145,6 +151,9 @@ private:
         std::istringstream words(types);
         for (std::string type; words >> type;) {
             CAPTURE(type);
+            if ((type[0] == 'T' || type[0] == 'n') && owed.describes_for_us()) {
+                there.told(static_cast<result_shape>(type.back()));
+            }
             CHECK(owed.received(static_cast<backend>(type[0]), "42601").what !=
                   reply::kind::unexpected);
             settle();
@@ -188,6 +197,9 @@ private:
     }
 
     std::string name(std::string_view real) {
+        if (real == stale_name) {
+            return " stale";
+        }
         if (!real.starts_with(server_name_prefix)) {
             return real.empty() ? "" : " " + std::string(real);
         }
@@ -217,7 +229,7 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
           "= C#1 P#1 X B#1 S", "< 3 1 2 Z", "a: B s | E | S", "= B#1 E S"}},
         {"another text has another name",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "b: P s Y | S", "= C#2 P#2 Y S", "< 3 1 Z",
-          "a: B s | S", "= B#1 S", "< 2 Z", "b: D s | S", "= D#2 S"}},
+          "a: B s | S", "= B#1 S", "< 2 Z", "b: D s | S", "= D#2 D#2 S"}},
         {"Close is the client's alone",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: C s | S", "= C s S", "< 3 Z",
           "a: B s | S", "= B s S", "< E Z", "b: P s X | B s | S", "= C#1 P#1 X B#1 S"}},
@@ -319,6 +331,54 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
         {"… but for DEALLOCATE, which what is lent cannot fail in front of",
          {"a: P s X | Q DEALLOCATE s", "= C#1 P#1 X C s P s ROLLBACK Q DEALLOCATE s",
           "< 3 1 3 1 C- Z", "at rest", "= C s S", "< 3 Z", "a: B s | S", "= B s S"}},
+        {"who goes by what it was told is refused everywhere when it is stale, until it parses "
+         "anew",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T t T Z", "! a s",
+          "a: B s | E | S", "= B stale E S", "< E Z", "b: P t X | S", "= C#1 P#1 X S", "< 3 1 Z",
+          "a: D s | S", "= D stale S", "< E Z", "a: C s | P s X | S", "= C s C#1 P#1 X S",
+          "< 3 3 1 Z", "a: B s | E | S", "= B#1 E S"}},
+        {"… also who had its portals described at first",
+         {"a: P s X | B s | Dp | E | S", "= C#1 P#1 X B#1 D#1 D E S", "< 3 1 2 t T T C Z",
+          "a: B s | E | S", "= B#1 E S", "< 2 C Z", "! a s", "a: B s | E | S", "= B stale E S"}},
+        {"… but not who has each portal described: it is given the statement anew",
+         {"a: P s X | B s | Dp | E | S", "= C#1 P#1 X B#1 D#1 D E S", "< 3 1 2 t T T C Z", "! a s",
+          "a: B s | Dp | E | S", "= C#1 P#1 X B#1 D E S", "< 3 1 2 T C Z", "a: B s | Dp | E | S",
+          "= B#1 D E S"}},
+        {"… nor who has had nothing described",
+         {"a: P s X | B s | E | S", "= C#1 P#1 X B#1 E S", "< 3 1 2 C Z", "! a s", "a: B s | E | S",
+          "= C#1 P#1 X B#1 E S"}},
+        {"a server that lacks it is asked whether it still is as the client was told",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T1 t T Z", "b: Q DISCARD ALL",
+          "= Q DISCARD ALL", "< C* Z", "a: B s | E | S", "= C#1 P#1 X D#1 H", "< 3 1 t T1",
+          "= B#1 E S", "< 2 C Z", "a: B s | E | S", "= B#1 E S"}},
+        {"… and if not, the client is refused",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T1 t T Z", "b: Q DISCARD ALL",
+          "= Q DISCARD ALL", "< C* Z", "a: B s | E | S", "= C#1 P#1 X D#1 H", "< 3 1 t T2",
+          "= B stale E S", "< E Z", "a: C s | P s X | B s | E | S", "= C s C#1 P#1 X B#1 E S"}},
+        {"… and if that fails, the client hears of it",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T1 t T Z", "b: Q DISCARD ALL",
+          "= Q DISCARD ALL", "< C* Z", "a: B s | E | S", "= C#1 P#1 X D#1 H", "< 3 E",
+          "= C#1 P#1 X B#1 E S", "< Z", "a: B s | E | S", "= C#1 P#1 X D#1 H"}},
+        {"… also in the middle of a batch",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T1 t T Z", "b: Q DISCARD ALL",
+          "= Q DISCARD ALL", "< C* Z", "a: P - Y | B s | E | S", "= P Y C#1 P#1 X D#1 H",
+          "< 1 3 1 t T1", "= B#1 E S"}},
+        {"… which may have failed by then",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T1 t T Z", "b: Q DISCARD ALL",
+          "= Q DISCARD ALL", "< C* Z", "a: P - Y | B s | E | S", "= P Y C#1 P#1 X D#1 H", "< E",
+          "= C#1 P#1 X B#1 E S", "< Z", "a: B s | E | S", "= C#1 P#1 X D#1 H"}},
+        {"… and behind what the client has asked before",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T1 t T Z", "b: Q DISCARD ALL",
+          "= Q DISCARD ALL", "< C* Z", "a: Q Y | B s | E | S", "= Q Y C#1 P#1 X D#1 H",
+          "< C Z 3 1 t T1", "= B#1 E S"}},
+        {"a portal that may not be there is described by nobody but the client",
+         {"a: P s X | B s | E | S", "= C#1 P#1 X B#1 E S", "< 3 1 2 C Z", "a: Dp | S", "= D S"}},
+        {"what was skipped is asked for again",
+         {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: B none | D s | S", "= B none D#1 D#1 S",
+          "< E Z", "a: D s | S", "= D#1 D#1 S", "< t n t n Z", "a: D s | S", "= D#1 S"}},
+        {"a portal of the unnamed statement says nothing of a named one",
+         {"a: P s X | B s | P - Y | B - | Dp | E | S", "= C#1 P#1 X B#1 P Y B D E S",
+          "< 3 1 2 1 2 T C Z", "! a s", "a: B s | E | S", "= C#1 P#1 X B#1 E S"}},
         {"DEALLOCATE by SQL",
          {"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q DEALLOCATE other",
           "= Q DEALLOCATE other", "< E Z", "a: B s | S", "= B#1 S"}},

@@ -191,10 +191,42 @@ public class Jdbc {
         }
     }
 
+    // A table gets another column under a statement that has a name by now, and whose rows have been described.
+    static void altered(String name, Connection connection) throws SQLException {
+        try (Statement statement = connection.createStatement()) {
+            statement.execute("drop table if exists shop.altered");
+            statement.execute("create table shop.altered as select 7 as a");
+            commit(connection);
+            try (PreparedStatement rows = connection.prepareStatement("select * from shop.altered")) {
+                for (int n = 0; n < 8; ++n) {
+                    if (n == 6) {
+                        statement.execute("alter table shop.altered add column b text default 'added'");
+                        commit(connection);
+                    }
+                    try (ResultSet got = rows.executeQuery()) {
+                        got.next();
+                        tell(name + " altered", row(got));
+                    } catch (SQLException error) {
+                        tell(name + " altered", error.getSQLState());
+                        connection.rollback();
+                    }
+                    commit(connection);
+                }
+            }
+        }
+    }
+
+    static void commit(Connection connection) throws SQLException {
+        if (!connection.getAutoCommit()) {
+            connection.commit();
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
         try (Connection connection = connect("ApplicationName", "java", "options", "-c search_path=shop,public")) {
             tell("at first", all(connection, IDENTITY));
             prepared("autocommit", connection);
+            altered("autocommit", connection);
             transactions(connection);
             extras(connection);
             tell("at last", all(connection, IDENTITY));
@@ -202,10 +234,12 @@ public class Jdbc {
         try (Connection connection = connect()) {
             connection.setAutoCommit(false);
             prepared("transactions", connection);
+            altered("transactions", connection);
         }
         try (Connection connection = connect("autosave", "always", "prepareThreshold", "1")) {
             connection.setAutoCommit(false);
             prepared("autosave", connection);
+            altered("autosave", connection);
         }
         try (Connection connection = connect("preferQueryMode", "simple")) {
             prepared("simple", connection);
