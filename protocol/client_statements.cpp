@@ -35,6 +35,21 @@ client_statements::name_map::iterator client_statements::forget(name_map::iterat
     return names_.erase(at);
 }
 
+std::vector<std::string> client_statements::names() const {
+    std::vector<std::string> all;
+    for (const auto& [name, is] : names_) {
+        all.push_back(name);
+    }
+    return all;
+}
+
+bool client_statements::settled_for(std::uint64_t now) const {
+    return std::all_of(names_.begin(), names_.end(),
+                       [now](const auto& one) { return one.second.settled_for(now); }) &&
+           std::all_of(deallocating_.begin(), deallocating_.end(),
+                       [now](const deallocated_name& one) { return one.batch == now; });
+}
+
 std::optional<std::string_view> client_statements::name_of(std::string_view server_name) const {
     for (const auto& [name, is] : names_) {
         if (is.what != nullptr && is.what->name == server_name) {

@@ -59,6 +59,9 @@ public:
         const auto* const known = find(name);
         return known != nullptr ? known->what : nullptr;
     }
+    [[nodiscard]] std::vector<std::string> names() const;
+    /// Nothing that was sent in another batch than this one is on its way.
+    [[nodiscard]] bool settled_for(std::uint64_t now) const;
     /// A name it has, or had a moment ago, for what servers know under that one.
     [[nodiscard]] std::optional<std::string_view> name_of(std::string_view server_name) const;
 

@@ -1,6 +1,7 @@
 // client_stream: what a client sends. See relay.hpp.
 #include "protocol/builtin_functions.hpp"
 #include "protocol/channel_use.hpp"
+#include "protocol/lent_statements.hpp"
 #include "protocol/rejected_state.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/sequence_memory.hpp"
@@ -250,6 +251,13 @@ routing route(const front_frame& frame, bytes rest, scanned_statement& statement
     }
     if (!frame.row->is_about_statements) {
         return {};
+    }
+    if ((statement.effects & lists_statements) != 0 && destroys_unnamed_statement(rest))
+        [[unlikely]] {
+        const auto way = have_only_own_statements(frame.type, link, owed, to);
+        if (way.is != routing::how::as_is) {
+            return way;
+        }
     }
     if (link.channels != nullptr && destroys_unnamed_statement(rest) &&
         channel_use::concerns(statement.effects)) [[unlikely]] {

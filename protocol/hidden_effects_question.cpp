@@ -98,8 +98,8 @@ edge (classid, objid, ofclass, ofobj, by_name) AS MATERIALIZED (
     FROM pg_constraint WHERE contypid <> 0),
 hidden (classid, objid, ofclass, ofobj, by_name) AS (
   (SELECT 'pg_proc'::regclass::oid, oid, 0::oid, 0::oid, true FROM code
-    WHERE name IN ('dblink_connect', 'dblink_connect_u', 'set_limit')
-       OR text ~ E'set_config|advisory|currval|lastval|setseed|pg_temp|\\mtemp(orary)?\\M|\\mhold\\M|\\mexecute\\M|\\mload\\M|\\m(un)?listen\\M|\\mprepare\\M|\\mextension\\M|_shared|\\m[gs]d\\M|u&|\\\\|(^|[\\x3b''"`${(]|\\m(begin|then|else|loop)\\M|--[^\n]*\n|\\*/)\\s*(set|reset|discard)\\M'
+    WHERE language IN ('c', 'internal')
+       OR text ~ E'set_config|advisory|currval|lastval|setseed|pg_prepared_statement|pg_temp|\\mtemp(orary)?\\M|\\mhold\\M|\\mexecute\\M|\\mload\\M|\\m(un)?listen\\M|\\mprepare\\M|\\mextension\\M|_shared|\\m[gs]d\\M|u&|\\\\|(^|[\\x3b''"`${(]|\\m(begin|then|else|loop)\\M|--[^\n]*\n|\\*/)\\s*(set|reset|discard)\\M'
    UNION ALL SELECT classid, objid, 0, 0, true FROM tree)
   UNION
   SELECT e.* FROM hidden h JOIN edge e ON e.ofclass = h.classid AND e.ofobj = h.objid),

@@ -8,10 +8,18 @@
 
 #include "protocol/reply_queue.hpp"
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace pgweir::protocol {
+
+/// What a server is known to have of the statements that it keeps prepared for us. It may have
+/// others of them all the same: they are closed before they are prepared.
+struct kept_statements {
+    std::uint32_t settings = 0; // of append_settings_ahead()
+    std::uint16_t pins = 0;     // of pin_question
+};
 
 /// Appends Parse, Bind, Execute and Close, and to `owed` what they will be answered with. `how`: of
 /// the three that may fail. `name` begins with server_name_prefix.

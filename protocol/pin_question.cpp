@@ -37,6 +37,12 @@ constexpr bool is_in(std::uint16_t reasons, pin_reason reason) {
 
 } // namespace
 
+void for_each_pin_statement(const std::function<void(std::string_view)>& visit) {
+    for (const auto& one : kinds) {
+        visit(one.name);
+    }
+}
+
 void pin_question::append(std::string& out, reply_queue& owed, std::uint16_t& prepared) {
     message_writer to(out);
     const auto ask = [&owed](frontend type) { owed.sent(type, fate::swallow); };

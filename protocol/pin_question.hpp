@@ -17,6 +17,7 @@
 #include "protocol/session_state.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -49,5 +50,8 @@ private:
     bool failed_ = false;
     bool relied_on_prepared_ = false;
 };
+
+/// The names of all statements that servers keep prepared for these.
+void for_each_pin_statement(const std::function<void(std::string_view)>& visit);
 
 } // namespace pgweir::protocol

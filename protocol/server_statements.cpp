@@ -27,6 +27,11 @@ server_statements::presence server_statements::of(const statement_id& id, std::u
                : presence::absent;
 }
 
+bool server_statements::settled_for(std::uint64_t batch) const {
+    return std::all_of(items_.begin(), items_.end(),
+                       [batch](const item& it) { return it.in_flight == 0 || it.batch == batch; });
+}
+
 void server_statements::touch(const statement_id& id) {
     const auto found = by_id_.find(id);
     if (found != by_id_.end() && std::next(found->second) != items_.end()) {

@@ -31,6 +31,8 @@ public:
     [[nodiscard]] presence of(const statement_id& id, std::uint64_t batch,
                               const parse_time& not_before = {}) const;
     [[nodiscard]] std::size_t size() const { return present_; }
+    /// Nothing that was sent in another batch than this one is on its way.
+    [[nodiscard]] bool settled_for(std::uint64_t batch) const;
     /// It is being used.
     void touch(const statement_id& id);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <initializer_list>
 #include <span>
 
@@ -147,9 +148,15 @@ constexpr auto begin_bit = bit_of(0), path_bit = bit_of(1), commit_bit = bit_of(
 constexpr std::size_t places_below_sets = 2;
 
 // Should the client have made it wait for a snapshot (a serializable, deferrable one), not here.
+constexpr std::string_view begin_name = "pgw_begin", path_name = "pgw_path",
+                           commit_name = "pgw_commit";
 constexpr std::string_view begin_sql = "BEGIN ISOLATION LEVEL READ COMMITTED";
 constexpr std::string_view path_sql = "SET search_path TO ''";
 constexpr std::string_view commit_sql = "COMMIT";
+
+std::array<char, 9> set_name(std::size_t count) {
+    return {'p', 'g', 'w', '_', 's', 'e', 't', '_', static_cast<char>('a' + count - 1)};
+}
 
 std::string set_sql(std::size_t count) {
     std::string sql = "SELECT";
@@ -202,8 +209,7 @@ public:
         runs();
     }
     void set(std::span<const step> values) {
-        std::array<char, 9> name = {'p', 'g', 'w', '_', 's', 'e', 't', '_'};
-        name[8] = static_cast<char>('a' + values.size() - 1);
+        const auto name = set_name(values.size());
         const std::string_view statement(name.data(), name.size());
         prepare(statement, bit_of(places_below_sets + values.size()),
                 [&values] { return set_sql(values.size()); });
@@ -271,9 +277,9 @@ void list_steps(step_list& list, const setting_map& carried, const setting_map& 
 
 bool append_settings_ahead(std::string& out, reply_queue& owed, const setting_map& carried,
                            const setting_map& wanted, std::uint32_t& prepared) {
-    static const kept_statement begin("pgw_begin", begin_bit, begin_sql);
-    static const kept_statement path("pgw_path", path_bit, path_sql);
-    static const kept_statement commit("pgw_commit", commit_bit, commit_sql);
+    static const kept_statement begin(begin_name, begin_bit, begin_sql);
+    static const kept_statement path(path_name, path_bit, path_sql);
+    static const kept_statement commit(commit_name, commit_bit, commit_sql);
     step_list list;
     list_steps(list, carried, wanted);
     if (!list.fits || carried.contains(guard) || wanted.contains(guard)) {
@@ -290,6 +296,16 @@ bool append_settings_ahead(std::string& out, reply_queue& owed, const setting_ma
     to.set({list.steps.data(), list.count});
     to.run(commit);
     return true;
+}
+
+void for_each_setting_statement(const std::function<void(std::string_view)>& visit) {
+    visit(begin_name);
+    visit(path_name);
+    visit(commit_name);
+    for (std::size_t count = 1; count <= most_steps; ++count) {
+        const auto name = set_name(count);
+        visit({name.data(), name.size()});
+    }
 }
 
 // By calls ---------------------------------------------------------------------------------------

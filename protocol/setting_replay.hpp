@@ -27,6 +27,7 @@
 #include "protocol/reply_queue.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -55,6 +56,9 @@ void append_setting_replay(std::string& out, reply_queue& owed, const setting_ma
 [[nodiscard]] bool append_settings_ahead(std::string& out, reply_queue& owed,
                                          const setting_map& carried, const setting_map& wanted,
                                          std::uint32_t& prepared);
+
+/// The names of all statements that servers keep prepared for that.
+void for_each_setting_statement(const std::function<void(std::string_view)>& visit);
 
 /// Appends a question for the value of a setting, and to `owed` that its answer is ours.
 void append_setting_question(std::string& out, reply_queue& owed, std::string_view name);

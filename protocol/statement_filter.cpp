@@ -37,13 +37,14 @@ std::uint32_t load_quad(const char* from) {
 }
 
 // Seven letters of each word that must be noticed wherever it stands.
-constexpr std::array<std::string_view, 8> long_words = {
+constexpr std::array<std::string_view, 9> long_words = {
     "_config", // set_config
     "advisor", // pg_advisory_lock, pg_try_advisory_lock, …_shared
     "currval", "lastval", "setseed",
     "pg_sett", // pg_settings
     "pg_noti", // pg_notify
     "pg_list", // pg_listening_channels
+    "pg_prep", // pg_prepared_statements
 };
 
 // Their quads, each in the place that its product with `factor` begins with.
@@ -156,7 +157,8 @@ block hits_in(const char* at) {
     const block fourth = load(at + 3) | lower_case_bit;
     auto hits = (raw == ';') | ((raw == '&') & (raw_next == '"'));
     hits |= (first == 't') & (second == 'e') & (third == 'm') & (fourth == 'p'); // …, pg_temp
-    // pg_settings, pg_notify, pg_listening_channels; few texts name anything else of PostgreSQL's.
+    // pg_settings, pg_notify, pg_listening_channels, pg_prepared_statements; few texts name
+    // anything else of PostgreSQL's.
     hits |= (first == 'p') & (second == 'g') & (third == ('_' | lower_case_bit));
     for (const auto& t : triggers) {
         hits |= (first == t.a) & (second == t.b) & (third == t.c);

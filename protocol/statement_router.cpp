@@ -2,6 +2,7 @@
 
 #include "protocol/channel_use.hpp"
 #include "protocol/providing.hpp"
+#include "protocol/lent_statements.hpp"
 #include "protocol/sequence_memory.hpp"
 #include "protocol/stale_statement.hpp"
 #include "protocol/statement_names.hpp"
@@ -25,11 +26,6 @@ constexpr std::size_t largest_share = 4;
 
 // What a statement says where that does not matter. It is parsed in a failed transaction, too.
 constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
-
-// Another client's statement may be known to servers by a name like that. So this one is not.
-std::string harmless_name(std::string_view name) {
-    return (name.starts_with(server_name_prefix) ? "?" : "") + std::string(name);
-}
 
 class router {
 public:
@@ -97,6 +93,7 @@ private:
     session_state& state_;
     relay_sink& to_;
     std::uint64_t batch_;
+    bool only_own_there_ = false; // of statements: it lists them
 };
 
 routing router::pass(frontend type, ask how) {
@@ -329,6 +326,9 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         provided().describe_first(*known);
         link_.mine.describes_statement(*known);
     }
+    if (only_own_there_) {
+        return pass_under(type, name_at, name, how); // it is one of those
+    }
     (void)pass(type, how);
     return rename(name_at, name, what->name);
 }
@@ -403,6 +403,15 @@ routing router::is_executed(std::string_view sql) {
             return way;
         }
         batch_ = owed_.batch();
+    }
+    if ((effects & lists_statements) != 0) {
+        const auto way =
+            have_only_own_statements(static_cast<frontend>(frame_[0]), link_, owed_, to_);
+        if (way.is != routing::how::as_is) {
+            return way;
+        }
+        batch_ = owed_.batch();
+        only_own_there_ = link_.kept != nullptr && ours_may_go();
     }
     const auto way = use_of_channels({sql, effects}, link_, owed_);
     if (way.is == routing::how::as_is) {
@@ -501,11 +510,8 @@ bool router::lend(std::string_view sql, lent how) {
 }
 
 void router::lend_as(std::string_view name, std::string_view definition, lent how) {
-    append_close_statement(to_.own(), name);
-    append_parse(to_.own(), name, definition);
-    owed_.sent(frontend::close, fate::swallow);
-    owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = how == lent::in_batch});
-    link_.mine.lent(name);
+    lend_statement(link_.mine, owed_, to_.own(), name, definition,
+                   {.errors_to_client = how == lent::in_batch});
 }
 
 void router::note_deallocation(std::string_view name) {
@@ -563,15 +569,6 @@ routing route_statement_message(frontend type, bytes frame, bool complete,
     default:
         return way.query();
     }
-}
-
-void take_back_lent(client_statements& mine, reply_queue& owed, std::string& out) {
-    for (const auto& name : mine.take_lent()) {
-        append_close_statement(out, name);
-        owed.sent(frontend::close, fate::swallow);
-    }
-    message_writer(out).begin(frontend::sync).end();
-    owed.sent(frontend::sync, fate::swallow);
 }
 
 } // namespace pgweir::protocol

@@ -13,6 +13,7 @@
 // | Bind, Describe without a name   | Parse if the server has another's; then the same          |
 // | SQL that names a statement      | that statement under that name, for so long               |
 // | SQL with currval() or lastval() | DISCARD SEQUENCES if others' values are there; then it    |
+// | SQL that lists statements       | Close of all that is not the client's; then it            |
 //
 // Parse is always carried out, never answered from memory: its errors are PostgreSQL's to find, and
 // what it finds may have changed since. Where a message depends on what an earlier batch, not
@@ -52,6 +53,7 @@ protected:
 
 struct sequence_memory; // sequence_memory.hpp
 struct channel_use;     // channel_use.hpp
+struct kept_statements; // own_statement.hpp
 
 /// What a client's statements and a server's have to do with each other during a lease.
 struct statement_link {
@@ -73,6 +75,7 @@ struct statement_link {
     known_names names = {};               // of its database
     sequence_memory* sequences = nullptr; // the server's; nothing: it is this client's alone
     channel_use* channels = nullptr;      // nothing: none are listened to elsewhere
+    kept_statements* kept = nullptr;      // the server's; nothing: none
     transaction_status status = transaction_status::idle; // as last heard
     bool cancel_under_way = false; // it would strike whatever the server runs
     bool settings_ahead = false;   // unanswered, in the same batch: no more than that may be sent
@@ -134,10 +137,5 @@ inline void note_execute(const statement_link& link, const reply_queue& owed) {
         link.mine.executes(owed.batch());
     }
 }
-
-/// Messages that take back what the server was lent: behind the Sync of the batch that it was lent
-/// for, or when the server is at rest. (Behind a Query they might be read by a COPY, or their Sync
-/// might end a skipping that is not ours to end.) Until then the server is not to be given back.
-void take_back_lent(client_statements& mine, reply_queue& owed, std::string& out);
 
 } // namespace pgweir::protocol

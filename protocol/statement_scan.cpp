@@ -19,7 +19,7 @@ namespace {
 
 constexpr effect_bits bit_of(pin_reason reason) { return static_cast<effect_bits>(reason); }
 
-constexpr std::array<std::pair<std::string_view, effect_bits>, 13> functions = {{
+constexpr std::array<std::pair<std::string_view, effect_bits>, 15> functions = {{
     {"pg_advisory_lock", bit_of(pin_reason::advisory_lock)},
     {"pg_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},
     {"pg_try_advisory_lock", bit_of(pin_reason::advisory_lock)},
@@ -31,6 +31,8 @@ constexpr std::array<std::pair<std::string_view, effect_bits>, 13> functions = {
     {"lastval", reads_sequences},
     {"pg_notify", notifies},
     {"pg_listening_channels", speaks_of_channels},
+    {"pg_prepared_statements", lists_statements}, // the view, and …
+    {"pg_prepared_statement", lists_statements},  // … the function behind it
     {"setseed", bit_of(pin_reason::random_seed)},
     {"set_config", bit_of(pin_reason::setting)},
 }};
@@ -383,7 +385,7 @@ void statement_reader::end_of_statement() {
     }
     config_ = {};
     if (opening_ == opening::prepared &&
-        (pins_ & ~only_about_channels) != bit_of(pin_reason::sql_statement)) {
+        (pins_ & ~(only_about_channels | lists_statements)) != bit_of(pin_reason::sql_statement)) {
         pins_ |= prepares_something;
     }
     pins_ |= std::exchange(set_aside_, effect_bits{0});
@@ -465,8 +467,9 @@ effect_bits statement_reader::pins() const {
         pins |= writes_ ? pins_on_write_ : 0U;
         pins |= transaction_only_ ? 0U : names_->of_all().bits;
     }
-    const bool leaves = (pins & (pin_reasons | reads_sequences | speaks_of_channels) &
-                         ~static_cast<unsigned>(pin_reason::temporary_object)) != 0;
+    const bool leaves =
+        (pins & (pin_reasons | reads_sequences | speaks_of_channels | lists_statements) &
+         ~static_cast<unsigned>(pin_reason::temporary_object)) != 0;
     if (defines_ && (leaves || pins_on_write_ != 0 || extends_)) {
         pins |= changes_names;
     }

@@ -37,6 +37,8 @@ inline constexpr effect_bits may_hide = 1 << 22;
 inline constexpr effect_bits speaks_of_channels = 1 << 23;
 /// … is NOTIFY, or calls pg_notify().
 inline constexpr effect_bits notifies = 1 << 24;
+/// … looks at what statements the session has prepared (pg_prepared_statements).
+inline constexpr effect_bits lists_statements = 1 << 25;
 /// These concern nobody but who listens to something.
 inline constexpr effect_bits only_about_channels = speaks_of_channels | notifies;
 

@@ -52,7 +52,7 @@ void engine::ask_about_pins(client& c, server& s) {
     }
     c.session.pins_asked(about);
     s.pin_question = std::make_unique<protocol::pin_question>(about);
-    s.pin_question->append(s.out.own(), s.owed, s.pin_statements);
+    s.pin_question->append(s.out.own(), s.owed, s.kept_statements.pins);
     s.ready_current = false;
     flush(s);
 }
@@ -63,7 +63,7 @@ void engine::pins_told(server& s) {
     auto* const c = s.user;
     const auto there = question->there();
     if (!there) {
-        s.pin_statements = 0;
+        s.kept_statements.pins = 0;
     }
     if (c == nullptr) {
         return;

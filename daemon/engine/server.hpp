@@ -13,6 +13,7 @@
 #include "pool/close_reason.hpp"
 #include "pool/shard.hpp"
 #include "protocol/hidden_effects.hpp"
+#include "protocol/own_statement.hpp"
 #include "protocol/pin_question.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/reply_queue.hpp"
@@ -132,8 +133,7 @@ struct server final : pool::server, connection_events {
     // What is being answered: one of these at most.
     std::unique_ptr<protocol::setting_question> question;
     std::unique_ptr<protocol::pin_question> pin_question;
-    std::uint16_t pin_statements = 0;     // of pin_question, that it has prepared
-    std::uint32_t setting_statements = 0; // of append_settings_ahead, that it has prepared
+    protocol::kept_statements kept_statements;
     std::unique_ptr<protocol::hidden_effects_reader> names;
     std::uint64_t names_as_of = 0; // database_names::changes() when it was asked
     channel_errand errand = channel_errand::none;

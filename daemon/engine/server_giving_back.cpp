@@ -1,6 +1,7 @@
 // How a server comes back: when it may, who gets it, what is done when its client left it in the
 // middle of something, and how it is closed. The decision itself is protocol::may_go_back().
 #include "daemon/engine/engine.hpp"
+#include "protocol/lent_statements.hpp"
 
 namespace pgweir::daemon {
 

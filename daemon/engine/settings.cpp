@@ -26,8 +26,11 @@ bool may_need_sync_between(const client& c) {
         return false;
     }
     const auto sql = protocol::statement_at(in);
-    return (c.statements.has_names() && protocol::may_name_statements(sql)) ||
-           (protocol::scan(sql, true) & protocol::reads_sequences) != 0;
+    const bool has_names = c.statements.has_names();
+    const auto effects = protocol::scan(sql, true);
+    return (effects & protocol::reads_sequences) != 0 ||
+           (has_names &&
+            (protocol::may_name_statements(sql) || (effects & protocol::lists_statements) != 0));
 }
 
 } // namespace
@@ -39,7 +42,7 @@ void engine::give_settings(client& c, server& s) {
         !opens_for_clients(*s.pool) && !s.only_for; // or what is sent is not looked at
     if (requests_follow && shared && !may_need_sync_between(c) &&
         protocol::append_settings_ahead(s.out.own(), s.owed, *s.carried, *c.settings,
-                                        s.setting_statements)) {
+                                        s.kept_statements.settings)) {
         s.carried = c.settings;
         if (!s.owed.empty()) {
             s.ahead = settings_ahead::batch_open;

@@ -41,6 +41,7 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
                                         .names = names_of(*s.pool),
                                         .sequences = &s.sequences,
                                         .channels = channel_use_of(c),
+                                        .kept = &s.kept_statements,
                                         .status = s.status,
                                         .cancel_under_way = s.cancels_in_flight != 0,
                                         .settings_ahead = s.ahead != settings_ahead::none,
@@ -164,11 +165,11 @@ void engine::command_done(server& s, std::string_view tag, time_point now) {
         sequences_forgotten(s);
     }
     if (tag.starts_with("DEALLOCATE") || tag == "DISCARD ALL" || tag == "DO") {
-        s.setting_statements = 0; // it may have been one of these
+        s.kept_statements.settings = 0; // it may have been one of these
     }
     if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") {
         s.statements.all_deallocated();
-        s.pin_statements = 0;
+        s.kept_statements.pins = 0;
         if (c != nullptr) {
             c->statements.all_deallocated();
         }

@@ -13,7 +13,6 @@ KNOWN_WRONG = {
     "sequence_cached": "each server has numbers of its own in its cache",
     "library_loaded_by_function": "no statement says which library a function in C loads",
     # Seen from outside.
-    "prepared_statements_listed": "servers have statements under names and in numbers of their own",
     "idle_timeout": "the server idles, is ended and replaced; the client is not ended",
     "temp_table_under_prepared": LIVED + ": a plan made when it has a temporary schema already stays",
     "temp_schema_is_none_at_first": LIVED + ": the schema is emptied, not dropped",
@@ -48,7 +47,6 @@ NOT_IN_MODEL = {
     "PREPARE in a function": "of a name that the client has in the protocol as well, both exist",
     "currval() of another transaction": "KNOWN_REFUSED",
     "pg_listening_channels() in a transaction": "the server does not listen to what had moved before",
-    "pg_prepared_statements": "prepared_statements_listed",
     "NULL of a custom setting": "custom_setting_is_null_at_first",
     "that there is no schema pg_temp": "temp_schema_is_none_at_first",
     "a temporary table that hides another": "temp_table_under_prepared",

@@ -10,6 +10,7 @@
 // Input: flags, the number of statements a server may have, then steps of two bytes. Seeds:
 // make_corpus.py.
 #include "protocol/relay.hpp"
+#include "protocol/lent_statements.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/fuzz/relay_steps.hpp"
 #include "tests/support/postgres_model.hpp"

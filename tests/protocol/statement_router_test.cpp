@@ -8,9 +8,12 @@
 //     "< 3 1 2 Z"                 the server answers (types of messages; E is an error, C- the
 //                                 end of a DEALLOCATE, C* of DISCARD ALL)
 //     "! a s"                     the results of a's s are found to have changed
+//     "= own …", "< own …"        Close of all that pgweir keeps prepared there, and the answers
 //     "at rest"                   nothing is owed, no batch is open: before the server is given
 //     back
 // A client that begins takes the server over from the one before, as at a transaction's end.
+#include "protocol/lent_statements.hpp"
+#include "protocol/own_statement.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/stale_statement.hpp"
 
@@ -94,6 +97,7 @@ public:
     [[nodiscard]] session_state& state_of(char who) { return client(who).state; }
     [[nodiscard]] bool waits() const { return last_.why == client_step::stop::awaiting_answer; }
     server_statements there;
+    kept_statements kept;
     reply_queue owed;
     statement_table table{"key", 1'000'000};
 
@@ -136,7 +140,8 @@ private:
                                   .table = table,
                                   .settings = settings_,
                                   .per_server = per_server,
-                                  .counted = counted_};
+                                  .counted = counted_,
+                                  .kept = &kept};
         last_ = c.stream.forward(as_bytes(c.unsent), false, sent_, owed, c.state, &link);
         c.unsent.erase(0, last_.taken_bytes);
         settle();
@@ -153,6 +158,13 @@ private:
             CAPTURE(type);
             if ((type[0] == 'T' || type[0] == 'n') && owed.describes_for_us()) {
                 there.told(static_cast<result_shape>(type.back()));
+            }
+            for (; type == "own" && own_closed_ > 1; --own_closed_) {
+                (void)owed.received(backend::close_complete);
+            }
+            if (type == "own") {
+                own_closed_ = 0;
+                type = "3";
             }
             CHECK(owed.received(static_cast<backend>(type[0]), "42601").what !=
                   reply::kind::unexpected);
@@ -176,6 +188,11 @@ private:
         while (!rest.empty()) {
             const auto head = read_header(rest);
             REQUIRE(rest.size() >= head.frame_bytes());
+            if (closes_own(rest.first(head.frame_bytes()))) {
+                out += own_closed_++ == 0 ? (out.empty() ? "own" : " own") : "";
+                rest = rest.subspan(head.frame_bytes());
+                continue;
+            }
             body_reader body(rest.subspan(header_bytes, head.body_bytes()));
             out += (out.empty() ? "" : " ") + std::string(1, head.type);
             if (head.type == 'P') {
@@ -196,6 +213,12 @@ private:
         return out;
     }
 
+    /// Names made from what a statement says are longer than pgweir's own.
+    static bool closes_own(bytes frame) {
+        const auto name = frame[0] == std::byte{'C'} ? as_text(frame).substr(header_bytes + 1) : "";
+        return name.starts_with(server_name_prefix) && name.size() < 30;
+    }
+
     std::string name(std::string_view real) {
         if (real == stale_name) {
             return " stale";
@@ -211,6 +234,7 @@ private:
     char now_ = 0;
     text_sink sent_;
     client_step last_;
+    std::size_t own_closed_ = 0; // and not answered
     setting_map settings_;
     statement_link::counts counted_;
     std::map<std::string, std::size_t> numbers_;
@@ -391,6 +415,51 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
     }
 }
 
+TEST_CASE("statement_router: what lists statements finds the client's, by the client's names") {
+    const std::string list = "SELECT * FROM pg_prepared_statements";
+    struct row {
+        const char* what;
+        std::vector<std::string> steps;
+    };
+    const row rows[] = {
+        {"others' are closed",
+         {"b: Q " + list, "= own C#1 S Q " + list, "< own 3 Z C Z", "a: B s | S",
+          "= C#1 P#1 X B#1 S"}},
+        {"its own are lent",
+         {"a: Q " + list, "= own C#1 C s P s X S Q " + list, "< own 3 3 1 Z C Z", "at rest",
+          "= C s S", "< 3 Z", "a: B s | S", "= C#1 P#1 X B#1 S"}},
+        {"… to a batch",
+         {"a: P - " + list + " | B - | E | S", "= own C#1 C s P s X P " + list + " B E S C s S",
+          "< own 3 3 1 1 2 C Z 3 Z"}},
+        {"… that executes what was parsed before",
+         {"b: P - " + list + " | S", "= own C#1 P " + list + " S", "< own 3 1 Z", "a: Q Y", "= Q Y",
+          "< C Z", "b: B - | E | S", "= own P " + list + " B E S"}},
+        {"the statement that lists them is one",
+         {"a: P t " + list + " | S", "= C#2 P#2 " + list + " S", "< 3 1 Z", "a: C s | S", "= C s S",
+          "< 3 Z", "a: B t | E | S", "= own C#1 C#2 C t P t " + list + " B t E S C t S",
+          "< own 3 3 3 1 2 C Z 3 Z", "a: B t | E | S",
+          "= C#2 P#2 " + list + " own C#2 C t P t " + list + " B t E S C t S"}},
+        {"behind a failed message nothing is closed",
+         {"b: B none | P - " + list + " | S", "= B none own C#1 P " + list + " S", "< E Z",
+          "a: B s | S", "= B#1 S"}},
+        {"what is on its way is waited for",
+         {"a: P t Y | S | Q " + list, "= C#2 P#2 Y S", "< 3 E Z",
+          "= own C#1 C s P s X S Q " + list}},
+        {"a Query in an open batch is not to fail for what is lent",
+         {"a: P - Y | H | Q " + list, "= P Y H own C#1 Q " + list}},
+    };
+    for (const auto& [what, steps] : rows) {
+        const std::string shown(what);
+        CAPTURE(shown);
+        shared_server server;
+        server.kept = {.settings = 1, .pins = 1};
+        server.play({"a: P s X | S", "= C#1 P#1 X S", "< 3 1 Z"});
+        server.play(steps);
+        CHECK(server.kept.settings == 0);
+        CHECK(server.kept.pins == 0);
+    }
+}
+
 TEST_CASE("statement_router: the least recently used statement goes, and comes back") {
     shared_server server;
     server.per_server = 2;
@@ -517,6 +586,7 @@ TEST_CASE("statement_router: a renamed message must not become longer than a mes
     statement_table table("key", 1'000'000);
     client_statements mine(table);
     server_statements there;
+    kept_statements kept;
     reply_queue owed;
     session_state state;
     text_sink sink;

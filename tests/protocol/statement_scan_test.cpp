@@ -29,6 +29,7 @@ std::string names(effect_bits pins) {
     effect(notifies, "notifies");
     effect(speaks_of_channels, "speaks_of_channels");
     effect(reads_sequences, "reads_sequences");
+    effect(lists_statements, "lists_statements");
     effect(changes_names, "changes_names");
     return out;
 }
@@ -177,6 +178,12 @@ constexpr row rows[] = {
     {"SELECT setval('s', 1)", ""},
 
     // What is read of sequences.
+    {"SELECT * FROM pg_prepared_statements", "lists_statements"},
+    {"select name from \"pg_catalog\".\"pg_prepared_statements\" as s", "lists_statements"},
+    {"SELECT count(*) FROM PG_PREPARED_STATEMENT()", "lists_statements"},
+    {"DO $$ BEGIN PERFORM FROM pg_prepared_statements; END $$", "lists_statements"},
+    {"PREPARE p AS SELECT * FROM pg_prepared_statements", "sql_statement lists_statements"},
+    {"SELECT * FROM pg_prepared_xacts", ""},
     {"SELECT currval('s')", "reads_sequences"},
     {"INSERT INTO t VALUES (lastval())", "reads_sequences"},
     {"SELECT pg_catalog.lastval()", "reads_sequences"},
