@@ -1,5 +1,6 @@
 """Who gets in, by which method, on either side; and what those see who do not."""
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -172,6 +173,32 @@ class NegotiationTest(PoolerCase):
         minor, count = struct.unpack("!ii", answer[:8])
         self.assertEqual((2, 1), (minor & 0xFFFF, count))
         self.assertEqual(b"_pq_.from_the_future\0", answer[8:])
+
+    def test_a_welcome_takes_no_server_where_it_is_known_what_it_says(self):
+        pooler = new_pooler(self.postgres, pool={"mode": "transaction", "maxconn": 1,
+                                                 "wait_timeout": "10s"}).start()
+        self.addCleanup(pooler.close)
+        asked = {"options": "-c datestyle=dmy -c statement_timeout=9s", "client_encoding": "UTF8"}
+        first = pooler.connect(application_name="first", **asked)
+        self.addCleanup(first.close)
+        with first.cursor() as cursor:
+            cursor.execute("select 1")  # in a transaction that stays open
+        for options in ({"application_name": "second", **asked}, {"application_name": "third"},
+                        {"options": "-c statement_timeout=9s"}):
+            with self.subTest(**options), contextlib.closing(pooler.connect(**options)) as other:
+                for name, value in options.items():
+                    if name == "application_name":
+                        self.assertEqual(value, other.get_parameter_status(name))
+                self.assertEqual("ISO, DMY" if "client_encoding" in options else "ISO, MDY",
+                                 other.get_parameter_status("DateStyle"))
+        first.rollback()
+        with contextlib.closing(pooler.connect(application_name="second", **asked)) as other, \
+                other.cursor() as cursor:
+            cursor.execute("select current_setting('datestyle'), current_setting('application_name')")
+            self.assertEqual(("ISO, DMY", "second"), cursor.fetchone())
+        with self.assertRaises(psycopg2.OperationalError) as raised:
+            pooler.connect(options="-c statement_timeout=nine")
+        self.assertIn('invalid value for parameter "statement_timeout"', str(raised.exception))
 
     def test_the_welcome_is_complete(self):
         raw = self.raw()

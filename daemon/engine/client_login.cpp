@@ -210,8 +210,15 @@ void engine::welcome(client& c, time_point now) {
             send_welcome(c, of_pool->parameters, now);
             return;
         }
+        const auto accepted = part.entry->accepted.load();
+        const auto expected =
+            of_pool ? accepted->welcome_with(*c.settings, of_pool->parameters) : std::nullopt;
+        if (expected) {
+            send_welcome(c, *expected, now);
+            return;
+        }
     }
-    // Nobody has been welcomed with these settings here: a real server has to say.
+    // Something of these settings is new here: a real server has to say what they come to.
     set_state(c, client_state::awaiting_welcome, now);
     if (!flush(c, now) && c.state == client_state::gone) {
         return;
@@ -230,6 +237,7 @@ std::shared_ptr<const protocol::server_welcome> engine::latest_welcome(pool_part
     if (latest != part.welcomes_as_of) {
         if (part.welcomes_as_of && latest->parameters != part.welcomes_as_of->parameters) {
             part.welcomes.clear();
+            part.entry->accepted.store(std::make_shared<const protocol::accepted_settings>());
         }
         part.welcomes_as_of = latest;
     }
@@ -244,6 +252,9 @@ void engine::finish_welcome(client& c, server& s, time_point now) {
         welcomes.clear();
     }
     welcomes[c.settings] = std::make_shared<const std::map<std::string, std::string>>(s.parameters);
+    // Should another worker do the same now, one of the two learns it another time.
+    auto& accepted = c.pool->entry->accepted;
+    accepted.store(protocol::learn(accepted.load(), *c.settings, s.parameters));
     if (session_mode) {
         send_welcome(c, s.parameters, now);
         return;

@@ -9,6 +9,7 @@
 #include "daemon/engine/ports.hpp"
 #include "pool/ledger.hpp"
 #include "pool/stats.hpp"
+#include "protocol/accepted_settings.hpp"
 #include "protocol/secret.hpp"
 #include "protocol/server_login.hpp"
 
@@ -115,9 +116,12 @@ struct pool_entry {
     pool::ledger shared;
     std::vector<std::unique_ptr<pool::stats>> counters;                   // one per worker
     std::atomic<std::shared_ptr<const protocol::server_welcome>> welcome; // of any of its servers
-    std::atomic<std::shared_ptr<const connect_failure>> failure;          // nothing while up
-    std::atomic<std::shared_ptr<pool_entry>> for_replication;             // nothing: none yet
-    std::atomic<std::shared_ptr<pool_entry>> for_listening;               // the same
+    /// What they have made of settings.
+    std::atomic<std::shared_ptr<const protocol::accepted_settings>> accepted =
+        std::make_shared<const protocol::accepted_settings>();
+    std::atomic<std::shared_ptr<const connect_failure>> failure; // nothing while up
+    std::atomic<std::shared_ptr<pool_entry>> for_replication;    // nothing: none yet
+    std::atomic<std::shared_ptr<pool_entry>> for_listening;      // the same
     static constexpr std::uint32_t nobody = ~0U;
     std::atomic<std::uint32_t> listening_at{nobody};
     /// How often a statement that changes tables has been seen to succeed: what was prepared before
