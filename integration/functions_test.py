@@ -219,6 +219,41 @@ class FunctionsTest(FunctionsCase):
             self.assertEqual({"5"}, a.limits())
             self.assertEqual(0, pooler.metric("pgweir_pins_total", user=OWNER))
 
+    def test_in_c_and_of_the_applications_own(self):
+        """Nobody can read what they keep in memory: whoever calls one keeps its server, which is nobody's
+        afterwards. What only computes something is another matter."""
+        self.postgres.query(
+            "set search_path = made; create extension if not exists pg_trgm schema public;"
+            "create function volatile_one() returns uuid language c as '$libdir/pgcrypto', 'pg_random_uuid';"
+            "create function keeps_nothing(text, text) returns bytea immutable language c"
+            " as '$libdir/pgcrypto', 'pg_digest';"
+            "create function same(text, text) returns boolean strict language c as '$libdir/citext', 'citext_eq';"
+            "create operator === (function = same, leftarg = text, rightarg = text);"
+            "create function stamp() returns trigger language c as '$libdir/moddatetime', 'moddatetime';"
+            "create table stamped (a int, at timestamp);"
+            "create trigger t before update on stamped for each row execute function stamp('at');"
+            "grant all on all tables in schema made to %s" % OWNER, database=DATABASE)
+        with started(self.postgres) as pooler:
+            for use, pins in (("select volatile_one()", 1), ("select keeps_nothing('a', 'md5')", 0),
+                              ("select text 'a' === text 'A'", 0),
+                              ("select public.set_limit(public.show_limit())", 1),
+                              ("select public.similarity('a', 'b')", 0), ("table stamped", 0),
+                              ("update stamped set a = 1", 1), ("select 1", 0)):
+                with self.subTest(use=use):
+                    a = self.session(pooler)
+                    backend = a.ask("select pg_backend_pid()")
+                    before = pooler.metric("pgweir_pool_pins_total", user=OWNER, reason="loaded_library")
+                    a.ask(use)
+                    if pins:
+                        backend = a.ask("select pg_backend_pid()")
+                        self.assertEqual(backend, a.ask("select pg_backend_pid()"))
+                    self.assertEqual(before + pins, pooler.metric(
+                        "pgweir_pool_pins_total", user=OWNER, reason="loaded_library"))
+                    a.close()
+                    if pins:
+                        wait_for(lambda: not self.postgres.query(
+                            "select from pg_stat_activity where pid = %s" % backend[0]), "it is closed")
+
 
 @only_pgweir
 class MadePastTheDaemonTest(FunctionsCase):

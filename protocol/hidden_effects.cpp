@@ -31,14 +31,15 @@ constexpr std::array<std::string_view, 9> commands_with_events = {
 
 constexpr effect_bits bit_of(pin_reason reason) { return static_cast<effect_bits>(reason); }
 
-// Functions in C that are known to keep state. The question names the same.
-statement_effects effects_of_c(std::string_view name) {
+// Functions in C that are known to keep state, or may: nobody has read those that an application
+// has made for itself. The question picks them.
+statement_effects effects_of_c(std::string_view name, std::string_view language) {
     statement_effects what;
     if (name == "set_limit") { // of pg_trgm, which it loads
         what.bits = bit_of(pin_reason::setting);
         what.bits |= bit_of(pin_reason::loaded_library);
         what.settings.note("pg_trgm.similarity_threshold", setting_changes::how::set);
-    } else if (name == "dblink_connect" || name == "dblink_connect_u") {
+    } else if (name == "dblink_connect" || name == "dblink_connect_u" || language == "c") {
         what.bits = bit_of(pin_reason::loaded_library);
     }
     return what;
@@ -232,7 +233,7 @@ void hidden_effects_reader::take_row(bytes body) {
 void hidden_effects_reader::read_code(node& what) const {
     auto& always = what.effects.always;
     if (what.language == "c" || what.language == "internal") {
-        always.add(effects_of_c(what.name));
+        always.add(effects_of_c(what.name, what.language));
     }
     if (what.code.empty()) {
         return;

@@ -7,8 +7,9 @@
 // expressions for what they call, and what they do is carried on from each to those that reach it.
 //
 // Of languages other than SQL and PL/pgSQL only the strings are understood, and the names of what
-// they keep in memory (%_SHARED, GD, SD). Of functions in C a few are known by name. The settings
-// in a function's own SET clauses end with the function.
+// they keep in memory (%_SHARED, GD, SD). Of functions in C a few are known by name, and those that
+// an application has made for itself may keep anything. The settings in a function's own SET
+// clauses end with the function.
 //
 // Owner: a server, while it is asked. Thread: its worker's. Sans-io.
 // Tests: tests/protocol/hidden_effects_test.cpp, integration/functions_test.py.

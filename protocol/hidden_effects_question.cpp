@@ -6,10 +6,12 @@ namespace {
 
 // What applications and extensions have made has a number of at least 16384.
 //
-// `code`: functions with bodies, and those in C that are known to keep state. `parsed`: what
-// PostgreSQL has parsed of functions, their defaults and bodies. `tree`: parsed expressions, in
-// which functions are numbers; those of set_config, the session's advisory locks, setseed, currval
-// and lastval are looked for. `edge`: what mentions or uses what: code by the names in it
+// `code`: functions with bodies, and those in C that are known to keep state, or may: volatile
+// ones, but for those of extensions and those that types, operators and their like are made of,
+// which compute something (`computes`). `parsed`: what PostgreSQL has parsed of functions, their
+// defaults and bodies. `tree`: parsed expressions, in which functions are numbers; those of
+// set_config, the session's advisory locks, setseed, currval and lastval are looked for. `edge`:
+// what mentions or uses what: code by the names in it
 // (`word`s), everything else by its dependency; the relation that a trigger, default, check,
 // policy, index or rule is of, a relation's parents, and those whose foreign keys change it.
 // `hidden`: where a body or expression shows something of interest, and then, step by step, all
@@ -23,6 +25,15 @@ WITH RECURSIVE
 separators (every, blanks) AS MATERIALIZED (
   SELECT c, repeat(' ', length(c))
     FROM (VALUES (E' \t\n\r\f\x0b!"#$%&''()*+,-./:\x3b<=>?@[\\]^`{|}~' COLLATE "C")) AS v (c)),
+computes (oid) AS MATERIALIZED (
+  SELECT objid FROM pg_depend WHERE classid = 'pg_proc'::regclass AND deptype = 'e'
+  UNION ALL
+  SELECT refobjid FROM pg_depend
+   WHERE refclassid = 'pg_proc'::regclass
+     AND classid IN ('pg_type'::regclass, 'pg_operator'::regclass, 'pg_cast'::regclass,
+                     'pg_amproc'::regclass, 'pg_am'::regclass, 'pg_language'::regclass,
+                     'pg_conversion'::regclass, 'pg_foreign_data_wrapper'::regclass,
+                     'pg_ts_parser'::regclass, 'pg_ts_template'::regclass)),
 code (oid, name, language, body, text) AS MATERIALIZED (
   SELECT c.*, lower(c.body COLLATE "C") FROM (
     SELECT p.oid, p.proname, l.lanname,
@@ -30,7 +41,8 @@ code (oid, name, language, body, text) AS MATERIALIZED (
       FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
      WHERE p.oid >= 16384 AND p.prokind IN ('f', 'p')
        AND (l.lanname NOT IN ('c', 'internal')
-            OR p.proname IN ('dblink_connect', 'dblink_connect_u', 'set_limit'))
+            OR p.proname IN ('dblink_connect', 'dblink_connect_u', 'set_limit')
+            OR (l.lanname = 'c' AND p.provolatile = 'v' AND p.oid NOT IN (SELECT oid FROM computes)))
   ) AS c (oid, name, language, body)),
 parsed (oid, text) AS MATERIALIZED (
   SELECT p.oid, concat(CASE WHEN p.prosrc = '' THEN to_jsonb(p) ->> 'prosqlbody' END,

@@ -124,7 +124,7 @@ private:
     effect_bits pins_on_write_ = 0; // … if it writes
     bool writes_ = false;
     bool defines_ = false;         // CREATE or ALTER is in it, of what is not temporary
-    bool extends_ = false;         // … of an extension
+    bool extends_ = false;         // … of an extension, or a function in C
     bool transaction_only_ = true; // nothing is in it but BEGIN, COMMIT and their like
     dynamic_sql dynamic_;          // where it is code
     bool backslash_seen_ = false;
@@ -400,6 +400,10 @@ void statement_reader::read_token(const sql_token& token) {
         config_argument(token);
     }
     const bool word = token.is == sql_token::kind::word;
+    if (opening_ == opening::code && same_word(previous_, "language") &&
+        same_word(token.text, "c")) {
+        extends_ = true;
+    }
     if (opening_ == opening::none) {
         opening_ = opening::other;
         if (word) {

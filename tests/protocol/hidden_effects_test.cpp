@@ -280,7 +280,8 @@ TEST_CASE("hidden_effects: other languages") {
         .function("1255.5", "tcl", "set x 1\nset y 2\nreturn $x", "pltcl")
         .function("1255.6", "via", "plpy.execute(\"select keep(1)\")", "plpython3u")
         .function("1255.7", "dblink_connect", "", "c")
-        .function("1255.8", "other", "", "c");
+        .function("1255.8", "other", "", "c")
+        .function("1255.10", "set_limits", "", "internal");
     const auto names = from.reader.result();
     CHECK(names->find("keep")->always.bits == library);
     CHECK(names->find("be")->always.bits == setting);
@@ -290,7 +291,8 @@ TEST_CASE("hidden_effects: other languages") {
     CHECK(names->find("tcl") == nullptr);
     CHECK(names->find("via")->always.bits == library);
     CHECK(names->find("dblink_connect")->always.bits == library);
-    CHECK(names->find("other") == nullptr);
+    CHECK(names->find("other")->always.bits == library);
+    CHECK(names->find("set_limits") == nullptr);
 }
 
 TEST_CASE("hidden_effects: code in pieces, and an answer that makes no sense") {
