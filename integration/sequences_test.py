@@ -221,6 +221,19 @@ class SequencesTest(SequencesCase):
                     self.assertEqual(a.own, a.simple())
         self.assertEqual(self.pins_before, self.pins())
 
+    def test_others_leave_it_alone_as_long_as_there_are_others(self):
+        a, busy, b = self.session(), self.session(), self.session()
+        busy.ask("begin")
+        a.insert()
+        self.assertEqual(a.own, a.simple())
+        for _ in range(10):
+            a.insert()
+            for _ in range(SERVERS):
+                b.ask("select 1")
+            self.assertEqual(a.own, a.simple())
+        busy.ask("rollback")
+        self.assertEqual(self.pins_before, self.pins())
+
     def test_never_anothers(self):
         for way in WAYS:
             with self.subTest(way=way.__name__):

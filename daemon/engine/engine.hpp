@@ -441,6 +441,8 @@ private:
 
     // sequences.cpp
     [[nodiscard]] server* idle_for_sequences(const client& c);
+    [[nodiscard]] bool is_awaited(const server& s, const client& c);
+    [[nodiscard]] server* unawaited(const client& c, server* next);
     void take_over_sequences(client& c, server& s);
     void leave_sequences(client& c, server& s);
     void sequences_read(client& c, server& s, const protocol::statement_link::counts& seen);

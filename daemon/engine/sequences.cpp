@@ -11,7 +11,8 @@
 // (pool_entry::sequences_read). From then on a server that remembers others forgets them
 // (DISCARD SEQUENCES) in front of the first message of the client that is given it, in the same
 // write; so what a client reads in any lease is its own. Between two leases it goes back to the
-// same server if that is free and untouched. What leases that had begun before may not see is
+// same server if that is free and untouched; so others are given another one, as long as there is
+// one. What leases that had begun before may not see is
 // protocol/sequence_memory.hpp.
 //
 // Tests: tests/simulation, integration/sequences_test.py.
@@ -22,10 +23,36 @@
 
 namespace pgweir::daemon {
 
+/// Another client that reads sequences will come back for what this server remembers.
+bool engine::is_awaited(const server& s, const client& c) {
+    if (!s.sequences_of || s.sequences_of == c.id || s.sequences.foreign ||
+        !s.pool->entry->sequences_read.load(std::memory_order_relaxed)) {
+        return false;
+    }
+    const auto* const other = find(s.sequences_of);
+    return other != nullptr && other->reads_sequences && other->last_server == s.id;
+}
+
+/// An idle server that no other client will come back for; where there is none, `next` all the
+/// same.
+server* engine::unawaited(const client& c, server* next) {
+    if (next == nullptr || !is_awaited(*next, c)) [[likely]] {
+        return next;
+    }
+    const auto& idle = c.pool->shard.servers(pool::server_state::idle);
+    for (auto* one = idle.front(); one != nullptr; one = idle.next(*one)) {
+        auto& other = static_cast<server&>(*one);
+        if (fits(other, c) && !is_awaited(other, c)) {
+            return &other;
+        }
+    }
+    return next;
+}
+
 /// The idle server that this client should have: where it reads sequences, the one that remembers
 /// those it has used.
 server* engine::idle_for_sequences(const client& c) {
-    auto* const next = idle_for(c);
+    auto* const next = unawaited(c, idle_for(c));
     if (next == nullptr || !c.last_server || next->id == c.last_server || !c.in.held()) {
         return next;
     }
