@@ -52,6 +52,9 @@ struct counter_row {
 
 constexpr counter_row counters[] = {
     {"pgweir_transactions_total", "Transactions that ended.", &stats::transactions},
+    {"pgweir_pinned_transactions_total",
+     "Those of them whose client had kept its server from the transaction before (pins).",
+     &stats::transactions_pinned},
     {"pgweir_queries_total", "Queries that ended.", &stats::queries},
     {"pgweir_pool_assignments_total", "Times a client was given a server.", &stats::assignments},
     {"pgweir_pool_exhausted_total",

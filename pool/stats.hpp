@@ -63,6 +63,7 @@ struct stats {
     counter servers_closing;
     // Ever
     counter transactions;
+    counter transactions_pinned; // … of clients that had kept their server from the one before
     counter queries;
     counter assignments; // leases given
     counter exhausted;   // a client had to wait because the pool was at its bound

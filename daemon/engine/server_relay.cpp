@@ -346,6 +346,9 @@ void engine::server_ready_for_query(server& s, time_point now) {
     if (s.status == protocol::transaction_status::idle) {
         const auto took = now - c->transaction_started;
         stats.transactions.add();
+        if (c->pins_counted != 0) {
+            stats.transactions_pinned.add();
+        }
         stats.transaction_time.observe(took);
         stats.transaction_ns.add(static_cast<std::uint64_t>(took.count()));
         if (config_->slow_query && took >= *config_->slow_query &&

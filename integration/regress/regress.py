@@ -54,8 +54,11 @@ def arguments_of(argv):
         parser.error("--no-reuse needs --mode session")
     if given.parallel is None:
         given.parallel = 2 * (os.cpu_count() or 1)
-        if given.servers is not None and given.mode == "session":
-            given.parallel = min(given.parallel, given.servers // CONNECTIONS_OF_ONE_TEST)
+        if given.servers is not None:
+            # In transaction mode only a test that is pinned has a server for itself, and the new
+            # connection of a \c needs none before the old one is closed.
+            each = CONNECTIONS_OF_ONE_TEST if given.mode == "session" else 1
+            given.parallel = min(given.parallel, given.servers // each)
     given.parallel = max(1, min(given.parallel, LARGEST_GROUP))
     if given.servers is None:
         given.servers = given.parallel * CONNECTIONS_OF_ONE_TEST
@@ -63,7 +66,10 @@ def arguments_of(argv):
 
 
 def pgweir_settings(given):
-    pool = {"mode": given.mode, "minconn": given.servers if given.switch else 0, "maxconn": given.servers, "wait_timeout": "60s"}
+    pool = {"mode": given.mode, "minconn": given.servers if given.switch else 0,
+            "maxconn": given.servers,
+            # Where tests have to queue for servers they do so for as long as they may take.
+            "wait_timeout": "%ds" % given.longest_test}
     if given.no_reuse:
         pool["reuse"] = "never"
     return {
@@ -77,6 +83,19 @@ def pgweir_settings(given):
     }
 
 
+def pins_line(metrics):
+    """How many transactions needed no pin, and what the pins were for."""
+    transactions = metrics.value("pgweir_transactions_total") or 0
+    pinned = metrics.value("pgweir_pinned_transactions_total") or 0
+    reasons = {labels["reason"] for name, labels, _ in metrics.samples
+               if name == "pgweir_pool_pins_total"}
+    counts = {reason: metrics.value("pgweir_pool_pins_total", reason=reason) for reason in reasons}
+    shown = ["%s %d" % (reason, counts[reason]) for reason in sorted(counts, key=counts.get)[::-1]
+             if counts[reason]]
+    return "%d transactions, %.1f %% of them without a pin; pins: %s" % (
+        transactions, 100 * (1 - pinned / max(1, transactions)), ", ".join(shown) or "none")
+
+
 class Regress:
     """The two runs, and what is kept of them."""
 
@@ -85,6 +104,7 @@ class Regress:
         self.suite = source.get_suite()
         self.workplace = Workplace(self.suite, given.protocol)
         name = "%s-%s%s" % (given.mode, given.protocol, "-no-reuse" if given.no_reuse else "")
+        self.pins = ""
         self.kept = os.path.join(source.cache_directory(), "runs", name)
         self.direct_results = os.path.join(self.kept, "direct", "results")
         shutil.rmtree(self.kept, ignore_errors=True)
@@ -100,6 +120,8 @@ class Regress:
         if not self.given.keep:
             self.prune(through)
         print("differences, if any, and the daemon's log: " + self.kept)
+        if self.given.mode == "transaction":
+            print(self.pins)
         print(through.line())
         return 0 if through.good() else 1
 
@@ -152,7 +174,9 @@ class Regress:
         daemon = Pgweir(postgres, rotate=self.given.switch, **settings)
         try:
             daemon.start()
-            return self.play("through", (daemon.host, daemon.port))
+            outcome = self.play("through", (daemon.host, daemon.port))
+            self.pins = pins_line(daemon.metrics())
+            return outcome
         finally:
             shutil.copy(daemon.log_path, self.kept)
             shutil.copy(daemon.config_path, self.kept)
