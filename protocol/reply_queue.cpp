@@ -105,6 +105,7 @@ void reply_queue::pop(outcome how) {
 
 // At the front there is no COPY for these to end.
 void reply_queue::read_over_copy_ends() {
+    const auto first = head_;
     while (head_ != tail_ && request_of(entries_[head_]) >= request::copy_done) {
         ++head_;
     }
@@ -112,6 +113,20 @@ void reply_queue::read_over_copy_ends() {
         head_ = tail_ = 0;
         copy_data_sent_ = sync_behind_copy_data_ = copy_end_sent_ = false;
         copy_data_behind_end_ = sync_behind_that_ = false;
+    } else if (head_ != first) {
+        look_for_copy_ends(head_);
+    }
+}
+
+// What is known of ends of a COPY, and of what was sent behind them, since some are done with.
+void reply_queue::look_for_copy_ends(std::size_t from) {
+    const auto first = entries_.begin() + static_cast<std::ptrdiff_t>(from);
+    const auto last = entries_.begin() + static_cast<std::ptrdiff_t>(tail_);
+    copy_end_sent_ =
+        std::any_of(first, last, [](entry e) { return request_of(e) >= request::copy_done; });
+    if (!copy_end_sent_) {
+        copy_data_sent_ = copy_data_behind_end_;
+        sync_behind_copy_data_ = sync_behind_that_;
     }
 }
 
@@ -149,14 +164,7 @@ bool reply_queue::finish_copy() {
     entries_[end] = entries_[head_];
     head_ = end;
     // The data and the end of another COPY may have been sent behind this one's.
-    const auto behind = entries_.begin() + static_cast<std::ptrdiff_t>(head_ + 1);
-    const auto last = entries_.begin() + static_cast<std::ptrdiff_t>(tail_);
-    copy_end_sent_ =
-        std::any_of(behind, last, [](entry e) { return request_of(e) >= request::copy_done; });
-    if (!copy_end_sent_) {
-        copy_data_sent_ = copy_data_behind_end_;
-        sync_behind_copy_data_ = sync_behind_that_;
-    }
+    look_for_copy_ends(head_ + 1);
     if (request_of(entries_[head_]) == request::execute) {
         // The batch goes on if the Sync that was meant to close it has been eaten.
         bool closed = false;

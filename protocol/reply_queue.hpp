@@ -257,6 +257,7 @@ private:
     void make_room();
     void pop(outcome how);
     void read_over_copy_ends();
+    void look_for_copy_ends(std::size_t from);
     void note(outcome how) { outcomes_.push_back(how); }
     void forget(entry e);
     void skip_to_sync();

@@ -289,3 +289,27 @@ TEST_CASE("reply_queue: what was sent for a COPY is remembered when the one befo
     CHECK_FALSE(owed.copy_end_sent());
     CHECK_FALSE(owed.doubt_ahead());
 }
+
+TEST_CASE("reply_queue: a COPY that has failed leaves no end behind for the next") {
+    for (const bool sync : {false, true}) {
+        CAPTURE(sync);
+        reply_queue owed;
+        owed.sent(frontend::query);
+        CHECK(owed.received(backend::copy_in_response).what == reply::kind::partial);
+        owed.sent(frontend::copy_done);
+        owed.sent(frontend::query); // another COPY, and its data
+        owed.sent(frontend::copy_data);
+        if (sync) {
+            owed.sent(frontend::sync);
+        }
+        CHECK(owed.copy_end_sent());
+        (void)owed.received(backend::error_response, "23505"); // for what CopyDone has ended
+        (void)owed.received(backend::ready_for_query);
+        (void)owed.received(backend::copy_in_response);
+        CHECK(owed.in_copy_in());
+        CHECK_FALSE(owed.copy_end_sent());
+        CHECK(owed.doubt_ahead() == sync);
+        CHECK_FALSE(owed.ours_may_go());
+        CHECK_FALSE(owed.ours_may_go_soon()); // nothing will come before the client has ended it
+    }
+}
