@@ -302,6 +302,8 @@ void engine::abandon(server& s, time_point now) {
         return;
     }
     s.pool->shard.begin_reset(s, now);
+    s.dirty =
+        s.dirty || s.replaying; // whether PostgreSQL has taken all it was to carry is not looked at
     s.replaying = s.restoring = false;
     // A batch without its Sync must not be committed by us, and half a message not be completed.
     // A stream of replication has no end that could be waited for.
