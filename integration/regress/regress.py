@@ -167,6 +167,13 @@ class Regress:
             say("the server's own answer stands beside the expected one (sources %s, server %s): %s"
                 % (self.suite.version, source.installed_version(), " ".join(direct.failed)))
 
+    def keep_pins(self, daemon):
+        """SHOW PINS: which test's statements have pinned, and for how long."""
+        with open(os.path.join(self.kept, "pins.txt"), "w", encoding="utf-8") as file:
+            for row in daemon.console("show pins"):
+                file.write("%(seconds)9s s  %(times)5s  %(application_name)-28s %(reason)-18s %(query)s\n"
+                           % row)
+
     def run_through(self):
         postgres = self.start_postgres()
         settings = pgweir_settings(self.given)
@@ -176,6 +183,7 @@ class Regress:
             daemon.start()
             outcome = self.play("through", (daemon.host, daemon.port))
             self.pins = pins_line(daemon.metrics())
+            self.keep_pins(daemon)
             return outcome
         finally:
             shutil.copy(daemon.log_path, self.kept)
