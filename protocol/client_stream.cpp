@@ -233,6 +233,11 @@ routing send_rejected(const front_frame& frame, bytes rest, std::uint16_t why,
     return way;
 }
 
+// Whatever it names from here on, this server alone will know.
+bool knows_server_alone(const session_state& state) {
+    return state.has(pin_reason::named_statement) || state.has(pin_reason::sql_statement);
+}
+
 // What stands in front of a message, or in its place: because others use the server as well, or
 // because the client is not to have what the statement leaves behind.
 routing route(const front_frame& frame, bytes rest, scanned_statement& statement,
@@ -252,8 +257,11 @@ routing route(const front_frame& frame, bytes rest, scanned_statement& statement
     if (!frame.row->is_about_statements) {
         return {};
     }
-    if ((statement.effects & lists_statements) != 0 && destroys_unnamed_statement(rest))
-        [[unlikely]] {
+    // A named one does so when it is bound; but those that only this server knows are not known
+    // then.
+    const bool lists = (statement.effects & lists_statements) != 0 &&
+                       (destroys_unnamed_statement(rest) || knows_server_alone(state));
+    if (lists) [[unlikely]] {
         const auto way = have_only_own_statements(frame.type, link, owed, to);
         if (way.is != routing::how::as_is) {
             return way;
