@@ -1,5 +1,7 @@
 #include "protocol/pin_question.hpp"
 
+#include "protocol/session_sql.hpp"
+
 #include <array>
 
 namespace pgweir::protocol {
@@ -9,27 +11,23 @@ namespace {
 struct kind {
     pin_reason reason;
     std::string_view name; // no client's name begins like that
-    std::string_view sql;
+    std::string_view from;
 };
 
-// Qualified throughout: search_path is the client's. 2615 is pg_namespace; all that there is in the
-// temporary schema depends on it, which is how DISCARD TEMP finds it.
 constexpr std::array<kind, 5> kinds = {{
-    {pin_reason::listen, "pgw_listens",
-     "SELECT EXISTS (SELECT FROM pg_catalog.pg_listening_channels())"},
-    {pin_reason::advisory_lock, "pgw_locks",
-     "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks"
-     " WHERE locktype OPERATOR(pg_catalog.=) 'advisory'"
-     " AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())"},
-    {pin_reason::temporary_object, "pgw_temporary",
-     "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend"
-     " WHERE refclassid OPERATOR(pg_catalog.=) 2615::pg_catalog.oid"
-     " AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())"},
-    {pin_reason::held_cursor, "pgw_cursors",
-     "SELECT EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)"},
-    {pin_reason::sql_statement, "pgw_statements",
-     "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)"},
+    {pin_reason::listen, "pgw_listens", session_sql::channels},
+    {pin_reason::advisory_lock, "pgw_locks", session_sql::advisory_locks},
+    {pin_reason::temporary_object, "pgw_temporary", session_sql::temporary_objects},
+    {pin_reason::held_cursor, "pgw_cursors", session_sql::held_cursors},
+    {pin_reason::sql_statement, "pgw_statements", session_sql::sql_statements},
 }};
+
+std::string sql_of(std::string_view from) {
+    std::string sql = "SELECT EXISTS (SELECT ";
+    sql += from;
+    sql += ')';
+    return sql;
+}
 
 constexpr bool is_in(std::uint16_t reasons, pin_reason reason) {
     return (reasons & static_cast<std::uint16_t>(reason)) != 0;
@@ -46,7 +44,7 @@ void for_each_pin_statement(const std::function<void(std::string_view)>& visit) 
 void pin_question::append(std::string& out, reply_queue& owed, std::uint16_t& prepared) {
     message_writer to(out);
     const auto ask = [&owed](frontend type) { owed.sent(type, fate::swallow); };
-    for (const auto& [reason, name, sql] : kinds) {
+    for (const auto& [reason, name, from] : kinds) {
         if (!is_in(about_, reason)) {
             continue;
         }
@@ -54,7 +52,7 @@ void pin_question::append(std::string& out, reply_queue& owed, std::uint16_t& pr
             relied_on_prepared_ = true;
         } else {
             to.begin(frontend::close).u8('S').c_string(name).end(); // should it have it after all
-            to.begin(frontend::parse).c_string(name).c_string(sql).u16(0).end();
+            to.begin(frontend::parse).c_string(name).c_string(sql_of(from)).u16(0).end();
             ask(frontend::close);
             ask(frontend::parse);
         }
@@ -75,7 +73,7 @@ void pin_question::take(bytes body) {
     if (!one_column || !row.finished() || (value != 't' && value != 'f')) {
         return fail();
     }
-    for (const auto& [reason, name, sql] : kinds) {
+    for (const auto& [reason, name, from] : kinds) {
         if (is_in(about_, reason) && !is_in(answered_, reason)) {
             const auto bit = static_cast<std::uint16_t>(reason);
             answered_ = static_cast<std::uint16_t>(answered_ | bit);

@@ -1,5 +1,7 @@
 #include "protocol/setting_question.hpp"
 
+#include "protocol/session_sql.hpp"
+
 #include <algorithm>
 #include <array>
 
@@ -9,19 +11,15 @@ namespace {
 
 constexpr std::string_view role = "role", session_authorization = "session_authorization";
 
-// Those that are a transaction's are left out.
-constexpr std::string_view list_sql =
-    "SELECT pg_catalog.lower(name), setting FROM pg_catalog.pg_settings"
-    " WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL"
-    " ('{transaction_isolation,transaction_read_only,transaction_deferrable}'::pg_catalog.text[])";
-
 bool is_custom(std::string_view name) { return name.find('.') != std::string_view::npos; }
 
 // In a batch of its own that touches no statement of the client's.
 void append_list_question(std::string& out, reply_queue& owed) {
     constexpr std::string_view name = "pgw_settings"; // no client's name begins like that
+    std::string sql = "SELECT pg_catalog.lower(name), setting ";
+    sql += session_sql::settings;
     message_writer to(out);
-    to.begin(frontend::parse).c_string(name).c_string(list_sql).u16(0).end();
+    to.begin(frontend::parse).c_string(name).c_string(sql).u16(0).end();
     to.begin(frontend::bind).c_string("").c_string(name).u16(0).u16(0).u16(0).end();
     to.begin(frontend::execute).c_string("").u32(0).end();
     to.begin(frontend::close).u8('S').c_string(name).end();
