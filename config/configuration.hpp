@@ -49,8 +49,9 @@ struct pool_settings {
     duration idle_timeout = std::chrono::minutes(10);
     duration max_lifetime = std::chrono::hours(1);
     duration connect_timeout = std::chrono::seconds(15);
-    duration pin_idle_timeout{}; // 0: never
-    bool observe = false;        // session mode: tell what would pin in transaction mode
+    duration pin_idle_timeout{};        // 0: never
+    bool observe = false;               // session mode: tell what would pin in transaction mode
+    std::uint32_t audit_every = 10'000; // one in so many leases; 0: none
     // session_state
     state_policy temporary_objects = state_policy::pin;
     state_policy held_cursors = state_policy::pin;

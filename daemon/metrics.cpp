@@ -2,12 +2,14 @@
 
 #include "daemon/process_usage.hpp"
 #include "daemon/utf8.hpp"
+#include "protocol/session_audit.hpp"
 #include "protocol/session_state.hpp"
 
 #include <prometheus/client_metric.h>
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <bit>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -79,6 +81,11 @@ constexpr counter_row counters[] = {
      &stats::statements_retried},
     {"pgweir_pins_total", "Times a client kept its server beyond the end of a transaction.",
      &stats::pins},
+    {"pgweir_session_audits_total",
+     "Times that PostgreSQL was asked what the session of a free server connection has.",
+     &stats::audits},
+    {"pgweir_session_audits_failed_total", "Those of them that got no answer.",
+     &stats::audits_failed},
     {"pgweir_catalogue_questions_total",
      "Times that PostgreSQL was asked which functions, views and triggers change a session.",
      &stats::catalogue_questions},
@@ -251,6 +258,18 @@ void add_pins(MetricFamily& family, const labelled_pool& pool) {
     }
 }
 
+void add_leaks(MetricFamily& family, const labelled_pool& pool) {
+    for (const auto kind : protocol::session_audit::kinds) {
+        const auto i = static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(kind)));
+        std::uint64_t sum = 0;
+        for (const auto* worker : pool.snapshot.per_worker) {
+            sum += worker->leaks[i].load();
+        }
+        add(family,
+            pool.names + ClientMetric::Label{"kind", std::string(protocol::to_string(kind))}, sum);
+    }
+}
+
 // 1,296 classes can be counted, a few dozen exist: only those that occurred are exported.
 void add_errors(MetricFamily& family, const labelled_pool& pool) {
     constexpr std::string_view digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -289,6 +308,9 @@ constexpr split_row splits[] = {
     {"pgweir_pool_pinned_seconds_total",
      "How long clients kept their servers, by reason, up to the end of their last transaction.",
      MetricType::Counter, add_pins<&stats::pinned_ns>},
+    {"pgweir_session_leak_detected_total",
+     "Server connections on which a client had left session state that was not noticed, by kind.",
+     MetricType::Counter, add_leaks},
     {"pgweir_errors_total", "Errors that PostgreSQL sent to clients, by SQLSTATE class.",
      MetricType::Counter, add_errors},
 };

@@ -45,6 +45,17 @@ void cell(std::string& out, std::uint64_t number, bool bad = false) {
     cell(out, std::to_string(number), bad);
 }
 
+/// Of session state, that audits have found.
+std::uint64_t leaks(const pool_snapshot& pool) {
+    std::uint64_t sum = 0;
+    for (const auto* worker : pool.per_worker) {
+        for (const auto& kind : worker->leaks) {
+            sum += kind.load();
+        }
+    }
+    return sum;
+}
+
 void row(std::string& out, const pool_snapshot& pool) {
     using health = pool::ledger::health;
     const auto waiting = pool.sum_now(&stats::clients_waiting);
@@ -64,6 +75,7 @@ void row(std::string& out, const pool_snapshot& pool) {
     cell(out, waiting, waiting > 0);
     cell(out, pool.sum(&stats::exhausted));
     cell(out, pool.sum(&stats::wait_timeouts));
+    cell(out, leaks(pool), leaks(pool) > 0);
     cell(out, pool.sum(&stats::transactions));
     out += "</tr>\n";
 }
@@ -97,9 +109,10 @@ std::string escape_html(std::string_view text) {
 }
 
 std::string status_page(const std::vector<pool_snapshot>& pools, const process_snapshot& process) {
-    constexpr const char* columns[] = {
-        "database", "user", "PostgreSQL", "servers", "minconn",   "maxconn",   "in use",
-        "idle",     "used", "clients",    "waiting", "exhausted", "time-outs", "transactions"};
+    constexpr const char* columns[] = {"database",  "user",    "PostgreSQL",  "servers",
+                                       "minconn",   "maxconn", "in use",      "idle",
+                                       "used",      "clients", "waiting",     "exhausted",
+                                       "time-outs", "leaks",   "transactions"};
     const auto usage = read_process_usage();
     std::string out(head);
     out += "<h1>pgweir " + escape_html(build_version()) + "</h1>\n<p>";

@@ -82,6 +82,8 @@ std::string_view to_string(server_close reason) {
         return "other_settings";
     case server_close::reset_failed:
         return "reset_failed";
+    case server_close::session_leak:
+        return "session_leak";
     case server_close::reconfigured:
         return "reconfigured";
     case server_close::shutdown:

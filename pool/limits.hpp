@@ -28,8 +28,9 @@ struct limits {
     /// together do not close together.
     double lifetime_jitter = 0.1;
     duration connect_timeout = std::chrono::seconds(15);
-    duration pin_idle_timeout{}; // of a pinned client; 0: never
-    bool observe = false;        // session mode: count what would pin in transaction mode
+    duration pin_idle_timeout{};   // of a pinned client; 0: never
+    std::uint32_t audit_every = 0; // one in so many leases is audited; 0: none
+    bool observe = false;          // session mode: count what would pin in transaction mode
     // What is not to pin, by bit (the engine says which is which): refused, or let pass.
     std::uint16_t rejected_state = 0, ignored_state = 0;
     bool listens_for_all = true; // one connection, beside maxconn; else LISTEN pins like the others

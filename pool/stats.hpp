@@ -79,9 +79,11 @@ struct stats {
     counter clients_pinned;                        // now
     static constexpr std::size_t pin_reasons = 11; // the engine says which is which
     std::array<counter, pin_reasons> pins_now, pins_by_reason, pinned_ns;
-    counter statements_found;           // uses of a prepared statement that the server had
-    counter statements_provided;        // … that it had to be given first
-    counter statements_evicted;         // … that it had to give up for another
+    std::array<counter, pin_reasons> leaks; // audits that found such a thing left behind
+    counter audits, audits_failed;          // …, those that got no answer
+    counter statements_found;               // uses of a prepared statement that the server had
+    counter statements_provided;            // … that it had to be given first
+    counter statements_evicted;             // … that it had to give up for another
     counter statements_retried;         // batches sent once more because a plan had become invalid
     counter catalogue_questions;        // put to PostgreSQL about what names hide
     counter catalogue_questions_failed; // …

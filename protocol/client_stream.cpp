@@ -366,6 +366,17 @@ std::string_view statement_at(bytes in) {
     return text.substr(0, text.find('\0'));
 }
 
+std::string_view statement_bound(bytes in, const client_statements& mine) {
+    const auto portal = string_at(in, header_bytes).text;
+    const auto name = string_at(in, header_bytes + portal.size() + 1).text;
+    if (!name.empty()) {
+        const auto known = mine.stands_for(name);
+        return known != nullptr ? known->text() : std::string_view(); // the client keeps it
+    }
+    const auto text = mine.unnamed_definition();
+    return text.substr(0, text.find('\0'));
+}
+
 // Takes what has come of the current message's body.
 std::size_t client_stream::take_body(std::size_t available) {
     const auto taken = std::min(body_left_, available);

@@ -68,6 +68,8 @@ struct client_step {
 
 /// The SQL of a Query or Parse at the front of `in`; nothing for other messages.
 [[nodiscard]] std::string_view statement_at(bytes in);
+/// The SQL that the Bind at the front of `in` is about; nothing where it is not known.
+[[nodiscard]] std::string_view statement_bound(bytes in, const client_statements& mine);
 
 class client_stream {
 public:
@@ -107,6 +109,8 @@ public:
 
     /// Part of a message has been forwarded and the rest has not: its server cannot be given back.
     [[nodiscard]] bool inside_message() const { return body_left_ != 0 && !discarding_body_; }
+    /// So many bytes of the current message are still to come.
+    [[nodiscard]] std::size_t body_left() const { return body_left_; }
 
 private:
     [[nodiscard]] std::size_t take_body(std::size_t available);

@@ -337,6 +337,11 @@ void append_setting_question(std::string& out, reply_queue& owed, std::string_vi
     append_call(out, owed, current_setting_function, {name, "t"});
 }
 
+void append_setting_reading(std::string& out, reply_queue& owed, std::string_view name,
+                            std::string_view value) {
+    append_call(out, owed, set_config_function, {name, value, "t"}); // for its own transaction
+}
+
 std::optional<std::string_view> function_result(bytes body) {
     body_reader reader(body);
     const auto length = reader.u32();

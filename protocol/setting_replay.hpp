@@ -63,6 +63,11 @@ void for_each_setting_statement(const std::function<void(std::string_view)>& vis
 /// Appends a question for the value of a setting, and to `owed` that its answer is ours.
 void append_setting_question(std::string& out, reply_queue& owed, std::string_view name);
 
+/// … for what PostgreSQL makes of a value, which it says as append_setting_question() would have it
+/// told. Nothing is set beyond that. An error where it may not be set now.
+void append_setting_reading(std::string& out, reply_queue& owed, std::string_view name,
+                            std::string_view value);
+
 /// The value in the body of FunctionCallResponse; nothing: null, or it is none.
 [[nodiscard]] std::optional<std::string_view> function_result(bytes body);
 

@@ -225,7 +225,7 @@ void engine::pump_active(client& c, time_point now) {
         }
         const auto in = c.in.unused();
         const bool settled = s.ready_current && s.status == protocol::transaction_status::idle;
-        const auto step = forward(c, s, in);
+        const auto step = s.trail ? forward_and_record(c, s, in) : forward(c, s, in);
         if (step.taken_bytes != 0) {
             // Else it is the rest of a COPY that has failed and been answered: nothing comes of it.
             const bool asks = !s.owed.empty() || s.owed.batch_open();

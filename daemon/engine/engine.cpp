@@ -84,6 +84,7 @@ void engine::on(time_point now, server_in_transit& message) {
     s.statements.restore(message.statements);
     s.sequences_of = message.sequences_of;
     s.sequences.foreign = message.sequences_foreign;
+    s.trail = std::move(message.trail);
     s.where = s.socket->names();
     servers_.emplace(s.id, std::move(owned));
     part.shard.adopt(s, now);
@@ -155,6 +156,7 @@ void engine::reconfigure(time_point now, std::shared_ptr<const config::configura
     statements_.set_max_bytes(statement_bytes(*config_));
     for (auto& [entry, part] : pools_) {
         part->shard.set_limits(limits_for(*entry));
+        choose_next_audit(*part);
         grow(*part, now);
     }
     std::vector<server_id> outdated; // idle at an address, or with a login, that is no longer it
@@ -247,6 +249,11 @@ void engine::sweep_servers(time_point now) {
             break;
         case server_task::learn:
             names_failed(*s, "PostgreSQL does not answer", now);
+            close_server(*s, pool::server_close::reset_failed, now);
+            break;
+        case server_task::audit:
+            s->pool->stats().audits.add();
+            s->pool->stats().audits_failed.add();
             close_server(*s, pool::server_close::reset_failed, now);
             break;
         case server_task::clean:
@@ -400,6 +407,7 @@ pool_part& engine::part_of(const std::shared_ptr<pool_entry>& entry) {
     auto& part = pools_[entry.get()];
     if (!part) {
         part = std::make_unique<pool_part>(entry, options_.self, limits_for(*entry));
+        choose_next_audit(*part);
     }
     return *part;
 }
@@ -429,6 +437,7 @@ pool::limits pool_limits(const config::configuration& config, std::string_view d
     bounds.connect_timeout = from.connect_timeout;
     bounds.pin_idle_timeout = from.pin_idle_timeout;
     bounds.observe = from.observe;
+    bounds.audit_every = bounds.reuse ? from.audit_every : 0;
     using protocol::pin_reason;
     const auto take = [&](auto policy, pin_reason reason) {
         const auto bit = static_cast<std::uint16_t>(reason);
@@ -453,6 +462,7 @@ pool::limits replication_limits(const config::configuration& config, std::string
     bounds.reuse = false;
     bounds.minconn = 0;
     bounds.maxconn = config.find_pool(database, user).max_replication;
+    bounds.audit_every = 0;
     return bounds;
 }
 
@@ -463,6 +473,7 @@ pool::limits listening_limits(const config::configuration& config, std::string_v
     bounds.reuse = true;
     bounds.minconn = bounds.maxconn = 1;
     bounds.idle_timeout = bounds.max_lifetime = {};
+    bounds.audit_every = 0;
     return bounds;
 }
 
@@ -532,6 +543,8 @@ std::string_view to_string(server_task task) {
         return "being_canceled";
     case server_task::learn:
         return "learn";
+    case server_task::audit:
+        return "audit";
     case server_task::farewell:
         return "closing";
     }

@@ -8,8 +8,8 @@
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
 // server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, settings.cpp,
-// names.cpp, pins.cpp, statements.cpp, sequences.cpp, listening.cpp, listening_connection.cpp,
-// cancel.cpp, snapshot.cpp.
+// names.cpp, pins.cpp, statements.cpp, sequences.cpp, audit.cpp, listening.cpp,
+// listening_connection.cpp, cancel.cpp, snapshot.cpp.
 #pragma once
 
 #include "daemon/engine/client.hpp"
@@ -46,6 +46,7 @@ struct server_in_transit {
     std::vector<protocol::server_statements::held> statements;
     client_id sequences_of;
     bool sequences_foreign = false;
+    std::unique_ptr<audit_trail> trail;
 };
 /// Somebody waits here: have you an idle server?
 struct ask_idle {
@@ -143,6 +144,9 @@ struct pool_part {
     std::uint64_t names_version = 0;
     /// They should be read again, and no server has idled: the next one that comes free is asked.
     bool names_overdue = false;
+    /// So many leases are still to end before one is audited; 0: none is.
+    std::uint32_t until_audit = 0;
+    std::uint32_t audited_closely = 0; // so many leases are all audited
     /// Wait time-outs are logged now and then, not one by one: when next, and how many have gone
     /// without a line since.
     time_point next_timeout_line{};
@@ -392,6 +396,17 @@ private:
     void names_told(server& s, time_point now);
     void names_failed(server& s, std::string_view why, time_point now);
     void names_changed(server& s, std::string_view tag, time_point now);
+
+    // audit.cpp: is a server's session what it is believed to be?
+    void choose_next_audit(pool_part& part);
+    [[nodiscard]] static bool audits_closely(const pool_part& part);
+    void audit_due(server& s);
+    [[nodiscard]] bool audit_first(server& s, time_point now);
+    void put_audit_question(server& s);
+    [[nodiscard]] protocol::client_step forward_and_record(client& c, server& s,
+                                                           protocol::bytes in);
+    void audit_told(server& s, time_point now);
+    void tell_leaks(const server& s, const std::vector<protocol::session_audit::leak>& leaks);
 
     // listening.cpp: clients that listen
     [[nodiscard]] bool see_to_channels(client& c, server& s, time_point now) {

@@ -5,6 +5,7 @@
 // (server_in_transit). Thread: the worker's. Tests: tests/simulation, integration.
 #pragma once
 
+#include "daemon/engine/audit_trail.hpp"
 #include "daemon/engine/buffer.hpp"
 #include "daemon/engine/listening.hpp"
 #include "daemon/engine/outbox.hpp"
@@ -19,6 +20,7 @@
 #include "protocol/reply_queue.hpp"
 #include "protocol/sequence_memory.hpp"
 #include "protocol/server_login.hpp"
+#include "protocol/session_audit.hpp"
 #include "protocol/setting_question.hpp"
 #include "protocol/setting_replay.hpp"
 
@@ -45,6 +47,7 @@ enum class server_task : std::uint8_t {
     clean,    // ROLLBACK or DISCARD ALL is under way
     settle,   // free but for a cancel request not closed yet, or half a message
     learn,    // is asked what names hide
+    audit,    // is asked what its session has
     farewell, // Terminate was sent; waits for PostgreSQL to close
 };
 [[nodiscard]] std::string_view to_string(server_task task);
@@ -135,7 +138,9 @@ struct server final : pool::server, connection_events {
     std::unique_ptr<protocol::pin_question> pin_question;
     protocol::kept_statements kept_statements;
     std::unique_ptr<protocol::hidden_effects_reader> names;
-    std::uint64_t names_as_of = 0; // database_names::changes() when it was asked
+    std::unique_ptr<protocol::session_audit> audit;
+    std::unique_ptr<audit_trail> trail; // of one that is going to be audited
+    std::uint64_t names_as_of = 0;      // database_names::changes() when it was asked
     channel_errand errand = channel_errand::none;
     bool errand_failed = false;
     protocol::channel_set channels_told; // the answer to the errand so far

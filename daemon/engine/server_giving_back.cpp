@@ -55,7 +55,9 @@ void engine::go_on_alone(server& s, time_point now) {
         }
         return;
     }
-    if (s.task == server_task::learn && !s.names && s.ready_current) {
+    const bool answered =
+        (s.task == server_task::learn && !s.names) || (s.task == server_task::audit && !s.audit);
+    if (answered && s.ready_current) {
         s.task = server_task::none;
         place(s, now);
         return;
@@ -189,6 +191,9 @@ void engine::detach(client& c, server& s, time_point now) {
     }
     c.session.clear();
     leave_sequences(c, s);
+    if (s.trail || (s.pool->until_audit != 0 && --s.pool->until_audit == 0)) [[unlikely]] {
+        audit_due(s);
+    }
     buffers_.give_back(s.kept);
     s.question.reset();
     s.pin_question.reset();
@@ -233,9 +238,13 @@ void engine::place_now(server& s, time_point now) {
         close_server(s, pool::server_close::shutdown, now);
     } else if (s.generation != s.pool->entry->generation.load(std::memory_order_relaxed)) {
         close_server(s, pool::server_close::reconfigured, now);
-    } else if ((!s.pool->names_overdue && !s.pool->entry->names->awaited()) ||
-               !learn_first(s, now)) { // else it comes back to this
-        carry_out(s, s.pool->shard.free(s, now), now);
+    } else {
+        const bool names_due = s.pool->names_overdue || s.pool->entry->names->awaited();
+        const bool asked_first = (names_due && learn_first(s, now)) ||
+                                 (s.trail && audit_first(s, now)); // it comes back to this
+        if (!asked_first) {
+            carry_out(s, s.pool->shard.free(s, now), now);
+        }
     }
 }
 
@@ -285,6 +294,7 @@ void engine::send_to_other(server& s, worker_index to) {
     message.statements = s.statements.contents();
     message.sequences_of = s.sequences_of;
     message.sequences_foreign = s.sequences.foreign;
+    message.trail = std::move(s.trail);
     s.socket->set_events(nullptr);
     message.socket = s.socket->detach();
     s.gone = true;

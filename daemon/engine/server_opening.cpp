@@ -202,6 +202,9 @@ void engine::server_logged_in(server& s, protocol::server_ready& ready, time_poi
     }
     entry.failure.store(nullptr);
     s.pool->stats().server_connects.add();
+    if (audits_closely(*s.pool)) {
+        s.trail = std::make_unique<audit_trail>(true);
+    }
     report_reachable(entry);
     ports_.log(log_severity::debug, "server connected",
                {{"server", static_cast<std::int64_t>(s.id.value)},

@@ -237,6 +237,9 @@ void engine::take_result(server& s, const protocol::server_step& step, protocol:
             step.result);
     } else if (s.pin_question) {
         s.pin_question->take(step.result);
+    } else if (s.audit) {
+        s.audit->take(static_cast<protocol::backend>(taken[taken.size() - step.last_frame_bytes]),
+                      step.result);
     }
 }
 
@@ -266,6 +269,8 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
         s.question->fail();
     } else if (ours && s.pin_question) {
         s.pin_question->fail();
+    } else if (ours && s.audit) {
+        s.audit->fail();
     } else if (ours && (s.replaying || s.task == server_task::clean || s.pool->listening)) {
         s.replay_failed = true;
         s.replay_error = protocol::words_of(protocol::as_bytes(step.error));
@@ -311,6 +316,12 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
     if (ours && s.pin_question) {
         pins_told(s);
         return true;
+    }
+    if (ours && s.audit) {
+        if (s.audit->ready_came()) {
+            audit_told(s, now);
+        }
+        return s.task != server_task::farewell;
     }
     if (!ours || !s.replaying || --s.replay_ready_owed != 0) {
         server_ready_for_query(s, now);

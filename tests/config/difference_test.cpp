@@ -47,6 +47,7 @@ TEST_CASE("changes, a line each") {
          {"pool.pin_idle_timeout: 0 -> 5s", "pool.session_state.listen: virtualise -> reject"},
          false},
         {base + "pool: { observe: true }", {"pool.observe: false -> true"}, false},
+        {base + "pool: { audit_every: 0 }", {"pool.audit_every: 10000 -> 0"}, false},
         {base + "workers: 4", {"workers: auto -> 4 (needs a restart)"}, true},
         {base + "slow_query: off\nmax_clients: 5\nlog: { level: debug }",
          {"max_clients: 20000 -> 5", "slow_query: 500ms -> off", "log.level: info -> debug"},

@@ -72,7 +72,7 @@ class Metrics(unittest.TestCase):
     def test_labels_are_few(self):
         labels = set(re.findall(r'[{,]([a-z_]+)="', sample()))
         self.assertEqual(
-            labels, {"database", "user", "state", "reason", "class", "le", "version"}
+            labels, {"database", "user", "state", "reason", "kind", "class", "le", "version"}
         )
 
     @unittest.skipUnless(PROMTOOL, "promtool is not installed")

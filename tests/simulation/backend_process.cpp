@@ -168,6 +168,7 @@ void backend_process::start_session(std::string_view parameters) {
     refuses_ = at_start.contains("bad_setting");
     session_ = postgres_session(at_start);
     session_.max_connections = home_.max_connections;
+    session_.user = user_;
     phase_ = phase::authentication;
     auto& shared = home_.shared_;
     shared.trace(process_id, "startup", [&] { return name() + " for " + user_ + "@" + database_; });
@@ -304,6 +305,9 @@ void backend_process::handle(message m) {
             .begin('N')
             .raw(std::string("SNOTICE\0C00000\0Mfor ", 20) + last_tag_ + std::string(2, '\0'))
             .end();
+    }
+    if (shared.bug == planted_bug::state_unseen && !tag.empty() && shared.random.chance(1)) {
+        session_.leave_unseen();
     }
     running_ = std::move(m);
     ++statement_serial_;

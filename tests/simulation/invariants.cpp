@@ -25,6 +25,7 @@ void invariants::after_step() {
     constexpr std::uint64_t look_every = 8;
     if (++looks_ % look_every == 0) {
         waiters_are_in_order();
+        audits_find_nothing();
         nonsense_ends_a_server();
     }
 }
@@ -121,6 +122,20 @@ void invariants::waiters_are_in_order() {
         }
     }
     queue_ = std::move(queue);
+}
+
+void invariants::audits_find_nothing() {
+    for (const auto& [key, entry] : daemon_.pools) {
+        for (const auto& counters : entry->counters) {
+            for (std::size_t i = 0; i < counters->leaks.size(); ++i) {
+                if (counters->leaks[i].load() != 0) {
+                    const auto kind = static_cast<protocol::pin_reason>(1U << i);
+                    shared_.violation("an audit has found what nobody had noticed: " +
+                                      std::string(protocol::to_string(kind)));
+                }
+            }
+        }
+    }
 }
 
 void invariants::nonsense_ends_a_server() {

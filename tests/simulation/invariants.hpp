@@ -34,6 +34,7 @@ private:
     void engines_are_sound();      // 3, 9
     void nobody_is_forgotten();    // liveness: no lost wake-up
     void waiters_are_in_order();   // 8
+    void audits_find_nothing();    // 13: whatever is done to a session is noticed
     void nonsense_ends_a_server(); // 3: what it says next is nobody's
 
     world& shared_;

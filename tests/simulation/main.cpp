@@ -45,6 +45,8 @@ constexpr std::array bugs{
             "nobody looks what functions do to a session"},
     bug_row{"lost-wakeup", planted_bug::lost_wakeup,
             "nobody looks for waiters, or for idle servers, on other workers"},
+    bug_row{"state-unseen", planted_bug::state_unseen,
+            "statements leave something in a session that no text shows, which only audits find"},
 };
 
 struct job {

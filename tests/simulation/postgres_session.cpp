@@ -14,6 +14,7 @@ constexpr std::uint32_t set_config_function = 2'078, current_setting_function = 
 constexpr std::string_view set_config_sql = "SELECT pg_catalog.set_config(";
 constexpr std::string_view question = "SELECT EXISTS (SELECT FROM pg_catalog.";
 constexpr std::string_view list_of_settings = "SELECT pg_catalog.lower(name), setting FROM";
+constexpr std::string_view audit_question = "(SELECT 'setting'::pg_catalog.text, ";
 constexpr std::string_view names_question = "\nWITH RECURSIVE\nseparators (";
 constexpr std::string_view lastval = "SELECT lastval()";
 constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
@@ -163,6 +164,9 @@ std::optional<std::size_t> postgres_session::row_count(std::string_view text) co
     if (starts_with(text, question)) {
         return 1;
     }
+    if (starts_with(text, audit_question)) {
+        return audited().size();
+    }
     if (starts_with(text, names_question)) {
         return hidden_function.size();
     }
@@ -289,6 +293,9 @@ postgres_session::call(std::uint32_t function,
                        const std::vector<std::optional<std::string>>& arguments) {
     const bool named = !arguments.empty() && arguments[0];
     if (function == current_setting_function && named) {
+        if (arguments[0] == "session_authorization" && !user.empty()) {
+            return {user, {}};
+        }
         const auto found = now_.values.find(*arguments[0]);
         return {found == now_.values.end() ? std::nullopt : std::optional(found->second), {}};
     }
@@ -298,7 +305,7 @@ postgres_session::call(std::uint32_t function,
     if (arguments[0] == "bad_setting") {
         return {std::nullopt, "42704"};
     }
-    if (arguments[0] != "exit_on_error") { // here nothing else is refused
+    if (arguments[2] != "t" && arguments[0] != "exit_on_error") { // here nothing else is refused
         set(*arguments[0], arguments[1], false);
     }
     return {arguments[1], {}};
@@ -329,9 +336,34 @@ settings postgres_session::set_by_session() const {
     return all;
 }
 
+std::vector<std::vector<std::string>> postgres_session::audited() const {
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& [name, value] : set_by_session()) {
+        rows.push_back({"setting", name});
+    }
+    for (const auto& what : now_.artefacts) {
+        rows.push_back({starts_with(what, "listen ") ? "listen" : "temporary_object", what});
+    }
+    for (const auto& what : locks_) {
+        rows.push_back({"advisory_lock", what});
+    }
+    for (const auto& [name, sql] : statements_) {
+        if (!name.empty() && !starts_with(name, "pgw_")) {
+            rows.push_back({"named_statement", name});
+        }
+    }
+    if (unseen_) {
+        rows.push_back({"held_cursor", "unseen"});
+    }
+    return rows;
+}
+
 std::vector<std::string> postgres_session::columns(const portal& what, std::size_t index) const {
     if (starts_with(what.statement, question)) {
         return {has(what.statement) ? "t" : "f"};
+    }
+    if (starts_with(what.statement, audit_question)) {
+        return audited()[index];
     }
     if (starts_with(what.statement, names_question)) {
         const auto& row = hidden_function[index];
@@ -351,6 +383,7 @@ bool is_about_settings(const message& m) {
         return function == set_config_function || function == current_setting_function;
     }
     return m.body.find("pgw_settings") != std::string::npos ||
+           m.body.find("pgw_audit") != std::string::npos ||
            m.body.find(question) != std::string::npos ||
            m.body.find("pgw_names") != std::string::npos;
 }
@@ -371,6 +404,7 @@ postgres_session::effect postgres_session::reset(std::string_view sql) {
         now_ = {at_start_, {}};
         on_commit_ = at_start_;
         locks_.clear();
+        unseen_ = false;
         statements_.clear();
         last_value_.clear();
         return {"DISCARD ALL", {}};

@@ -55,10 +55,13 @@ public:
     [[nodiscard]] std::string digest() const;
     /// Settings told by ParameterStatus, as they are now.
     [[nodiscard]] settings reported() const;
+    /// Something stays behind that shows in no row, but where PostgreSQL is asked for all there is.
+    void leave_unseen() { unseen_ = true; }
     /// Channels listened to.
     [[nodiscard]] std::vector<std::string> listens() const;
 
     std::uint32_t max_connections = 100;
+    std::string user; // who is logged in; nothing: nobody asks
     /// Writes that have become durable, or have been rolled back; their owner takes them away.
     std::vector<std::string> committed, aborted;
 
@@ -86,6 +89,8 @@ private:
     void set(const std::string& name, const std::optional<std::string>& value, bool local);
     [[nodiscard]] effect set_all(const std::vector<std::optional<std::string>>& arguments);
     [[nodiscard]] settings set_by_session() const;
+    /// Kinds and names of what the daemon's audit lists.
+    [[nodiscard]] std::vector<std::vector<std::string>> audited() const;
     [[nodiscard]] effect reset(std::string_view sql);
     [[nodiscard]] effect leave_behind(const char* tag, std::string what);
     [[nodiscard]] effect give_up(const char* tag, const std::string& what);
@@ -99,7 +104,8 @@ private:
     std::set<std::string> locks_;
     std::string last_value_; // the write that called nextval() last; no transaction undoes that
     std::vector<std::string> writes_; // of this transaction
-    bool touched_ = false;            // something that the transaction's end commits or undoes
+    bool unseen_ = false;
+    bool touched_ = false; // something that the transaction's end commits or undoes
 };
 
 } // namespace pgweir::simulation

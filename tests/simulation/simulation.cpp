@@ -80,6 +80,8 @@ void simulation::plan_configuration() {
     pool.minconn = static_cast<std::uint32_t>(random.below(pool.maxconn + 1));
     constexpr std::uint32_t statements[] = {0, 1, 2, 200};
     pool.prepared_statements = statements[random.below(std::size(statements))];
+    constexpr std::uint32_t audits[] = {0, 1, 1, 3};
+    pool.audit_every = audits[random.below(std::size(audits))];
     pool.listen = config::listen_policy::pin; // the sessions here notify nobody
     const auto mode = random.below(10);
     pool.mode = mode == 0   ? config::pool_mode::session

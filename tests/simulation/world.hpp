@@ -109,6 +109,7 @@ enum class planted_bug : std::uint8_t {
     unpinned_unseen,
     names_not_read,
     lost_wakeup,
+    state_unseen,
 };
 
 struct world {
