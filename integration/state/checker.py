@@ -43,9 +43,9 @@ def start_postgres():
     return postgres
 
 
-def start_pgweir(postgres, servers, switch, workers=2):
+def start_pgweir(postgres, servers, switch, workers=2, **pool):
     """With all its servers open, so that there is another one to switch to."""
-    pool = {"mode": "transaction", "minconn": servers, "maxconn": servers, "wait_timeout": "60s"}
+    pool = dict(pool, mode="transaction", minconn=servers, maxconn=servers, wait_timeout="60s")
     logins = dict(users(*stage.LOGINS, ADMIN), **{OWNER: None})
     daemon = Pgweir(postgres, rotate=switch, users=logins, auth={"method": "trust"}, pool=pool,
                     slow_query="off", workers=workers).start()

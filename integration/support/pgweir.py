@@ -1,7 +1,8 @@
 """The daemon under test: writes its YAML, starts it, waits until it answers, ends it by its pid.
 
 With PGWEIR_STAND_IN=pgbouncer in the environment Debian's pgbouncer takes its place, to see which of
-the tests hold for it too (and to try out the tests themselves).
+the tests hold for it too (and to try out the tests themselves). With PGWEIR_AUDIT_EVERY=1 every daemon
+audits each lease, unless its test says otherwise, and a leak that was found fails the test.
 """
 
 import contextlib
@@ -32,6 +33,8 @@ def merged(base, over):
     return result
 
 
+LEAK = "a client has left session state behind"  # in the log, when an audit has found some
+AUDIT_EVERY = os.environ.get("PGWEIR_AUDIT_EVERY", "")
 ADMIN = "operator"  # logs in to the console only; PostgreSQL does not know it
 
 
@@ -95,6 +98,9 @@ class Pgweir(Pooler):
         self.config_path = os.path.join(self.directory, "pgweir.yaml")
         self.log_path = os.path.join(self.directory, "pgweir.log")
         self.metrics_port = surroundings.reserve_port()
+        self.may_leak = not AUDIT_EVERY
+        if AUDIT_EVERY:
+            settings = merged({"pool": {"audit_every": int(AUDIT_EVERY)}}, settings)
         self.settings = merged(self.base_settings(), settings)
         self.write_config()
 
@@ -145,6 +151,8 @@ class Pgweir(Pooler):
         self.close_connections()
         if self.process is not None:
             self.stop(signal.SIGKILL)
+        if not self.may_leak and self.leaks():
+            raise AssertionError("\n".join(self.leaks()))
 
     # Looking -------------------------------------------------------------------------------------
 
@@ -169,6 +177,10 @@ class Pgweir(Pooler):
                     return []
                 names = [column.name for column in cursor.description]
                 return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+    def leaks(self):
+        """What audits have found: lines of the log."""
+        return [line for line in self.log().splitlines() if LEAK in line]
 
     def log(self):
         return surroundings.read_text(self.log_path)
