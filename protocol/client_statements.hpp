@@ -152,6 +152,13 @@ public:
     enum class deallocation : std::uint8_t { none, done, unsettled };
     [[nodiscard]] deallocation deallocation_of(std::string_view name, std::uint64_t now) const;
 
+    /// The client has been given a server. Each counts its batches by itself: none that has been
+    /// sent before is one of those to come.
+    void lease_begins() {
+        text_.batch = previous_.batch = 0;
+        armed_.clear();
+    }
+
     // The unnamed statement
     // ------------------------------------------------------------------------ A server keeps it
     // until the next unnamed Parse or Query. It is copied here, so that another server can be given

@@ -195,6 +195,7 @@ void engine::grant(client& c, server& s, time_point now) {
     s.reports_due = false;
     s.said_fatal = false;
     s.statements.taken_over(c.statements.unnamed_last() + 1);
+    c.statements.lease_begins();
     c.transaction_started = now;
     c.session.ignore(s.pool->shard.bounds().ignored_state);
     if (s.carried != c.settings && options_.bug != options::planted::settings_not_replayed) {

@@ -121,6 +121,7 @@ private:
         if (who != now_) {
             REQUIRE(owed.empty());
             there.taken_over(c.statements->unnamed_last() + 1);
+            c.statements->lease_begins();
             now_ = who;
         }
         std::size_t from = 0;
@@ -582,6 +583,41 @@ TEST_CASE("statement_router: a Query that is refused has destroyed the unnamed s
     CHECK_FALSE(destroys_unnamed_statement(as_bytes(message('S', ""))));
     server.statements_of('a').unnamed_refused();
     server.play({"b: Q Z", "= Q Z", "< C Z", "a: B - | S", "= C B S", "< 3 E Z"});
+}
+
+TEST_CASE("statement_router: a batch on another server is another one, also with the same number") {
+    statement_table table("key", 1'000'000);
+    client_statements mine(table);
+    session_state state;
+    client_stream stream;
+    const setting_map settings;
+    struct {
+        server_statements there;
+        reply_queue owed;
+    } servers[2];
+    const auto play = [&](auto& server, const std::string& bytes, std::string_view answers) {
+        text_sink sink;
+        statement_link::counts counted;
+        const statement_link link{mine, server.there, table, settings, 10, counted};
+        server.there.taken_over(mine.unnamed_last() + 1);
+        mine.lease_begins();
+        REQUIRE(
+            stream.forward(as_bytes(bytes), false, sink, server.owed, state, &link).taken_bytes ==
+            bytes.size());
+        for (const char type : answers) {
+            (void)server.owed.received(static_cast<backend>(type), "25P02");
+            server.there.apply(server.owed.outcomes(), &mine);
+            server.owed.clear_outcomes();
+        }
+    };
+    const auto sync = message('S', "");
+    const auto parse = message('P', z("") + z("LISTEN ch") + std::string(2, '\0'));
+    const auto bind = message('B', z("") + z("") + std::string(6, '\0'));
+    REQUIRE(servers[0].owed.batch() == servers[1].owed.batch());
+    play(servers[0], parse + sync, "1Z");
+    state.clear(); // it has not been executed, and the client has gone on without its server
+    play(servers[1], bind + message('E', z("") + std::string(4, '\0')) + sync, "12CZ");
+    CHECK(state.has(pin_reason::listen));
 }
 
 TEST_CASE("statement_router: a renamed message must not become longer than a message can be") {
