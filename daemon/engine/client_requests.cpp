@@ -240,8 +240,8 @@ void engine::pump_active(client& c, time_point now) {
             }
             s.ready_current = s.ready_current && !asks;
             if (s.ahead == settings_ahead::batch_open &&
-                s.owed.owed_ready(protocol::fate::forward) != 0) {
-                s.ahead = settings_ahead::batch_ended;
+                s.owed.owed_ready(protocol::fate::forward) != 0 && !s.owed.may_skip()) {
+                s.ahead = settings_ahead::batch_ended; // not by a Query behind other messages
             }
             c.pinned_bytes = step.taken_bytes;
             c.pool->stats().queries.add(step.queries);
