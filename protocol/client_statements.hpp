@@ -155,7 +155,8 @@ public:
     /// The client has been given a server. Each counts its batches by itself: none that has been
     /// sent before is one of those to come.
     void lease_begins() {
-        text_.batch = previous_.batch = 0;
+        text_.batch = previous_.batch = bound_in_ = 0;
+        checking_ = false;
         armed_.clear();
     }
 
