@@ -1,8 +1,8 @@
 #include "protocol/statement_router.hpp"
 
 #include "protocol/channel_use.hpp"
-#include "protocol/providing.hpp"
 #include "protocol/lent_statements.hpp"
+#include "protocol/providing.hpp"
 #include "protocol/sequence_memory.hpp"
 #include "protocol/stale_statement.hpp"
 #include "protocol/statement_names.hpp"
