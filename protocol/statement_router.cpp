@@ -282,6 +282,10 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     if (link_.mine.is_checking() && !owed_.in_doubt()) {
         return {routing::how::wait};
     }
+    if (type == frontend::bind && what->names_statements && ours_may_go() &&
+        !settled(what->text())) {
+        return {routing::how::wait};
+    }
     if (is_stale(*known) && link_.status != transaction_status::failed) {
         (void)pass(type, how);
         return rename(name_at, name, stale_name);
@@ -379,6 +383,9 @@ routing router::unnamed_is_used(frontend type) {
     const auto definition = link_.mine.unnamed_definition();
     const auto text = [&] { return definition.substr(0, definition.find('\0')); };
     if (link_.mine.unnamed_names_statements(batch_)) {
+        if (ours_may_go() && !settled(text())) {
+            return {routing::how::wait};
+        }
         if (const auto way = executes_by_name(text()); way.is != routing::how::as_is) {
             return way;
         }
