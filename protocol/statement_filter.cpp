@@ -49,7 +49,7 @@ constexpr std::array<std::string_view, 9> long_words = {
 
 // Their quads, each in the place that its product with `factor` begins with.
 struct quad_table {
-    static constexpr unsigned place_bits = 7;
+    static constexpr unsigned place_bits = 8; // with 7, clang gives up looking for a factor
     std::array<std::uint32_t, 1U << place_bits> quads{}; // 0: none
     std::uint32_t factor = 0;
 
