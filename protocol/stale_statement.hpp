@@ -8,8 +8,7 @@
 // misled, and whoever has parsed the statement since knows better.
 //
 // That results have changed is known when PostgreSQL has refused a plan, or has described the
-// statement to a server that lacked it in another way than to the client (providing.hpp). Nobody
-// notices where that server is given it in the middle of a batch.
+// statement on a server that lacked it in another way than to the client (providing.hpp).
 //
 // Pure. Tests: tests/protocol/stale_statement_test.cpp, integration/prepared_test.py.
 // Source: RevalidateCachedQuery() in src/backend/utils/cache/plancache.c; PostgreSQL documentation,
