@@ -81,7 +81,7 @@ public:
     /// Bind of it is being sent; nothing: of another than these.
     void binds(named* what, std::uint64_t batch) {
         bound_ = what;
-        bound_described_ = false;
+        bound_described_ = to_be_described_ = false;
         if (what != nullptr) {
             alone_ = batch == bound_in_ ? nullptr : what;
             bound_in_ = batch;
@@ -92,16 +92,21 @@ public:
     void describes_portal() {
         if (bound_ != nullptr) {
             bound_->described = bound_described_ = true;
+            to_be_described_ = bound_->shape == unknown_shape;
         }
     }
+    /// In front of Execute: the statement of which a Describe of ours is to go there, behind the
+    /// client's Describe of its portal, so that PostgreSQL sees to it that there is one.
+    [[nodiscard]] named* take_described_portal(std::uint64_t batch) {
+        return std::exchange(to_be_described_, false) && bound_in_ == batch ? bound_ : nullptr;
+    }
+    [[nodiscard]] bool has_described_portal() const { return to_be_described_; }
+    /// Query: portals are gone.
+    void portals_go() { to_be_described_ = false; }
     void executes_portal() {
         if (bound_ != nullptr && !bound_described_ && bound_->described) {
             bound_->relied_on = true;
         }
-    }
-    /// The one that was bound last, if it is one of these and was bound in this batch.
-    [[nodiscard]] named* bound(std::uint64_t batch) const {
-        return bound_in_ == batch ? bound_ : nullptr;
     }
     /// The only one of these that has been bound in this batch.
     [[nodiscard]] const named* bound_alone(std::uint64_t batch) const {
@@ -241,7 +246,7 @@ private:
     std::uint64_t changes_ = 0;
     named *bound_ = nullptr, *alone_ = nullptr;
     std::uint64_t bound_in_ = 0;
-    bool bound_described_ = false, checking_ = false;
+    bool bound_described_ = false, to_be_described_ = false, checking_ = false;
     std::vector<std::string> lent_;
     struct deallocated_name {
         std::string name; // empty: all

@@ -473,7 +473,7 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         if (about_statements || (statements != nullptr && may_read_sequences(statement.effects))) {
             way = route(frame, rest, statement, *statements, owed, state, late);
         } else if (statements != nullptr && frame.type == frontend::execute) {
-            note_execute(*statements, owed);
+            note_execute(*statements, owed, late);
         }
         if (const auto stop = stop_for(way); stop != client_step::stop::exhausted) {
             step.why = stop;

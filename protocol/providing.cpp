@@ -62,4 +62,10 @@ void providing::describe_first(client_statements::named& known) {
     }
 }
 
+void describe_portals_statement(const statement_link& link, reply_queue& owed, relay_sink& to) {
+    if (auto* const what = link.mine.take_described_portal(owed.batch()); what != nullptr) {
+        providing(link, owed, to).describe_first(*what);
+    }
+}
+
 } // namespace pgweir::protocol

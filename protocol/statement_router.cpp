@@ -252,9 +252,6 @@ routing router::describe() {
     const auto name = string_at(frame_, header_bytes + 1);
     const ask how{.describes_statement = statement};
     if (!statement) {
-        if (auto* const bound = link_.mine.bound(batch_); bound != nullptr) {
-            provided().describe_first(*bound);
-        }
         link_.mine.describes_portal();
     }
     if (!statement || !name.found) {
@@ -531,6 +528,7 @@ void router::note_deallocation(std::string_view name) {
 
 routing router::query() {
     auto& mine = link_.mine;
+    mine.portals_go();
     if (mine.has_names() && complete_ && ours_may_go()) {
         const auto sql = string_at(frame_, header_bytes).text;
         if (!settled(sql)) {

@@ -130,9 +130,14 @@ inline void repeat_unnamed_parse(const statement_link& link, reply_queue& owed) 
            (type == frontend::parse && frame[header_bytes] == std::byte{});
 }
 
+/// In front of the Execute of a portal that the client has had described (providing.hpp).
+void describe_portals_statement(const statement_link& link, reply_queue& owed, relay_sink& to);
 /// An Execute is being passed on.
-inline void note_execute(const statement_link& link, const reply_queue& owed) {
+inline void note_execute(const statement_link& link, reply_queue& owed, relay_sink& to) {
     link.mine.executes_portal();
+    if (link.mine.has_described_portal()) [[unlikely]] {
+        describe_portals_statement(link, owed, to);
+    }
     if (link.mine.may_deallocate_something()) {
         link.mine.executes(owed.batch());
     }

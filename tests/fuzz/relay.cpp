@@ -11,6 +11,7 @@
 // make_corpus.py.
 #include "protocol/relay.hpp"
 #include "protocol/lent_statements.hpp"
+#include "protocol/stale_statement.hpp"
 #include "tests/fuzz/fuzz.hpp"
 #include "tests/fuzz/relay_steps.hpp"
 #include "tests/support/postgres_model.hpp"
@@ -181,6 +182,7 @@ private:
         }
         s.user = who;
         s.statements.taken_over(c.statements.unnamed_last() + 1);
+        c.statements.lease_begins();
         return true;
     }
 
@@ -188,6 +190,7 @@ private:
         auto& c = *clients_[who];
         auto& s = *server_;
         text_sink sink;
+        counted_ = {};
         const statement_link link{.mine = c.statements,
                                   .there = s.statements,
                                   .table = table_,
@@ -203,7 +206,8 @@ private:
         PGWEIR_MUST(c.stream.inside_message() != s.gets.between_messages());
         c.asked_for_ready += s.gets.count("QFS");
         s.gets.forget();
-        if (step.taken_bytes != 0 && (!s.owed.empty() || s.owed.batch_open())) {
+        if ((step.taken_bytes != 0 || counted_.checking) &&
+            (!s.owed.empty() || s.owed.batch_open())) {
             s.ready_current = false;
         }
         ask_alone(c, step.taken_bytes);
@@ -270,6 +274,9 @@ private:
         auto* const before = server_.get();
         while (server_.get() == before) {
             const auto step = s.stream.next(as_bytes(s.unread), false, s.owed);
+            if (step.describes) {
+                s.statements.told(shape_of(step.result));
+            }
             settle();
             if (!take(step) || step.why == server_step::stop::exhausted) {
                 break;
