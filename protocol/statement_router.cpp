@@ -53,6 +53,7 @@ private:
     [[nodiscard]] routing repeated_parse(std::string_view name);
     [[nodiscard]] routing unnamed_parse(bytes definition);
     [[nodiscard]] routing use(frontend type, std::size_t name_at, std::string_view name, ask how);
+    [[nodiscard]] bool is_to_wait_for_answers(frontend type, const prepared_statement& what) const;
     [[nodiscard]] routing use_unnamed(frontend type, std::size_t name_at, ask how);
     [[nodiscard]] routing pass(frontend type, ask how = {});
     [[nodiscard]] routing rename(std::size_t name_at, std::string_view name, std::string_view to);
@@ -260,6 +261,13 @@ routing router::describe() {
     return use(frontend::describe, header_bytes + 1, name.text, how);
 }
 
+// Whether it still is what the client was told, or what has become of the statements it names.
+bool router::is_to_wait_for_answers(frontend type, const prepared_statement& what) const {
+    return (link_.mine.is_checking() && !owed_.in_doubt()) ||
+           (type == frontend::bind && what.names_statements && ours_may_go() &&
+            !settled(what.text()));
+}
+
 routing router::use(frontend type, std::size_t name_at, std::string_view name, ask how) {
     if (name.empty()) {
         return use_unnamed(type, name_at, how);
@@ -276,11 +284,7 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     if (!renamed_fits(name, what->name)) {
         return {routing::how::too_long};
     }
-    if (link_.mine.is_checking() && !owed_.in_doubt()) {
-        return {routing::how::wait};
-    }
-    if (type == frontend::bind && what->names_statements && ours_may_go() &&
-        !settled(what->text())) {
+    if (is_to_wait_for_answers(type, *what)) {
         return {routing::how::wait};
     }
     if (is_stale(*known) && link_.status != transaction_status::failed) {

@@ -157,6 +157,7 @@ private:
     [[nodiscard]] bool misses_only_unflushed() const;
     [[nodiscard]] bool leaves_a_copy_open() const;
     [[nodiscard]] bool known_difference(const message& m) const;
+    [[nodiscard]] bool may_be_nonsense(const message& m) const;
     [[nodiscard]] bool server_trouble() const;
     [[nodiscard]] bool outstanding() const {
         return !units_.empty() || !expected_.empty() || (model_.in_copy_in() && !model_.closed());
