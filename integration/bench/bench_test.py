@@ -16,6 +16,14 @@ class BenchTest(unittest.TestCase):
         return subprocess.run([sys.executable, BENCH, *arguments], capture_output=True, text=True,
                               timeout=200, check=False)
 
+    def rows_of(self, count, *names):
+        """What one short round of these scenarios prints."""
+        done = self.run_bench("--rounds", "1", "--seconds", "1", "--report", os.devnull, "--", *names)
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        rows = done.stdout.splitlines()
+        self.assertEqual(count, len(rows), done.stdout)
+        return rows
+
     def test_rows_end_in_ratios_and_the_report_has_them_too(self):
         report = os.path.join(surroundings.temporary_directory("bench"), "report.md")
         done = self.run_bench("--rounds", "1", "--seconds", "1", "--report", report,
@@ -31,21 +39,12 @@ class BenchTest(unittest.TestCase):
             self.assertIn(row[row.rindex("ratio"):], text)
 
     def test_ratios_of_two_pgweirs_say_whose_they_are(self):
-        done = self.run_bench("--rounds", "1", "--seconds", "1", "--report", os.devnull, "--", "settings",
-                              "tracking")
-        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
-        rows = done.stdout.splitlines()
-        self.assertEqual(8, len(rows), done.stdout)
-        for row in rows:
+        for row in self.rows_of(8, "settings", "tracking"):
             self.assertRegex(row, r"^(settings +\S.* with +\S+ +without +\S+|tracking (simple|prepared) +\S.* on"
                                   r" +\S+ +off +\S+) +ratio [0-9.]+$")
 
     def test_the_protocols_of_one_pgweir_are_compared_in_one_run(self):
-        done = self.run_bench("--rounds", "1", "--seconds", "1", "--report", os.devnull, "--", "protocols")
-        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
-        rows = done.stdout.splitlines()
-        self.assertEqual(4, len(rows), done.stdout)
-        for row in rows:
+        for row in self.rows_of(4, "protocols"):
             self.assertRegex(row, r"^protocols (extended +\S.* pgweir +\S+ +pgbouncer +\S+|"
                                   r" +\S.* prepared +\S+ +extended +\S+) +ratio [0-9.]+$")
 

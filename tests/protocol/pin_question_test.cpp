@@ -1,12 +1,15 @@
 // What is asked about pins, and what follows from the answers.
 #include "protocol/pin_question.hpp"
 
+#include "tests/support/message_types.hpp"
+
 #include <doctest/doctest.h>
 
 #include <string>
 #include <vector>
 
 using namespace pgweir::protocol;
+using pgweir::test::types_of;
 
 namespace {
 
@@ -18,17 +21,6 @@ std::string row(std::string_view value) {
     return body;
 }
 
-/// The types of the messages in `bytes`.
-std::string types(std::string_view messages) {
-    std::string out;
-    while (!messages.empty()) {
-        const auto head = read_header(as_bytes(messages));
-        out += head.type;
-        messages.remove_prefix(head.frame_bytes());
-    }
-    return out;
-}
-
 } // namespace
 
 TEST_CASE("pin_question: each kind is prepared once, and asked in one batch") {
@@ -37,7 +29,7 @@ TEST_CASE("pin_question: each kind is prepared once, and asked in one batch") {
     reply_queue owed;
     pin_question first(bit(pin_reason::listen));
     first.append(out, owed, prepared);
-    CHECK(types(out) == "CPBES");
+    CHECK(types_of(out) == "CPBES");
     CHECK(prepared == bit(pin_reason::listen));
     CHECK_FALSE(first.worth_repeating());
     CHECK(owed.owed_ready(fate::swallow) == 1);
@@ -46,13 +38,13 @@ TEST_CASE("pin_question: each kind is prepared once, and asked in one batch") {
     out.clear();
     pin_question second(session_state::askable);
     second.append(out, owed, prepared);
-    CHECK(types(out) == "BECPBECPBECPBECPBES");
+    CHECK(types_of(out) == "BECPBECPBECPBECPBES");
     CHECK(prepared == session_state::askable);
 
     out.clear();
     pin_question third(session_state::askable);
     third.append(out, owed, prepared);
-    CHECK(types(out) == "BEBEBEBEBES");
+    CHECK(types_of(out) == "BEBEBEBEBES");
     CHECK(owed.owed_ready(fate::swallow) == 3);
 }
 

@@ -1,6 +1,8 @@
 // What an audit asks, and what it finds in the answers.
 #include "protocol/session_audit.hpp"
 
+#include "tests/support/message_types.hpp"
+
 #include <doctest/doctest.h>
 
 #include <map>
@@ -8,21 +10,11 @@
 #include <vector>
 
 using namespace pgweir::protocol;
+using pgweir::test::types_of;
 using leak = session_audit::leak;
 using leaks = std::vector<leak>;
 
 namespace {
-
-/// The types of the messages in `bytes`.
-std::string types(std::string_view messages) {
-    std::string out;
-    while (!messages.empty()) {
-        const auto head = read_header(as_bytes(messages));
-        out += head.type;
-        messages.remove_prefix(head.frame_bytes());
-    }
-    return out;
-}
 
 void append_value(std::string& body, const std::optional<std::string>& value) {
     message_writer(body)
@@ -116,7 +108,7 @@ TEST_CASE("session_audit: a batch of its own, behind a call for each setting tha
     std::string out;
     reply_queue owed;
     audit.append(out, owed);
-    CHECK(types(out) == "FFFCPBECCS");
+    CHECK(types_of(out) == "FFFCPBECCS");
     CHECK(owed.owed_ready(fate::swallow) == 4);
     CHECK(out.find("pg_prepared_statements") != std::string::npos);
     // One statement: nothing in it ends one.
