@@ -17,7 +17,10 @@ constexpr std::size_t most_departed = 64;
 
 } // namespace
 
-client_statements::~client_statements() { table_->release(reserved_bytes_); }
+client_statements::~client_statements() {
+    table_->release(text_.reserved_bytes);
+    table_->release(previous_.reserved_bytes);
+}
 
 const client_statements::named* client_statements::find(std::string_view name) const {
     const auto at = names_.find(significant(name));
@@ -226,16 +229,24 @@ client_statements::serial client_statements::next_unnamed(std::uint64_t batch) {
 }
 
 void client_statements::keep(bytes definition) {
-    table_->release(std::exchange(reserved_bytes_, 0));
+    table_->release(std::exchange(text_.reserved_bytes, 0));
     auto& kept = text_.definition;
     const auto larger = definition.size() > free_bytes ? definition.size() : 0;
     text_.kept = !definition.empty() && (larger == 0 || table_->reserve(larger));
-    reserved_bytes_ = text_.kept ? larger : 0;
+    text_.reserved_bytes = text_.kept ? larger : 0;
     if (text_.kept) {
         kept.assign(as_text(definition));
     }
     if (!text_.kept || (larger == 0 && kept.capacity() > 2 * free_bytes)) {
         kept = std::string(text_.kept ? as_text(definition) : std::string_view{});
+    }
+}
+
+// Nothing comes back to it. What it takes where it is small is left to the next.
+void client_statements::forget_previous() {
+    if (previous_.reserved_bytes != 0) {
+        table_->release(previous_.reserved_bytes);
+        previous_ = unnamed_text{};
     }
 }
 
@@ -245,11 +256,6 @@ client_statements::serial client_statements::unnamed_sent(bytes definition, std:
     if (truth_ >= text_.from) {
         // What there is comes back if this message, and all that is in flight, is skipped.
         std::swap(previous_, text_);
-        previous_.kept = previous_.kept && previous_.definition.size() <= free_bytes;
-        if (!previous_.kept) {
-            previous_.definition = std::string();
-            previous_.plain = false;
-        }
         previous_to_ = last_;
     }
     const auto which = next_unnamed(batch);
@@ -305,13 +311,13 @@ void client_statements::unnamed_decided() {
     if (truth_ >= text_.from) {
         known_ = text_.kept;
     } else if (truth_ >= previous_.from && truth_ <= previous_to_) {
-        table_->release(std::exchange(reserved_bytes_, 0));
         std::swap(text_, previous_);
         text_.batch = 0;
         known_ = text_.kept;
     } else {
         known_ = false;
     }
+    forget_previous();
 }
 
 } // namespace pgweir::protocol

@@ -239,6 +239,7 @@ private:
     serial next_unnamed(std::uint64_t batch);
     void unnamed_decided();
     void keep(bytes definition);
+    void forget_previous();
 
     statement_table* table_;
     name_map names_;
@@ -261,10 +262,11 @@ private:
 
     // What an unnamed Parse has said, and what there is to know about it.
     struct unnamed_text {
-        std::string definition = {}; // where it is kept
-        serial from = 0;             // the first message that said this
-        std::uint64_t batch = 0;     // it was parsed in
-        std::uint64_t version = 0;   // of the names it was read under
+        std::string definition = {};    // where it is kept
+        std::size_t reserved_bytes = 0; // of the table's, for it
+        serial from = 0;                // the first message that said this
+        std::uint64_t batch = 0;        // it was parsed in
+        std::uint64_t version = 0;      // of the names it was read under
         bool kept = false;
         bool names = false;  // statements
         bool leaves = false; // something in the session
@@ -280,7 +282,6 @@ private:
     bool known_ = false;
     std::uint32_t unnamed_in_flight_ = 0;
     std::uint64_t unnamed_batch_ = 0;
-    std::size_t reserved_bytes_ = 0;
 };
 
 } // namespace pgweir::protocol

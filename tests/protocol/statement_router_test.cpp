@@ -595,6 +595,22 @@ TEST_CASE("statement_router: a Query that is refused has destroyed the unnamed s
     server.play({"b: Q Z", "= Q Z", "< C Z", "a: B - | S", "= C B S", "< 3 E Z"});
 }
 
+TEST_CASE("statement_router: a long unnamed statement comes back where the next one is skipped") {
+    shared_server server;
+    const std::string x(2'000, 'x'), y(3'000, 'y');
+    const auto before = server.table.held_bytes();
+    server.play({"a: P - " + x + " | S", "= P " + x + " S", "< 1 Z"});
+    server.play({"a: B none | P - " + y + " | S", "= B none P " + y + " S"});
+    CHECK(server.table.held_bytes() > before + x.size() + y.size()); // both count
+    server.play({"< E Z"});
+    CHECK(server.table.held_bytes() < before + y.size());
+    server.play({"b: Q Z", "= Q Z", "< C Z", "a: B - | S", "= P " + x + " B S", "< 1 2 Z"});
+    server.play({"a: P - " + y + " | S", "= P " + y + " S", "< 1 Z"});
+    CHECK(server.table.held_bytes() < before + x.size() + y.size());
+    server.play({"a: P - Z | S", "= P Z S", "< 1 Z"});
+    CHECK(server.table.held_bytes() == before);
+}
+
 TEST_CASE("statement_router: a batch on another server is another one, also with the same number") {
     statement_table table("key", 1'000'000);
     client_statements mine(table);
