@@ -1,8 +1,13 @@
 // See admin.hpp.
 #include "integration/differential/admin.hpp"
 
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include <libpq-fe.h>
 
@@ -11,6 +16,13 @@ namespace pgweir::differential {
 namespace {
 
 using result_ptr = std::unique_ptr<PGresult, decltype(&PQclear)>;
+
+bool has_stopped(int process) {
+    std::ifstream in("/proc/" + std::to_string(process) + "/stat");
+    std::string stat;
+    std::getline(in, stat);
+    return stat.find(") T ") != std::string::npos; // "PID (NAME) STATE …"
+}
 
 } // namespace
 
@@ -68,6 +80,30 @@ bool admin::until(const std::string& sql, std::chrono::steady_clock::time_point 
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     return true;
+}
+
+bool admin::stop(const std::string& sql, std::chrono::steady_clock::time_point deadline) {
+    const auto processes = check(sql);
+    for (const auto& line : processes) {
+        const int process = std::stoi(line);
+        if (process <= 1 || ::kill(process, SIGSTOP) != 0) {
+            throw std::runtime_error("cannot stop process " + line + ": " + std::strerror(errno));
+        }
+        stopped_.push_back(process);
+        while (!has_stopped(process)) {
+            if (std::chrono::steady_clock::now() > deadline) {
+                return false;
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+    }
+    return !processes.empty();
+}
+
+void admin::go_on() {
+    for (const int process : std::exchange(stopped_, {})) {
+        ::kill(process, SIGCONT);
+    }
 }
 
 } // namespace pgweir::differential

@@ -17,6 +17,9 @@ namespace pgweir::differential {
 class admin {
 public:
     explicit admin(const std::string& conninfo);
+    ~admin() { go_on(); }
+    admin(const admin&) = delete;
+    admin& operator=(const admin&) = delete;
 
     /// Throws with PostgreSQL's words when a statement fails.
     void run(const std::string& sql);
@@ -25,6 +28,11 @@ public:
     /// Asks until the answer is true. False: it did not become so in time.
     [[nodiscard]] bool until(const std::string& sql,
                              std::chrono::steady_clock::time_point deadline);
+    /// Stops (SIGSTOP) the processes whose ids `sql` tells, which must be some, on this machine.
+    /// False: they did not stop in time.
+    [[nodiscard]] bool stop(const std::string& sql, std::chrono::steady_clock::time_point deadline);
+    /// What was stopped goes on.
+    void go_on();
 
     /// A condition for until(): no session but this one, and those that say that they are a
     /// disturbance, is in the middle of anything.
@@ -36,6 +44,7 @@ private:
         void operator()(pg_conn* connection) const;
     };
     std::unique_ptr<pg_conn, closer> connection_;
+    std::vector<int> stopped_;
 };
 
 } // namespace pgweir::differential

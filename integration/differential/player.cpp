@@ -45,6 +45,7 @@ transcripts player::play(const script& s, const place& where) {
         told_.hung = true;
         note('-', "(nothing came, waiting for: " + h.what + ")");
     }
+    admin_.go_on();
     write_down();
     actors_.clear();
     if (!admin_.until(admin::quiet, deadline())) {
@@ -118,6 +119,13 @@ void player::perform_outside(const conversation_step& step) {
             note('-', std::move(line));
         }
         return;
+    case step_kind::admin_stop:
+        if (!admin_.stop(step.text, deadline())) {
+            throw hang{to_line(step)};
+        }
+        return;
+    case step_kind::admin_go_on:
+        return admin_.go_on();
     default:
         if (!admin_.until(step.text == "quiet" ? admin::quiet : step.text, deadline())) {
             throw hang{to_line(step)};

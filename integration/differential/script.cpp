@@ -64,6 +64,8 @@ constexpr std::array rows = {
     row{step_kind::admin_run, "run", shape::text},
     row{step_kind::admin_check, "check", shape::text},
     row{step_kind::admin_until, "until", shape::text},
+    row{step_kind::admin_stop, "stop", shape::text},
+    row{step_kind::admin_go_on, "go on", shape::bare},
 };
 
 bool is_admin(step_kind what) { return what >= step_kind::admin_run; }

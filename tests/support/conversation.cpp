@@ -133,6 +133,8 @@ std::string encode(const conversation_step& step) {
     case step_kind::admin_run:
     case step_kind::admin_check:
     case step_kind::admin_until:
+    case step_kind::admin_stop:
+    case step_kind::admin_go_on:
         break;
     }
     return {};

@@ -51,6 +51,8 @@ enum class step_kind : std::uint8_t {
     admin_run,   // text
     admin_check, // text; its result is part of the transcript
     admin_until, // text, a condition; `quiet`: every session is idle
+    admin_stop,  // text, whose rows are process ids: these do nothing and take no signal
+    admin_go_on, // … until now
 };
 
 struct conversation_step {
