@@ -66,6 +66,47 @@ class Listener:
         return heard
 
 
+class Teller:
+    """Notifies one number after another from a thread of its own for as long as a test is at it, but
+    no more than a few for each step() of the test's. One that goes ahead as fast as it can makes a
+    hundred thousand while the test gets no processor, and a listener that reads 16 KiB at a time
+    needs longer for those than anybody waits, or is closed because it does not read."""
+
+    AT_MOST = 50
+
+    def __init__(self, listener, channel):
+        self.listener, self.channel = listener, channel
+        self.told, self.may_tell, self.stopped = 0, 0, False
+        self.changed = threading.Condition()
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        with self.changed:
+            self.stopped = True
+            self.changed.notify()
+        self.thread.join()
+        self.listener.connection.close()
+
+    def step(self):
+        with self.changed:
+            self.may_tell = self.AT_MOST
+            self.changed.notify()
+
+    def run(self):
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.stopped or self.may_tell > 0)
+                if self.stopped:
+                    return
+                self.may_tell -= 1
+            self.listener.run("notify %s, '%d'" % (self.channel, self.told))
+            self.told += 1
+
+
 class ListenCase(PoolerCase):
     settings = {"pool": POOL, "workers": 2, "rotate": True, "auth": {"method": "trust"}}
 
@@ -91,9 +132,10 @@ class ListenCase(PoolerCase):
     def metric(self, name):
         return self.pooler.metric(name, database=DATABASE, user=OWNER)
 
-    def is_shared(self):
+    def is_shared(self, meanwhile=lambda: None):
         """Nobody keeps a server: whatever has been listened to has moved."""
-        wait_for(lambda: not self.pooler.console("show leases"), "nobody keeps a server")
+        wait_for(lambda: (meanwhile(), not self.pooler.console("show leases"))[1],
+                 "nobody keeps a server")
 
     def listening_process(self):
         rows = [row for row in self.pooler.console("show servers") if row["state"] == "listening"]
@@ -127,31 +169,23 @@ class ListenTest(ListenCase):
             one.connection.close()
 
     def test_nothing_is_lost_or_doubled_while_it_moves(self):
-        stop = threading.Event()
-        told = []
-
-        def tell():
-            teller = Listener(self.postgres.connect())
-            while not stop.is_set():
-                teller.run("notify stream, '%d'" % len(told))
-                told.append(None)
-            teller.connection.close()
-
-        thread = threading.Thread(target=tell)
-        thread.start()
-        try:
-            listeners = [self.listener("stream") for _ in range(20)]
-            self.is_shared()
+        listeners = []
+        with Teller(Listener(self.postgres.connect()), "stream") as teller:
+            for _ in range(20):
+                teller.step()
+                listeners.append(self.listener("stream"))
+            self.is_shared(meanwhile=teller.step)
             for one in listeners:
-                one.run("select 1", "begin", "select 2", "commit", "listen other")
-        finally:
-            stop.set()
-            thread.join()
-        last = ("stream", str(len(told) - 1))
+                for sql in ("select 1", "begin", "select 2", "commit", "listen other"):
+                    teller.step()
+                    one.run(sql)
+        told = teller.told
+        last = ("stream", str(told - 1))
         for one in listeners:
-            wait_for(lambda: (one.collect(), one.heard[-1:] == [last])[1], "the last one comes")
+            wait_for(lambda: (one.collect(), one.heard[-1:] == [last])[1],
+                     lambda: "the last one, %s, comes behind %s" % (last, one.heard[-1:]))
             numbers = [int(payload) for _, payload in one.heard]
-            self.assertEqual(list(range(numbers[0], len(told))), numbers)
+            self.assertEqual(list(range(numbers[0], told)), numbers)
 
     def test_rolled_back(self):
         one = self.listener("kept")
