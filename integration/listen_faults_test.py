@@ -8,9 +8,10 @@ import threading
 import time
 import unittest
 
-from integration.listen_test import POOL, Listener, ListenCase
+from integration.listen_test import POOL, SERVERS, Listener, ListenCase
+from integration.support import wire
 from integration.support.case import only_pgweir
-from integration.support.postgres import OWNER
+from integration.support.postgres import DATABASE, OWNER
 from integration.support.surroundings import PATIENCE
 from integration.support.waiting import wait_for
 
@@ -176,6 +177,26 @@ class KilledTest(FaultCase):
             numbers = self.numbers(one)
             self.assertEqual(sorted(set(numbers)), numbers)  # gaps there may be, nothing else
         self.assertEqual(8, self.metric("pgweir_listen_gaps_total"))
+
+
+@only_pgweir
+class RefusedRequestTest(ListenCase):
+    settings = dict(ListenCase.settings, workers=1, pool=dict(POOL, wait_timeout="300ms"))
+
+    def test_hears_what_came_before_the_rest_of_it(self):
+        one, two = wire.Wire(self.pooler.host, self.pooler.port), self.listener("refused")
+        self.addCleanup(one.socket.close)
+        one.log_in("", user=OWNER, database=DATABASE)
+        one.ask("listen refused")
+        self.is_shared()
+        for _ in range(SERVERS):
+            Listener(self.connect()).run("begin")
+        one.send(wire.parse("select 1"), wire.bind(), wire.execute())
+        self.assertIn(b"C53300", one.read_until("E")[-1][1])  # nobody gives up a server
+        self.notify("refused", "1")
+        two.hears(("refused", "1"))  # the worker has been told
+        one.send(wire.SYNC)
+        self.assertEqual(b"refused\0" + b"1\0", one.read_until("A")[-1][1][4:])
 
 
 @only_pgweir

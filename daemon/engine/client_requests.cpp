@@ -349,7 +349,11 @@ bool engine::pump_discarding(client& c, time_point now) {
     if (result.complete) {
         set_state(c, client_state::idle, now);
     }
-    return flush(c, now) && result.complete;
+    const bool sent = flush(c, now);
+    if (result.complete) {
+        deliver(c, now); // what could not be told in the middle of it
+    }
+    return sent && result.complete;
 }
 
 // Buffers --------------------------------------------------------------------------------------
