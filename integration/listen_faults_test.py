@@ -43,6 +43,19 @@ class OddTest(ListenCase):
         self.is_shared()
         self.assertNotIn("listening connection lost", self.pooler.log())
 
+    def test_an_encoding_that_is_set_behind_listen(self):
+        """What is the same in every encoding is told, however long it is and whoever says it."""
+        one = self.listener("early")
+        self.is_shared()
+        one.run("set client_encoding to latin1")
+        for length in range(0, 300, 20):
+            self.notify("early", "x" * length)
+            one.hears(("early", "x" * length))
+        self.notify("early", "ö")
+        with self.fails_with(None):
+            wait_for(one.collect, "it is sent away")
+        wait_for(lambda: "reason=notifications_unread" in self.pooler.log(), "it is logged")
+
     def test_ones_own_process_id(self):
         one = self.listener("own")
         self.is_shared()

@@ -12,6 +12,8 @@ namespace pgweir::daemon {
 
 namespace {
 
+/// In a NotificationResponse, behind the process id, which may be any bytes, as the length may be.
+constexpr std::size_t words_at = protocol::header_bytes + sizeof(std::uint32_t);
 /// So much waits for a client that is in a transaction, or does not read.
 constexpr std::size_t most_waiting_bytes = 1024 * 1024;
 /// A client's own NOTIFY comes back within a round trip of the listening connection; if it does
@@ -401,7 +403,8 @@ void engine::keep_for(client& c, const shared_notification& what, time_point now
     l.waiting.push_back(what);
     l.waiting_bytes += what->size();
     const auto encoding = c.reported != nullptr ? encoding_in(*c.reported) : std::string_view();
-    if (!encoding.empty() && encoding != listening_encoding && !is_ascii(*what)) {
+    const auto words = std::string_view(*what).substr(words_at); // its channel and payload
+    if (!encoding.empty() && encoding != listening_encoding && !is_ascii(words)) {
         tell_and_close(c, pool::client_close::notifications_unread,
                        protocol::error::notifications_unread,
                        {.message = "a notification cannot be converted to client_encoding",
