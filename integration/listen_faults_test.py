@@ -2,6 +2,7 @@
 listening connection is refused or killed, PostgreSQL restarts, the policy is reloaded, names and
 encodings are odd."""
 
+import os
 import select
 import signal
 import threading
@@ -210,6 +211,47 @@ class RefusedRequestTest(ListenCase):
         two.hears(("refused", "1"))  # the worker has been told
         one.send(wire.SYNC)
         self.assertEqual(b"refused\0" + b"1\0", one.read_until("A")[-1][1][4:])
+
+
+@only_pgweir
+class UnaskableTest(ListenCase):
+    """What a server listens to cannot be asked, while something else is about to move."""
+
+    def test_goes_on_hearing(self):
+        one = self.listener("kept")
+        self.is_shared()
+        listening = self.listening_process()
+        os.kill(listening, signal.SIGSTOP)
+        try:
+            one.run("listen moves")  # … as soon as the listening connection has heard of it
+            (pid,), = one.run("select pg_backend_pid()")
+            asked = "select count(*) = 1 from pg_stat_activity where pid = %d and state = 'idle'" \
+                    " and query like '%%pg_listening_channels%%'" % pid
+            self.direct.run("revoke execute on function pg_listening_channels() from public")
+            self.addCleanup(self.direct.run,
+                            "grant execute on function pg_listening_channels() to public")
+            one.run("listen stays")
+            wait_for(lambda: self.direct.run(asked)[0][0], "it is asked")
+        finally:
+            os.kill(listening, signal.SIGCONT)
+        for channel in ("kept", "moves", "stays"):
+            self.notify(channel, "1")
+            one.hears((channel, "1"))
+
+    def test_nothing_is_left_of_what_was_about_to_move(self):
+        one = self.listener("kept")
+        self.is_shared()
+        listening = self.listening_process()
+        os.kill(listening, signal.SIGSTOP)
+        try:
+            one.run("listen moves", "set client_encoding to latin1", "listen stays")
+        finally:
+            os.kill(listening, signal.SIGCONT)
+        for channel in ("moves", "stays", "kept"):
+            self.notify(channel, "1")
+            one.hears((channel, "1"))
+        one.connection.close()
+        wait_for(lambda: self.metric("pgweir_listening_channels") == 0, "nothing is listened to")
 
 
 @only_pgweir

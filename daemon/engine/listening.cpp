@@ -126,6 +126,9 @@ void engine::errand_done(server& s, time_point now) {
         l.stays = s.errand_failed;
         if (!s.errand_failed) {
             channels_told(*c, s);
+        } else {
+            leave(*c, l.channels.stay()); // what was about to move stays as well
+            count_listening(*c);
         }
         break;
     case channel_errand::carry:
@@ -165,7 +168,7 @@ void engine::channels_told(client& c, server& s) {
             join(c, std::move(changes.fresh));
         } else {
             l.stays = true;
-            (void)l.channels.stay();
+            leave(c, l.channels.stay()); // some of it may have been about to move
         }
     }
     count_listening(c);
