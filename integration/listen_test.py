@@ -70,7 +70,8 @@ class Teller:
     """Notifies one number after another from a thread of its own for as long as a test is at it, but
     no more than a few for each step() of the test's. One that goes ahead as fast as it can makes a
     hundred thousand while the test gets no processor, and a listener that reads 16 KiB at a time
-    needs longer for those than anybody waits, or is closed because it does not read."""
+    needs longer for those than anybody waits, or is closed because it does not read. The last one
+    comes at the end, behind all that the test has done, however slow the thread was."""
 
     AT_MOST = 50
 
@@ -89,6 +90,7 @@ class Teller:
             self.stopped = True
             self.changed.notify()
         self.thread.join()
+        self.tell()
         self.listener.connection.close()
 
     def step(self):
@@ -103,8 +105,11 @@ class Teller:
                 if self.stopped:
                     return
                 self.may_tell -= 1
-            self.listener.run("notify %s, '%d'" % (self.channel, self.told))
-            self.told += 1
+            self.tell()
+
+    def tell(self):
+        self.listener.run("notify %s, '%d'" % (self.channel, self.told))
+        self.told += 1
 
 
 class ListenCase(PoolerCase):
