@@ -294,26 +294,27 @@ void hidden_effects_reader::carry_on() {
     while (!changed.empty()) {
         const auto from_id = std::move(changed.back());
         changed.pop_back();
-        const auto from = nodes_.find(from_id)->second;
+        const auto& reached_by = nodes_.find(from_id)->second.reached_by;
+        const auto from = nodes_.find(from_id)->second.effects; // one may reach itself
         const bool on_write =
             std::any_of(used_on_write.begin(), used_on_write.end(),
                         [&](std::string_view front) { return starts(from_id, front); });
-        for (std::string_view to_id : from.reached_by) {
+        for (std::string_view to_id : reached_by) {
             const char how = to_id[0];
             const bool by_name = how == 'w' || how == 'r';
             to_id.remove_prefix(by_name ? 1 : 0);
             auto& to = nodes_.find(to_id)->second.effects;
             bool news = false;
             if (on_write && !starts(to_id, type_class)) {
-                news = add(to.on_write, from.effects.always);
+                news = add(to.on_write, from.always);
             } else {
-                news = add(to.always, from.effects.always);
+                news = add(to.always, from.always);
             }
             if (!by_name) {
-                news = add(to.on_write, from.effects.on_write) || news;
+                news = add(to.on_write, from.on_write) || news;
             }
             if (how == 'w' || (!by_name && nodes_.find(to_id)->second.writes)) {
-                news = add(to.always, from.effects.on_write) || news;
+                news = add(to.always, from.on_write) || news;
             }
             if (news) {
                 changed.emplace_back(to_id);
