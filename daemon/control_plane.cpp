@@ -20,10 +20,14 @@ constexpr std::size_t keys_kept = 10'000;
 } // namespace
 
 control_plane::control_plane(std::size_t threads)
-    : threads_(threads) {}
+    : threads_(threads)
+    , readings_(asio::make_strand(threads_)) {}
 control_plane::~control_plane() { stop(); }
 
-void control_plane::stop() { threads_.join(); }
+void control_plane::stop() {
+    stop_soon();
+    threads_.join();
+}
 
 void control_plane::resolve(const server_address& where, worker& on, connection& what) {
     const auto ticket = watch(what);
@@ -91,6 +95,14 @@ void control_plane::derive(protocol::secret password, std::string salt, std::uin
             keys_.emplace(name, key);
         }
         done(std::move(key));
+    });
+}
+
+void control_plane::read_names(names_reading what, std::function<void(names_outcome)> done) {
+    asio::post(readings_, [this, what = std::move(what), done = std::move(done)]() mutable {
+        if (!stopping_.load()) {
+            done(learn_names_from(std::move(what), std::chrono::steady_clock::now()));
+        }
     });
 }
 

@@ -1,14 +1,18 @@
-// What may take long, and therefore happens on no worker: name look-ups and key derivation. A small
-// pool of threads; answers go back to the worker that asked, as letters.
+// What may take long, and therefore happens on no worker: name look-ups, key derivation, and
+// reading what the names in a database hide. A small pool of threads; answers go back to the worker
+// that asked, as letters.
 //
-// Owner: the service. Thread: any may ask. Tests: tests/daemon/control_plane_test.cpp, integration.
+// Owner: the service. Thread: any may ask. Tests: tests/daemon/names_reading_test.cpp, integration.
 #pragma once
 
+#include "daemon/engine/names_reading.hpp"
 #include "daemon/socket_connection.hpp"
 #include "protocol/secret.hpp"
 
+#include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,7 +36,14 @@ public:
     void derive(protocol::secret password, std::string salt, std::uint32_t iterations,
                 std::function<void(protocol::secret)> done);
 
-    /// Waits for what is under way and takes nothing more.
+    /// learn_names_from(). `done` is called on a thread of the pool. One at a time, in order: many
+    /// at once say the same as a rule, so that the first spares the others, and logins never wait
+    /// for one as long as there is a second thread.
+    void read_names(names_reading what, std::function<void(names_outcome)> done);
+
+    /// What names hide nobody needs any more: what has not been begun of that is dropped.
+    void stop_soon() { stopping_.store(true); }
+    /// … and waits for what is under way, and takes nothing more.
     void stop();
 
 private:
@@ -40,6 +51,8 @@ private:
                                                 boost::system::error_code& error);
 
     boost::asio::thread_pool threads_;
+    boost::asio::strand<boost::asio::thread_pool::executor_type> readings_;
+    std::atomic<bool> stopping_{false};
     std::mutex mutex_; // of both caches
     struct looked_up {
         std::vector<endpoint> where;

@@ -186,6 +186,14 @@ void worker::derive(std::uint64_t ticket, const protocol::secret& password, std:
                            });
 }
 
+void worker::read_names(server_id asked, names_reading what) {
+    around_.control.read_names(std::move(what), [this, asked](names_outcome outcome) {
+        run([asked, outcome = std::move(outcome)](engine& e, time_point at) {
+            e.on_names_read(at, asked, outcome);
+        });
+    });
+}
+
 void worker::random(std::span<std::byte> into) {
     if (RAND_bytes(reinterpret_cast<unsigned char*>(into.data()), static_cast<int>(into.size())) !=
         1) {

@@ -75,6 +75,7 @@ private:
     void client_gone() override;
     void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                 std::uint32_t iterations) override;
+    void read_names(server_id asked, names_reading what) override;
     void random(std::span<std::byte> into) override;
     void post(worker_index to, engine_message message) override;
     void console(client_id who, std::string_view user, std::string command) override;

@@ -9,8 +9,11 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdint>
+#include <map>
 #include <set>
 #include <utility>
+#include <vector>
 
 namespace pgweir::protocol {
 
@@ -18,6 +21,8 @@ namespace {
 
 // Of what a database's code comes to; more is taken for what cannot be found out.
 constexpr std::size_t most_bytes = 16 * 1'024 * 1'024;
+constexpr std::size_t block_bytes = 64 * 1'024;
+constexpr std::size_t length_bytes = 4;
 constexpr unsigned max_depth = 4; // of code in strings
 
 // Numbers of catalogues (src/include/catalog/pg_class.h and others), which never change.
@@ -187,11 +192,66 @@ void append_hidden_effects_question(std::string& out, reply_queue& owed,
     owed.sent(frontend::sync, fate::swallow);
 }
 
-void hidden_effects_reader::take_row(bytes body) {
+void hidden_effects_answer::fail(std::string_view why) {
+    if (failure_.empty()) {
+        failure_ = why;
+    }
+    blocks_ = {};
+}
+
+void hidden_effects_answer::take_row(bytes body) {
     bytes_ += body.size();
     if (body.empty() || bytes_ > most_bytes) {
         return fail("there is too much of it");
     }
+    if (!failure_.empty()) {
+        return;
+    }
+    if (blocks_.empty() || blocks_.back().size() + length_bytes + body.size() > block_bytes) {
+        blocks_.emplace_back();
+    }
+    message_writer(blocks_.back()).u32(static_cast<std::uint32_t>(body.size())).raw(as_text(body));
+}
+
+/// Reads an answer.
+class hidden_effects_reader {
+public:
+    explicit hidden_effects_reader(hidden_effects_answer answer);
+    [[nodiscard]] hidden_effects_found result();
+
+private:
+    // Something in the catalogues: a function, a trigger, a table, …
+    struct node {
+        std::string name;     // that texts know it by; empty: none
+        std::string language; // a function's
+        std::string code;
+        bool has_name = false;
+        bool writes = false;                 // what PostgreSQL has parsed of it does
+        std::vector<std::string> reached_by; // others, and …
+        hidden_effects effects;
+    };
+
+    void take_row(bytes body);
+    static void read_code(node& what);
+    void reach_by_names();
+    void carry_on();
+
+    std::map<std::string, node, std::less<>> nodes_; // by "class.number"
+    std::string failure_;                            // empty: none
+};
+
+hidden_effects_reader::hidden_effects_reader(hidden_effects_answer answer)
+    : failure_(std::move(answer.failure_)) {
+    // Each block goes as soon as it has been read: nothing is there twice.
+    for (auto& blocks = answer.blocks_; !blocks.empty(); blocks.pop_front()) {
+        body_reader rows(as_bytes(blocks.front()));
+        while (!rows.finished() && failure_.empty()) {
+            take_row(rows.raw(rows.u32()));
+        }
+    }
+}
+
+void hidden_effects_reader::take_row(bytes body) {
     body_reader row(body);
     if (row.u16() != 3) {
         return; // of the settings
@@ -202,7 +262,8 @@ void hidden_effects_reader::take_row(bytes body) {
     }
     const auto [what, id, value] = columns;
     if (!row.finished() || what.empty()) {
-        return fail("an answer makes no sense");
+        failure_ = "an answer makes no sense";
+        return;
     }
     auto& about = nodes_[std::string(id)];
     switch (what[0]) {
@@ -226,11 +287,11 @@ void hidden_effects_reader::take_row(bytes body) {
         nodes_[std::string(value)].reached_by.emplace_back(id);
         break;
     default:
-        fail("an answer makes no sense");
+        failure_ = "an answer makes no sense";
     }
 }
 
-void hidden_effects_reader::read_code(node& what) const {
+void hidden_effects_reader::read_code(node& what) {
     auto& always = what.effects.always;
     if (what.language == "c" || what.language == "internal") {
         always.add(effects_of_c(what.name, what.language));
@@ -323,9 +384,9 @@ void hidden_effects_reader::carry_on() {
     }
 }
 
-std::shared_ptr<const name_effects> hidden_effects_reader::result() {
+hidden_effects_found hidden_effects_reader::result() {
     if (!failure_.empty()) {
-        return nullptr;
+        return {nullptr, failure_};
     }
     reach_by_names();
     for (auto& [id, what] : nodes_) {
@@ -350,7 +411,11 @@ std::shared_ptr<const name_effects> hidden_effects_reader::result() {
             names->add(number, what.effects.always);
         }
     }
-    return names;
+    return {std::move(names), {}};
+}
+
+hidden_effects_found read_hidden_effects(hidden_effects_answer answer) {
+    return hidden_effects_reader(std::move(answer)).result();
 }
 
 } // namespace pgweir::protocol

@@ -6,12 +6,17 @@
 // these. The bodies are read here, as the texts of clients are (statement_scan.hpp), parsed
 // expressions for what they call, and what they do is carried on from each to those that reach it.
 //
+// That takes some 30 ns a byte, half a second for the most that is taken: far too long for a
+// worker, which has others to serve. So there are two parts: hidden_effects_answer only keeps the
+// rows as they come, and read_hidden_effects() makes of them what there is to know, elsewhere.
+//
 // Of languages other than SQL and PL/pgSQL only the strings are understood, and the names of what
 // they keep in memory (%_SHARED, GD, SD). Of functions in C a few are known by name, and those that
 // an application has made for itself may keep anything. The settings in a function's own SET
 // clauses end with the function.
 //
-// Owner: a server, while it is asked. Thread: its worker's. Sans-io.
+// Owner: a server, while it is asked; then whoever reads it (daemon/engine/names_reading.hpp).
+// Thread: the owner's. Sans-io.
 // Tests: tests/protocol/hidden_effects_test.cpp, integration/functions_test.py.
 // Source: PostgreSQL documentation, "System Catalogs"; pg_node_tree in src/backend/nodes.
 #pragma once
@@ -22,12 +27,10 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
-#include <map>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace pgweir::protocol {
 
@@ -37,40 +40,30 @@ namespace pgweir::protocol {
 void append_hidden_effects_question(std::string& out, reply_queue& owed,
                                     std::chrono::milliseconds patience);
 
-class hidden_effects_reader {
+/// The rows, unread.
+class hidden_effects_answer {
 public:
     /// The body of a DataRow. Empty: it was too long.
     void take_row(bytes body);
-    /// An error came (this is its text): nothing is known.
-    void fail(std::string_view why) {
-        if (failure_.empty()) {
-            failure_ = why;
-        }
-    }
+    /// An error came (this is its text), or there is too much of it: nothing is known.
+    void fail(std::string_view why);
     [[nodiscard]] const std::string& failure() const { return failure_; }
 
-    /// When all has been answered. Nothing: it could not be found out.
-    [[nodiscard]] std::shared_ptr<const name_effects> result();
-
 private:
-    // Something in the catalogues: a function, a trigger, a table, …
-    struct node {
-        std::string name;     // that texts know it by; empty: none
-        std::string language; // a function's
-        std::string code;
-        bool has_name = false;
-        bool writes = false;                 // what PostgreSQL has parsed of it does
-        std::vector<std::string> reached_by; // others, and …
-        hidden_effects effects;
-    };
+    friend class hidden_effects_reader;
 
-    void read_code(node& what) const;
-    void reach_by_names();
-    void carry_on();
-
-    std::map<std::string, node, std::less<>> nodes_; // by "class.number"
+    // Blocks, since one string for all would be copied again and again while it grows. In them,
+    // each row has its length in front.
+    std::deque<std::string> blocks_;
     std::size_t bytes_ = 0;
     std::string failure_; // empty: none
 };
+
+struct hidden_effects_found {
+    std::shared_ptr<const name_effects> names; // nothing: it could not be found out
+    std::string failure;                       // … why
+};
+/// When all has been answered. Pure, and slow (above).
+[[nodiscard]] hidden_effects_found read_hidden_effects(hidden_effects_answer answer);
 
 } // namespace pgweir::protocol

@@ -172,7 +172,7 @@ server* engine::take_server(client& c, time_point now) {
     }
     while (auto* const s = idle_for_sequences(c)) {
         if (must_learn_names(*s)) {
-            learn_names(*s, now); // whoever waits longest is given it then
+            learn_names(*s, false, now); // whoever waits longest is given it then
             break;
         }
         const bool long_idle = now - s->state_since > unwatched;

@@ -1,5 +1,6 @@
 // What is known of the names in a database (protocol/name_effects.hpp), shared by its pools and
-// their workers: who reads it, when, and what was last read. How it is read: names.cpp.
+// their workers: who reads it, when, and what was last read. How it is asked for: names.cpp; how
+// the answer is read: names_reading.hpp.
 //
 // Three states. *Known*: everything has been read since it was last known to change. *Awaited*: it
 // has not, and there is no reason why it should not be read in a moment, so that nobody is given a
@@ -7,7 +8,8 @@
 // text may do anything (may_hide), and it is tried again, longer each time, but seldom.
 //
 // Thread: any. What is not const is atomic. Workers look at `version` alone, which tells the state,
-// while nothing changes. What changes is a value, and replaced as a whole.
+// while nothing changes. What changes is a value, and replaced as a whole. There may be thousands
+// of names: what goes through all of them is done by learned() alone, which no worker calls.
 #pragma once
 
 #include "daemon/engine/ports.hpp"
@@ -58,29 +60,47 @@ public:
         constexpr std::chrono::milliseconds at_first{1'000};
         return at_first * (1U << std::min(state_.load()->failures, most_doublings));
     }
-    /// To be noted when a question is put to a server, for learned().
-    [[nodiscard]] std::uint64_t changes() const { return state_.load()->changes; }
+    /// A question put to a server, and what was known to have changed before. The answers to
+    /// several may be read in any order.
+    struct question {
+        std::uint64_t serial = 0, changes = 0, lessened = 0;
+    };
+    [[nodiscard]] question ask() {
+        const auto before = change([](state& is) { ++is.asked; });
+        return {before->asked + 1, before->changes, before->lessened};
+    }
+    /// All that was known to have changed when that was asked has been read, by this or another.
+    [[nodiscard]] bool answers(const question& what) const {
+        return state_.load()->read_as_of >= what.changes;
+    }
 
     /// What names hide may have changed to less.
     void changed(time_point now) {
-        auto due = due_.load();
-        const auto soon = after(now, names_reread_soon);
-        while (soon < due && !due_.compare_exchange_weak(due, soon)) {
-        }
+        change([](state& is) { ++is.lessened; });
+        hasten(now);
     }
     /// They are not what they were, for sure.
     void hide_more() {
         change([](state& is) { ++is.changes; });
     }
-    /// They have been read, by a question put at `as_of`. True: that was not possible before.
-    /// `interval`: others than the clients of the pools may change what names hide.
-    bool learned(const names& what, std::uint64_t as_of, time_point now, duration interval) {
+    /// They have been read, by this question. True: that was not possible before. `interval`:
+    /// others than the clients of the pools may change what names hide.
+    bool learned(const names& what, const question& by, time_point now, duration interval) {
+        const auto and_more =
+            std::make_shared<const protocol::name_effects>(what->with_more_unknown());
         const auto before = change([&](state& is) {
-            is.read = what;
-            is.read_as_of = std::max(is.read_as_of, as_of);
+            if (by.serial > is.read_by) { // else a later one has been answered, and read, before
+                is.read = what;
+                is.read_and_more = and_more;
+                is.read_by = by.serial;
+                is.read_as_of = std::max(is.read_as_of, by.changes);
+            }
             is.failures = 0;
         });
         due_.store(after(now, interval));
+        if (state_.load()->lessened != by.lessened) {
+            hasten(now);
+        }
         return before->failures != 0;
     }
     /// That was not possible. What was known stands, as far as it was. True: it was possible
@@ -94,8 +114,12 @@ public:
 private:
     struct state {
         names read; // as it was last read; nothing: never
+        names read_and_more = std::make_shared<const protocol::name_effects>(
+            protocol::name_effects().with_more_unknown()); // … and more that is not known
         std::uint64_t changes = 1, read_as_of = 0;
-        unsigned failures = 0; // since it was last read
+        std::uint64_t lessened = 0;           // by changes to less
+        std::uint64_t asked = 0, read_by = 0; // serials of questions
+        unsigned failures = 0;                // since it was last read
         std::uint32_t serial = 0;
         names latest = under(*this);
 
@@ -103,13 +127,7 @@ private:
     };
     static constexpr std::uint64_t known_bit = 1, awaited_bit = 2;
 
-    static names under(const state& is) {
-        if (is.known()) {
-            return is.read;
-        }
-        const auto read = is.read != nullptr ? *is.read : protocol::name_effects();
-        return std::make_shared<const protocol::name_effects>(read.with_more_unknown());
-    }
+    static names under(const state& is) { return is.known() ? is.read : is.read_and_more; }
     static std::uint64_t version_of(const state& is, std::uint32_t number) {
         constexpr unsigned flags = 2, of_number = 32;
         return (std::uint64_t{number} << of_number) | (std::uint64_t{is.serial} << flags) |
@@ -124,8 +142,8 @@ private:
             auto next = *before;
             make(next);
             next.latest = under(next);
-            const bool same = *next.latest == *before->latest &&
-                              version_of(next, number_) == version_of(*before, number_);
+            const bool same = version_of(next, number_) == version_of(*before, number_) &&
+                              (next.latest == before->latest || *next.latest == *before->latest);
             next.serial += same ? 0 : 1;
             now = std::make_shared<const state>(std::move(next));
         } while (!state_.compare_exchange_weak(before, now));
@@ -134,6 +152,12 @@ private:
         while (seen < version && !version_.compare_exchange_weak(seen, version)) {
         }
         return before;
+    }
+    void hasten(time_point now) {
+        auto due = due_.load();
+        const auto soon = after(now, names_reread_soon);
+        while (soon < due && !due_.compare_exchange_weak(due, soon)) {
+        }
     }
     static std::int64_t after(time_point now, duration wait) {
         return (now + wait).time_since_epoch().count();

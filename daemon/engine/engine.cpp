@@ -215,7 +215,7 @@ void engine::sweep_pools(time_point now) {
 void engine::sweep_servers(time_point now) {
     std::vector<server_id> overdue; // handling one may open another: not while iterating
     for (const auto& [id, s] : servers_) {
-        if (s->task == server_task::none) {
+        if (s->task == server_task::none && !s->waits_for_names()) {
             continue;
         }
         if (s->deadline <= now) {
@@ -226,7 +226,11 @@ void engine::sweep_servers(time_point now) {
     }
     for (const auto id : overdue) {
         auto* const s = find(id);
-        if (s == nullptr) {
+        if (s == nullptr || s->deadline > now) {
+            continue; // handling another has moved it on
+        }
+        if (s->waits_for_names()) {
+            names_late(*s, now);
             continue;
         }
         switch (s->task) {
@@ -248,7 +252,7 @@ void engine::sweep_servers(time_point now) {
             close_server(*s, pool::server_close::client_left, now);
             break;
         case server_task::learn:
-            names_failed(*s, "PostgreSQL does not answer", now);
+            names_given_up(*s, "PostgreSQL does not answer", now);
             close_server(*s, pool::server_close::reset_failed, now);
             break;
         case server_task::audit:
@@ -350,7 +354,7 @@ void engine::begin_shutdown(time_point now) {
     }
     for (auto& [id, owned] : servers_) {
         auto& s = *owned;
-        if (s.user == nullptr && s.task == server_task::none) {
+        if (s.user == nullptr && (s.task == server_task::none || s.waits_for_names())) {
             close_server(s, pool::server_close::shutdown, now);
         }
     }

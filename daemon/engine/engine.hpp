@@ -209,6 +209,8 @@ public:
     void accept(time_point now, std::unique_ptr<connection> socket, bool over_limit);
     void on_message(time_point now, engine_message message);
     void on_derived(time_point now, std::uint64_t ticket, protocol::secret salted_password);
+    /// The answer of `asked` has been read (engine_ports::read_names).
+    void on_names_read(time_point now, server_id asked, const names_outcome& what);
     /// What the console has to say: whole messages, ReadyForQuery among them.
     void on_console(time_point now, client_id who, std::string reply);
     void reconfigure(time_point now, std::shared_ptr<const config::configuration> config);
@@ -383,8 +385,8 @@ private:
     }
     void look_at_names(pool_part& part, std::uint64_t version) const;
     [[nodiscard]] bool looks_at_texts(const pool_part& part) const;
-    void learn_names(server& s, time_point now);
-    void put_names_question(server& s);
+    void learn_names(server& s, bool due, time_point now);
+    void put_names_question(server& s, bool due);
     /// The server is free. Before what is known to have changed has been read, nobody gets one.
     [[nodiscard]] bool must_learn_names(const server& s) const {
         return s.pool->entry->names->awaited() && looks_at_texts(*s.pool);
@@ -394,7 +396,9 @@ private:
     void note_hidden(const client& c, const server& s) const;
     void ask_about_names(client& c, server& s);
     void names_told(server& s, time_point now);
-    void names_failed(server& s, std::string_view why, time_point now);
+    void names_given_up(server& s, std::string_view why, time_point now);
+    void names_late(server& s, time_point now);
+    void names_failed(pool_part& part, std::string_view why, time_point now);
     void names_changed(server& s, std::string_view tag, time_point now);
 
     // audit.cpp: is a server's session what it is believed to be?

@@ -3,6 +3,12 @@
 // which a client has just made something that hides more. In that case the client, and nobody else,
 // waits for the answer. Where it cannot be read soon, nobody waits (database_names.hpp).
 //
+// The worker collects the answer's rows and does not look into them: that is the control plane's
+// (names_reading.hpp). Where nobody is to be given a free server before it is known what names
+// hide, the server, or the client that has it, waits for that, too, with a bound of its own;
+// whoever leaves or is closed meanwhile just goes. Otherwise the server is free as soon as
+// PostgreSQL has answered.
+//
 // Tests: tests/simulation, tests/daemon/database_names_test.cpp, integration/functions_test.py.
 #include "daemon/engine/engine.hpp"
 
@@ -16,6 +22,8 @@ namespace {
 
 // PostgreSQL gives up by itself. A server that does not even say so is gone.
 constexpr auto silence = std::chrono::seconds(1);
+// Threads are short, or busy with other databases: better served on suspicion than late.
+constexpr auto reading_patience = std::chrono::seconds(1);
 
 } // namespace
 
@@ -35,19 +43,21 @@ void engine::look_at_names(pool_part& part, std::uint64_t version) const {
 }
 
 /// The server is nobody's. It comes back to place() when it has answered.
-void engine::learn_names(server& s, time_point now) {
+/// `due`: it is time to look, whether anything is known to have changed or not.
+void engine::learn_names(server& s, bool due, time_point now) {
     s.task = server_task::learn;
     s.deadline = now + s.pool->entry->names->patience() + silence;
     wake_by(s.deadline);
     s.pool->shard.begin_reset(s, now);
-    put_names_question(s);
+    put_names_question(s, due);
     arm_read(s);
 }
 
-void engine::put_names_question(server& s) {
-    const auto& names = *s.pool->entry->names;
-    s.names = std::make_unique<protocol::hidden_effects_reader>();
-    s.names_as_of = names.changes();
+void engine::put_names_question(server& s, bool due) {
+    auto& names = *s.pool->entry->names;
+    s.names = std::make_unique<names_question>();
+    s.names->put = names.ask();
+    s.names->due = due;
     protocol::append_hidden_effects_question(s.out.own(), s.owed, names.patience());
     s.ready_current = false;
     flush(s);
@@ -60,7 +70,7 @@ bool engine::learn_first(server& s, time_point now) {
     if (!overdue && !must_learn_names(s)) {
         return false;
     }
-    learn_names(s, now);
+    learn_names(s, overdue, now);
     return true;
 }
 
@@ -81,7 +91,7 @@ void engine::learn_when_due(pool_part& part, time_point now) {
         return;
     }
     if (names.take_turn(now, config_->functions_interval)) {
-        learn_names(static_cast<server&>(*idle.back()), now);
+        learn_names(static_cast<server&>(*idle.back()), true, now);
     }
     wake_by(names.due());
 }
@@ -103,42 +113,78 @@ void engine::ask_about_names(client& c, server& s) {
     }
     c.session.take_hidden_something();
     if (s.pool->entry->names->awaited()) { // else it would wait in vain, most likely
-        put_names_question(s);
+        put_names_question(s, false);
     }
 }
 
-/// PostgreSQL has answered.
+/// PostgreSQL has answered. What it has said is read elsewhere.
 void engine::names_told(server& s, time_point now) {
-    const auto what = s.names->result();
-    if (what == nullptr) {
-        names_failed(s, s.names->failure(), now);
+    if (const auto& failure = s.names->answer.failure(); !failure.empty()) {
+        names_given_up(s, failure, now);
         return;
     }
-    s.names.reset();
-    auto& entry = *s.pool->entry;
     s.pool->stats().catalogue_questions.add();
-    if (entry.names->learned(what, s.names_as_of, now, config_->functions_interval)) {
-        ports_.log(log_severity::info, "what functions do to a session can be read again",
-                   {{"database", entry.database}, {"user", entry.user}});
+    auto& entry = s.pool->entry;
+    const auto put = s.names->put;
+    const bool due = s.names->due;
+    const bool told = !due && entry->names->answers(put); // by another server, meanwhile
+    if (!told && !shutting_down_) {
+        s.names->at = names_question::step::being_read;
+        s.deadline = now + reading_patience;
+        ports_.read_names(s.id, {entry, put, due, config_->functions_interval,
+                                 std::exchange(s.names->answer, {})});
+        if (entry->names->awaited()) {
+            wake_by(s.deadline);
+            return;
+        }
     }
+    s.names.reset();
 }
 
-/// … that it cannot tell, or will not answer any more.
-void engine::names_failed(server& s, std::string_view why, time_point now) {
-    if (!s.names) {
-        return;
+void engine::on_names_read(time_point now, server_id asked, const names_outcome& what) {
+    auto& part = part_of(what.entry);
+    if (!what.failure.empty()) {
+        names_failed(part, what.failure, now);
+    } else if (what.again) {
+        ports_.log(log_severity::info, "what functions do to a session can be read again",
+                   {{"database", what.entry->database}, {"user", what.entry->user}});
     }
-    const std::string cause(why);
+    // It may have been given to somebody since, and asked again.
+    if (auto* const s = find(asked);
+        s != nullptr && s->waits_for_names() && s->names->put.serial == what.serial) {
+        s->names.reset();
+        maybe_give_back(*s, now);
+    }
+    reap();
+}
+
+/// What PostgreSQL has said has not been read yet. Nobody waits any longer; it counts when it is.
+void engine::names_late(server& s, time_point now) {
+    if (s.pool->entry->names->awaited()) {
+        names_failed(*s.pool, "reading takes too long", now);
+    }
     s.names.reset();
-    auto& entry = *s.pool->entry;
-    auto& stats = s.pool->stats();
-    stats.catalogue_questions.add();
-    stats.catalogue_questions_failed.add();
+    maybe_give_back(s, now);
+}
+
+/// Nothing more will come from this server. What it has said in full is read all the same.
+void engine::names_given_up(server& s, std::string_view why, time_point now) {
+    if (s.asked_about_names()) {
+        s.pool->stats().catalogue_questions.add();
+        names_failed(*s.pool, why, now);
+    }
+    s.names.reset();
+}
+
+/// It cannot be told what names hide.
+void engine::names_failed(pool_part& part, std::string_view why, time_point now) {
+    auto& entry = *part.entry;
+    part.stats().catalogue_questions_failed.add();
     if (entry.names->failed(now, config_->functions_interval)) {
         ports_.log(log_severity::warning,
                    "what functions do to a session cannot be read; while that is so, PostgreSQL is "
                    "asked after each transaction, and custom settings made in functions are lost",
-                   {{"database", entry.database}, {"user", entry.user}, {"cause", cause}});
+                   {{"database", entry.database}, {"user", entry.user}, {"cause", why}});
     }
     wake_by(entry.names->due());
 }

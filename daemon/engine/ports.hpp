@@ -107,6 +107,7 @@ enum class log_severity : std::uint8_t { debug, info, warning, error };
 
 struct engine_message; // a value for another worker's engine (engine.hpp)
 struct pool_entry;     // what all workers share of a pool (pool_entry.hpp)
+struct names_reading;  // what PostgreSQL says that names hide (names_reading.hpp)
 
 /// A connection on its way from one worker to another, belonging to neither.
 class detached_connection {
@@ -135,6 +136,9 @@ public:
     /// Derives a SCRAM SaltedPassword elsewhere. The answer is engine::on_derived(ticket, …).
     virtual void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                         std::uint32_t iterations) = 0;
+    /// Reads what `asked` has said that names hide, elsewhere (learn_names_from()). The answer is
+    /// engine::on_names_read(asked, …), unless the daemon ends before.
+    virtual void read_names(server_id asked, names_reading what) = 0;
     /// Bytes from a cryptographic generator (seeded in the simulator).
     virtual void random(std::span<std::byte> into) = 0;
     /// Hands a value to another worker's engine: on_message() there, in order.

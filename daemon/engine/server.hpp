@@ -8,12 +8,12 @@
 #include "daemon/engine/audit_trail.hpp"
 #include "daemon/engine/buffer.hpp"
 #include "daemon/engine/listening.hpp"
+#include "daemon/engine/names_reading.hpp"
 #include "daemon/engine/outbox.hpp"
 #include "daemon/engine/pool_entry.hpp"
 #include "daemon/engine/ports.hpp"
 #include "pool/close_reason.hpp"
 #include "pool/shard.hpp"
-#include "protocol/hidden_effects.hpp"
 #include "protocol/own_statement.hpp"
 #include "protocol/pin_question.hpp"
 #include "protocol/relay.hpp"
@@ -46,7 +46,7 @@ enum class server_task : std::uint8_t {
     drain,    // its client is gone; what it still owes is read and dropped
     clean,    // ROLLBACK or DISCARD ALL is under way
     settle,   // free but for a cancel request not closed yet, or half a message
-    learn,    // is asked what names hide
+    learn,    // is asked what names hide, or waits until that has been read
     audit,    // is asked what its session has
     farewell, // Terminate was sent; waits for PostgreSQL to close
 };
@@ -137,10 +137,9 @@ struct server final : pool::server, connection_events {
     std::unique_ptr<protocol::setting_question> question;
     std::unique_ptr<protocol::pin_question> pin_question;
     protocol::kept_statements kept_statements;
-    std::unique_ptr<protocol::hidden_effects_reader> names;
+    std::unique_ptr<names_question> names;
     std::unique_ptr<protocol::session_audit> audit;
     std::unique_ptr<audit_trail> trail; // of one that is going to be audited
-    std::uint64_t names_as_of = 0;      // database_names::changes() when it was asked
     channel_errand errand = channel_errand::none;
     bool errand_failed = false;
     protocol::channel_set channels_told; // the answer to the errand so far
@@ -148,7 +147,15 @@ struct server final : pool::server, connection_events {
                             // nothing: nobody's
     protocol::sequence_memory sequences;
     statement_note running;
-    time_point deadline{}; // of the task
+    time_point deadline{}; // of the task, or of waiting for what names hide
+    /// PostgreSQL is answering what names hide.
+    [[nodiscard]] bool asked_about_names() const {
+        return names && names->at == names_question::step::asked;
+    }
+    /// It has, and that is being read.
+    [[nodiscard]] bool waits_for_names() const {
+        return names && names->at == names_question::step::being_read;
+    }
 
     std::unique_ptr<protocol::server_login> login;
     protocol::cancel_key key; // PostgreSQL's own

@@ -145,6 +145,9 @@ void engine::maybe_give_back(server& s, time_point now) {
 /// Its client goes on without it. Where it may have left what nobody can be asked about, the server
 /// is made as a new one is first.
 void engine::give_back(client& c, server& s, time_point now) {
+    if (s.waits_for_names() && !shutting_down_) {
+        return; // it would be asked again. on_names_read() comes back to it
+    }
     if (s.pinned_bytes != 0) {
         // The client is slow to take its answer: it keeps the buffer, the server goes on.
         c.out.adopt(std::move(s.in));
@@ -186,7 +189,7 @@ void engine::detach(client& c, server& s, time_point now) {
               s.pool->shard.bounds().mode == pool::pool_mode::session;
     s.spoiled = s.spoiled || c.session.has(protocol::pin_reason::loaded_library) ||
                 c.session.has(protocol::pin_reason::random_seed);
-    if (c.session.has_hidden_something() || s.names) {
+    if (c.session.has_hidden_something() || s.asked_about_names()) {
         s.pool->entry->names->hide_more(); // nobody has told yet what names hide since
     }
     c.session.clear();
@@ -405,7 +408,7 @@ void engine::close_server(server& s, pool::server_close reason, time_point now) 
     if (s.task == server_task::farewell) {
         return;
     }
-    names_failed(s, "its server was closed", now);
+    names_given_up(s, "its server was closed", now);
     const bool connected = s.task != server_task::connect;
     const bool logged_in = connected && s.task != server_task::login;
     const bool sound = logged_in && !s.cut_off && s.out.empty();

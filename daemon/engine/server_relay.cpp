@@ -223,8 +223,8 @@ void engine::take_result(server& s, const protocol::server_step& step, protocol:
     if (step.describes) {
         return; // it has been taken together with its outcome
     }
-    if (s.names) {
-        s.names->take_row(step.result);
+    if (s.asked_about_names()) {
+        s.names->answer.take_row(step.result);
     } else if (s.errand == channel_errand::ask) {
         if (auto channel = protocol::channel_in(step.result)) {
             s.channels_told.insert(std::move(*channel));
@@ -261,8 +261,8 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
     if (!ours && c != nullptr && c->listening) {
         c->listening->channels.failed();
     }
-    if (ours && s.names) {
-        s.names->fail(protocol::words_of(protocol::as_bytes(step.error)).message);
+    if (ours && s.asked_about_names()) {
+        s.names->answer.fail(protocol::words_of(protocol::as_bytes(step.error)).message);
     } else if (ours && s.errand != channel_errand::none) {
         s.errand_failed = true;
     } else if (ours && s.question) {
@@ -299,7 +299,7 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
     if (s.pool->listening) {
         return listener_answered(s, now);
     }
-    if (ours && s.names) {
+    if (ours && s.asked_about_names()) {
         names_told(s, now);
         return true;
     }
@@ -441,7 +441,7 @@ void engine::server_gone(server& s, pool::server_close reason, boost::system::er
                     now, true);
         return;
     }
-    names_failed(s, "PostgreSQL has closed the connection", now);
+    names_given_up(s, "PostgreSQL has closed the connection", now);
     if (s.task != server_task::farewell) {
         if (s.leaving) {
             reason = pool::server_close::server_fatal;

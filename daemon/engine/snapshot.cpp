@@ -205,6 +205,10 @@ std::vector<std::string> engine::broken_invariants() const {
         check(!serves || s->ready_current || !s->owed.empty() || s->owed.batch_open() ||
                   s->owed.in_doubt(),
               name + "waits for a ReadyForQuery that nobody owes");
+        check(!s->waits_for_names() || s->user != nullptr || s->task == server_task::learn,
+              name + "is nobody's and waits for what names hide");
+        check(!s->names || s->state != pool::server_state::idle,
+              name + "idle and asked what names hide");
         check(!s->only_for || s->user == nullptr || s->user->id == s->only_for,
               name + "serves another client than the one it was opened for");
         check(!s->only_for || s->state != pool::server_state::idle,

@@ -37,14 +37,14 @@ TEST_CASE("database_names: known, awaited, unknown") {
     const auto moved = [&] { return std::exchange(version, names.version()) != version; };
 
     SUBCASE("read at once") {
-        CHECK(!names.learned(something(), names.changes(), start, minute));
+        CHECK(!names.learned(something(), names.ask(), start, minute));
         CHECK(moved());
         CHECK(names.known());
         CHECK(!names.awaited());
         CHECK(*names.latest() == *something());
         CHECK(names.due() == start + minute);
 
-        CHECK(!names.learned(something(), names.changes(), start, minute));
+        CHECK(!names.learned(something(), names.ask(), start, minute));
         CHECK(!moved()); // nothing to be read again
 
         names.hide_more();
@@ -62,7 +62,7 @@ TEST_CASE("database_names: known, awaited, unknown") {
         CHECK(!names.failed(start, minute)); // said once
         names.hide_more();
         CHECK(!names.awaited()); // there is no reason to hope
-        CHECK(names.learned(something(), names.changes(), start, minute));
+        CHECK(names.learned(something(), names.ask(), start, minute));
         CHECK(names.known());
         CHECK(names.failed(start, minute));
         CHECK(names.known()); // what was read stands
@@ -71,13 +71,13 @@ TEST_CASE("database_names: known, awaited, unknown") {
         CHECK(!names.known());
     }
     SUBCASE("changed while it was asked") {
-        const auto as_of = names.changes();
+        const auto before = names.ask();
         names.hide_more();
-        CHECK(!names.learned(something(), as_of, start, minute));
+        CHECK(!names.learned(something(), before, start, minute));
         CHECK(!names.known());
         CHECK(names.awaited());
         CHECK(names.latest()->find("f") != nullptr);
-        CHECK(!names.learned(something(), names.changes(), start, minute));
+        CHECK(!names.learned(something(), names.ask(), start, minute));
         CHECK(names.known());
     }
 }
@@ -96,7 +96,7 @@ TEST_CASE("database_names: longer each time, but seldom") {
         CHECK(!names.take_turn(now + wait - 1ms, minute));
         now += wait;
     }
-    names.learned(something(), names.changes(), now, minute);
+    names.learned(something(), names.ask(), now, minute);
     CHECK(names.patience() == 1s);
     names.changed(now);
     CHECK(names.due() == now + names_reread_soon);
@@ -107,6 +107,31 @@ TEST_CASE("database_names: one that asks and is never heard of again does not st
     CHECK(names.take_turn(start, minute));
     CHECK(!names.take_turn(start + 19s, minute));
     CHECK(names.take_turn(start + 20s, minute));
+}
+
+TEST_CASE("database_names: what has changed to less while it was asked is looked at soon") {
+    database_names names;
+    const auto before = names.ask();
+    names.changed(start);
+    names.learned(something(), before, start + 1ms, minute);
+    CHECK(names.known());
+    CHECK(names.due() == start + 1ms + names_reread_soon);
+    names.learned(something(), names.ask(), start + 2s, minute);
+    CHECK(names.due() == start + 2s + minute);
+}
+
+TEST_CASE("database_names: an answer that comes late does not undo a later one") {
+    database_names names;
+    const auto first = names.ask(), second = names.ask();
+    names.learned(something(), second, start, minute);
+    names.learned(std::make_shared<const name_effects>(), first, start, minute);
+    CHECK(names.known());
+    CHECK(*names.latest() == *something());
+    names.hide_more();
+    CHECK(names.answers(second));
+    CHECK(!names.answers(names.ask()));
+    names.learned(something(), names.ask(), start, minute);
+    CHECK(names.answers(names.ask()));
 }
 
 TEST_CASE("database_names: no two databases have a version in common") {

@@ -113,6 +113,28 @@ void fake_worker::derive(std::uint64_t ticket, const protocol::secret& password,
     });
 }
 
+void fake_worker::read_names(daemon::server_id asked, daemon::names_reading what) {
+    auto& shared = daemon_.shared;
+    auto& random = shared.random;
+    const auto& speed = daemon_.readings;
+    const auto takes = random.chance(speed.late_percent)
+                           ? random.between(milliseconds(900), seconds(4))
+                           : random.between(speed.least, speed.most);
+    auto job = std::make_shared<daemon::names_reading>(std::move(what));
+    ++daemon_.readings_under_way;
+    shared.time.after(takes, [this, asked, job] {
+        --daemon_.readings_under_way;
+        const auto now = daemon_.shared.time.now();
+        const auto outcome = daemon::learn_names_from(std::move(*job), now);
+        daemon_.shared.trace(self_, "names", [&] {
+            return "question " + std::to_string(outcome.serial) + " of worker " +
+                   std::to_string(self_) + " has been read" +
+                   (outcome.failure.empty() ? "" : ": ") + outcome.failure;
+        });
+        engine.on_names_read(now, asked, outcome);
+    });
+}
+
 void fake_worker::random(std::span<std::byte> into) {
     for (auto& one : into) {
         one = static_cast<std::byte>(daemon_.shared.random.next());

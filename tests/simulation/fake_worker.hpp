@@ -15,6 +15,12 @@ namespace pgweir::simulation {
 
 class fake_worker;
 
+/// How long the control plane takes to read what names hide. Readings may overtake one another.
+struct reading_speed {
+    duration least{0}, most = milliseconds(20);
+    unsigned late_percent = 0; // take longer than anybody waits
+};
+
 /// What all workers of a simulation share.
 struct daemon_state {
     world& shared;
@@ -26,6 +32,8 @@ struct daemon_state {
     std::size_t clients = 0;      // against max_clients
     std::uint64_t messages = 0;   // between workers, under way
     std::string server_password;
+    reading_speed readings = {};
+    std::uint64_t readings_under_way = 0;
 };
 
 class fake_worker final : public daemon::engine_ports {
@@ -53,6 +61,7 @@ private:
     void client_gone() override;
     void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                 std::uint32_t iterations) override;
+    void read_names(daemon::server_id asked, daemon::names_reading what) override;
     void random(std::span<std::byte> into) override;
     void post(daemon::worker_index to, daemon::engine_message message) override;
     void console(daemon::client_id who, std::string_view user, std::string command) override;

@@ -23,7 +23,7 @@ simulation::simulation(std::uint64_t seed, planted_bug bug, bool readable)
     : shared(seed)
     , net_(shared)
     , postgres_(shared, net_)
-    , daemon_{shared, net_, postgres_, {}, {}, 0, 0, 0, {}}
+    , daemon_{shared, net_, postgres_, {}, {}, 0, 0, 0, {}, {}, 0}
     , invariants_(shared, daemon_, postgres_) {
     shared.bug = bug;
     shared.readable = readable;
@@ -63,6 +63,8 @@ void simulation::plan_network() {
     postgres_.auth = static_cast<server_auth>(random.chance(60) ? 0 : random.below(4));
     postgres_.minor_version = random.chance(50) ? 2 : 0;
     postgres_.names_refused_percent = random.chance(20) ? 60 : 0;
+    daemon_.readings.most = random.chance(70) ? milliseconds(2) : milliseconds(300);
+    daemon_.readings.late_percent = random.chance(20) ? 30 : 0;
     postgres_.odd_percent = random.chance(30) ? 10 : 0;
     postgres_.max_step = random.chance(70) ? microseconds(100) : microseconds(3'000);
     postgres_.max_exit = random.chance(70) ? milliseconds(20) : milliseconds(1'500);
