@@ -156,6 +156,12 @@ void fake_client::send_session_state() {
         query((random.chance(50) ? "CREATE TEMP TABLE t" : "DROP TABLE t") + ids());
         break;
     case 4:
+        if (random.chance(20)) {
+            query("CREATE OR REPLACE FUNCTION hidden_lock() RETURNS void LANGUAGE plpgsql AS"
+                  " 'begin perform pg_advisory_lock(7); end'" +
+                  ids());
+            break;
+        }
         query((random.chance(33)   ? "SELECT hidden_lock()"
                : random.chance(50) ? "SELECT pg_advisory_lock(7)"
                                    : "SELECT pg_advisory_unlock(7)") +

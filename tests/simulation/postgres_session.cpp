@@ -224,6 +224,8 @@ postgres_session::effect postgres_session::perform(const portal& what) {
         return leave_behind("LISTEN", "listen " + tag);
     } else if (starts_with(sql, "CREATE TEMP TABLE")) {
         return leave_behind("CREATE TABLE", "table of " + tag);
+    } else if (starts_with(sql, "CREATE OR REPLACE FUNCTION")) {
+        return {"CREATE FUNCTION", {}}; // it is there, as it was
     } else if (starts_with(sql, "UNLISTEN")) {
         return give_up("UNLISTEN", "listen " + tag);
     } else if (starts_with(sql, "DROP TABLE")) {
