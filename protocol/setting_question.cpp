@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace pgweir::protocol {
 
@@ -58,7 +59,11 @@ setting_question::setting_question(const setting_changes& changes, const setting
     for (const auto& [name, value] : before) {
         ask(name);
     }
-    ready_missing_ = asked_.size() + 1;
+    std::copy_if(asked_.begin(), asked_.end(), std::back_inserter(reset_asked_),
+                 [&](const std::string& name) {
+                     return is_custom(name) && was_reset(name) && at_start.contains(name);
+                 });
+    ready_missing_ = asked_.size() + reset_asked_.size() + 1;
 }
 
 bool setting_question::withholds() const {
@@ -69,6 +74,9 @@ bool setting_question::withholds() const {
 void setting_question::append(std::string& out, reply_queue& owed) const {
     for (const auto& name : asked_) {
         append_setting_question(out, owed, name);
+    }
+    for (const auto& name : reset_asked_) {
+        append_reset_reading(out, owed, name);
     }
     if (everything_) {
         append_list_question(out, owed);
@@ -109,6 +117,17 @@ bool setting_question::was_reset(std::string_view name) const {
     return changes_.all_reset;
 }
 
+// Of what an application has made up: it does not cease to exist, it is empty, unless the role has
+// one of its own.
+std::string_view setting_question::reset_value(std::string_view name) const {
+    const auto at = std::find(reset_asked_.begin(), reset_asked_.end(), name);
+    if (at == reset_asked_.end()) {
+        return {};
+    }
+    const auto place = asked_.size() + static_cast<std::size_t>(at - reset_asked_.begin());
+    return told_[place] ? std::string_view(*told_[place]) : std::string_view();
+}
+
 // Has the server gone back to what it was logged in with?
 bool setting_question::is_default(std::string_view name,
                                   const std::optional<std::string>& value) const {
@@ -116,8 +135,7 @@ bool setting_question::is_default(std::string_view name,
         (name == session_authorization && *value == login_user_)) {
         return true;
     }
-    // What an application has made up does not cease to exist, it is empty.
-    return was_reset(name) && (!everything_ || !is_custom(name) || value->empty());
+    return was_reset(name) && (!everything_ || !is_custom(name) || *value == reset_value(name));
 }
 
 // What has become of one: of the value PostgreSQL tells, and of what was done to it. A value that
@@ -142,7 +160,7 @@ void setting_question::settle(answer& into, const std::string& name,
 }
 
 std::optional<setting_question::answer> setting_question::result() const {
-    if (failed_ || told_.size() != asked_.size()) {
+    if (failed_ || told_.size() != asked_.size() + reset_asked_.size()) {
         return std::nullopt;
     }
     answer result{before_, before_};

@@ -6,7 +6,9 @@
 // extensions and applications have made up: those are asked for besides, as far as they are known).
 // So are they where something was reset that the client had asked for at its start: from the value
 // alone nobody could tell whether the server has gone back to its own, or the RESET has been rolled
-// back. The questions travel behind the client's answer; their own answers are swallowed.
+// back. Of those that an application has made up the list says nothing; there the value tells, and
+// what RESET makes of it on this server (a role may have one of its own), which is asked as well.
+// The questions travel behind the client's answer; their own answers are swallowed.
 //
 // Owner: a server, while it is asked. Thread: its worker's. Sans-io.
 // Tests: tests/protocol/setting_question_test.cpp.
@@ -58,6 +60,7 @@ public:
 
 private:
     [[nodiscard]] bool was_reset(std::string_view name) const;
+    [[nodiscard]] std::string_view reset_value(std::string_view name) const;
     [[nodiscard]] bool is_default(std::string_view name,
                                   const std::optional<std::string>& value) const;
     void settle(answer& into, const std::string& name, const std::optional<std::string>& value,
@@ -67,7 +70,8 @@ private:
     const setting_map before_, at_start_;
     std::string login_user_;
     bool everything_;
-    std::vector<std::string> asked_; // by name, in this order
+    std::vector<std::string> asked_;       // by name, in this order
+    std::vector<std::string> reset_asked_; // … and behind them for what RESET makes of these
     std::vector<std::optional<std::string>> told_;
     setting_map listed_;
     std::size_t ready_missing_ = 0;

@@ -342,6 +342,10 @@ void append_setting_reading(std::string& out, reply_queue& owed, std::string_vie
     append_call(out, owed, set_config_function, {name, value, "t"}); // for its own transaction
 }
 
+void append_reset_reading(std::string& out, reply_queue& owed, std::string_view name) {
+    append_call(out, owed, set_config_function, {name, argument(), "t"});
+}
+
 std::optional<std::string_view> function_result(bytes body) {
     body_reader reader(body);
     const auto length = reader.u32();

@@ -68,6 +68,9 @@ void append_setting_question(std::string& out, reply_queue& owed, std::string_vi
 void append_setting_reading(std::string& out, reply_queue& owed, std::string_view name,
                             std::string_view value);
 
+/// … for what RESET would make of it. Nothing is set beyond that. An error where it may not be set.
+void append_reset_reading(std::string& out, reply_queue& owed, std::string_view name);
+
 /// The value in the body of FunctionCallResponse; nothing: null, or it is none.
 [[nodiscard]] std::optional<std::string_view> function_result(bytes body);
 

@@ -7,7 +7,6 @@ KNOWN_WRONG = {
     # A setting that is lost, and found by another client.
     "reset_all_hidden": "pinned, since it may do anything; RESET goes back to the server's value",
     "reset_all_after_unseen": "it goes back to the server's values while nothing is asked",
-    "reset_to_start_up_of_role": "the role's own value of a custom setting is taken for the client's",
     "reset_to_start_up_in_transaction": "RESET goes back to the server's value until the transaction ends",
     # What a backend remembers.
     "sequence_cached": "each server has numbers of its own in its cache",
@@ -41,7 +40,6 @@ AFTER = {
 NOT_IN_MODEL = {
     "RESET in a transaction": "reset_to_start_up_in_transaction",
     "RESET after what no text shows": "reset_all_after_unseen",
-    "a custom setting both of the role and of the start-up packet": "reset_to_start_up_of_role",
     "EXECUTE of what the search_path no longer finds": "execute_of_what_is_not_found",
     "ParameterStatus at once of RESET": "the server's value is reported, and the client's before its next answer",
     "PREPARE in a function": "of a name that the client has in the protocol as well, both exist",

@@ -36,7 +36,8 @@ LOOKED_AT = [name for name in SETTINGS if name not in ("session_authorization",)
 WRONG_VALUES = ("work_mem = 'much'", "timezone = 'Nowhere/City'", "datestyle = 'odd'", "no_such_setting = 1")
 START_UP = ({}, {}, {"application_name": "at start-up", "timezone": "Europe/Rome"},
             {"options": "-c search_path=state_schema_3 -c statement_timeout=54321", "datestyle": "SQL, DMY"},
-            {"options": "-c work_mem=7MB -c state.word=begun --join-collapse-limit=5"})
+            {"options": "-c work_mem=7MB -c state.word=begun --join-collapse-limit=5"},
+            {"options": "-c state.tenant=begun -c from_collapse_limit=3"})
 STATEMENTS = ("select current_setting('work_mem')", "select current_user, current_schema()",
               "select now() is not null, '2026-01-02'::date",
               "select count(*) from hidden.tenants", "select %d + 1")

@@ -134,6 +134,36 @@ TEST_CASE("setting_question: all of them") {
           "app.x=1");
 }
 
+TEST_CASE(
+    "setting_question: what the client asked for at its start and applications have made up") {
+    const setting_map start = {{"app.user", "u"}};
+    const setting_map before = {{"app.user", "v"}};
+    // Asked: session_authorization, role, app.user; then what RESET makes of that.
+    for (const char* const sql : {"RESET ALL", "RESET app.user"}) {
+        CAPTURE(sql);
+        const auto told = [&](const char* value, const char* of_role) {
+            return settled({.sql = sql,
+                            .before = before,
+                            .at_start = start,
+                            .told = {"login", "none", value, of_role}});
+        };
+        CHECK(told("", "") == "app.user=u | ");
+        CHECK(told("of role", "of role") == "app.user=u | ");
+        CHECK(told("v", "of role") == "app.user=v"); // rolled back
+        CHECK(told("", "of role") == "app.user=");   // set behind it, where no text shows it
+    }
+    // Set besides: what it is set to may be anything.
+    CHECK(settled({.sql = "RESET ALL; SET app.user = ''",
+                   .before = before,
+                   .at_start = start,
+                   .told = {"login", "none", ""}}) == "app.user=");
+    setting_question question(read_setting_changes("RESET ALL"), before, start, "login");
+    for (int i = 0; i < 4; ++i) {
+        CHECK_FALSE(question.ready_came());
+    }
+    CHECK(question.ready_came()); // the list
+}
+
 TEST_CASE("setting_question: when all has been answered") {
     setting_question two(read_setting_changes("SET a = 1; SET b = 1"), {}, {}, "login");
     CHECK_FALSE(two.ready_came());
