@@ -13,6 +13,7 @@
 #include "protocol/prepared_statement.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -148,6 +149,16 @@ public:
     void executes(std::uint64_t batch);
     [[nodiscard]] bool may_deallocate_something() const { return !armed_.empty(); }
 
+    // RESET goes back to what the client asked for at its start (start_up_settings.hpp).
+
+    struct restoring {
+        std::optional<std::string> portal = {}; // that resets something; nothing: a Query does
+        std::vector<std::string> statements;    // to stand behind that
+    };
+    void restores(std::unique_ptr<const restoring> what) { restoring_ = std::move(what); }
+    /// Nothing: nothing does.
+    [[nodiscard]] const restoring* to_restore() const { return restoring_.get(); }
+
     /// Nothing is under way any more: deallocations not spoken of have failed, and no error will
     /// name a statement that is gone.
     void at_rest();
@@ -215,6 +226,10 @@ public:
         const bool leaves = text_.leaves || text_.version != version;
         return unnamed_exists_ && known_ && leaves && text_.batch != now;
     }
+    /// … at any time.
+    [[nodiscard]] bool unnamed_leaves_something_known() const {
+        return text_.leaves && unnamed_exists_ && known_;
+    }
     /// It names statements, and was parsed in an earlier batch than this one.
     [[nodiscard]] bool unnamed_names_statements(std::uint64_t now) const {
         return unnamed_exists_ && known_ && text_.names && text_.batch != now;
@@ -255,6 +270,7 @@ private:
         std::uint64_t changed;
     };
     std::vector<deallocated_name> deallocating_, armed_;
+    std::unique_ptr<const restoring> restoring_;
     struct departed_name {
         std::string name, server_name;
     };

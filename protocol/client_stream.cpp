@@ -5,6 +5,7 @@
 #include "protocol/rejected_state.hpp"
 #include "protocol/relay.hpp"
 #include "protocol/sequence_memory.hpp"
+#include "protocol/start_up_settings.hpp"
 #include "protocol/statement_scan.hpp"
 
 #include <algorithm>
@@ -257,6 +258,13 @@ routing route(const front_frame& frame, bytes rest, scanned_statement& statement
     if (!frame.row->is_about_statements) {
         return {};
     }
+    if (frame.type == frontend::query && statement.effects != 0 && frame.complete(rest))
+        [[unlikely]] {
+        const auto way = prepare_restoring(statement, link, owed);
+        if (way.is != routing::how::as_is) {
+            return way;
+        }
+    }
     // A named one does so when it is bound; but those that only this server knows are not known
     // then.
     const bool lists = (statement.effects & lists_statements) != 0 &&
@@ -317,9 +325,13 @@ void note_effects(bytes frame, const scanned_statement& what, const routing& way
 }
 
 // All of a message has been taken. True: nothing is to be sent behind it.
-bool ends_step(frontend type, const statement_link* link, reply_queue& owed, relay_sink& to) {
+bool ends_step(frontend type, bytes frame, const statement_link* link, reply_queue& owed,
+               relay_sink& to) {
     if (link == nullptr) {
         return false;
+    }
+    if (link->mine.to_restore() != nullptr) [[unlikely]] {
+        restore_behind(type, frame, *link, owed, to);
     }
     if (type == frontend::sync && link->mine.anything_lent()) {
         take_back_lent(link->mine, owed, to.own());
@@ -492,7 +504,7 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         step.queries += frame.row->is_request ? 1U : 0U;
         body_left_ = frame.frame_bytes - there;
         step.taken_bytes += there;
-        if (body_left_ == 0 && ends_step(frame.type, statements, owed, late)) {
+        if (body_left_ == 0 && ends_step(frame.type, rest.first(there), statements, owed, late)) {
             step.why = client_step::stop::awaiting_answer;
             break;
         }

@@ -5,6 +5,7 @@
 #include "protocol/providing.hpp"
 #include "protocol/sequence_memory.hpp"
 #include "protocol/stale_statement.hpp"
+#include "protocol/start_up_settings.hpp"
 #include "protocol/statement_names.hpp"
 #include "protocol/statement_scan.hpp"
 
@@ -242,6 +243,7 @@ routing router::bind() {
     const auto name_at = header_bytes + portal.text.size() + 1;
     const auto name = string_at(frame_, name_at);
     link_.mine.binds(nullptr, batch_);
+    link_.mine.restores(nullptr);
     if (!portal.found || !name.found) {
         return pass(frontend::bind); // too long to be a name we know, or no Bind at all
     }
@@ -324,6 +326,7 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         if (const auto way = is_executed(what->text()); way.is != routing::how::as_is) {
             return way;
         }
+        prepare_restoring(string_at(frame_, header_bytes).text, what->text(), link_);
     }
     if (type == frontend::bind) {
         link_.mine.binds(known, batch_);
@@ -391,6 +394,9 @@ routing router::unnamed_is_used(frontend type) {
             return way;
         }
         lend(text(), lent::in_batch);
+    }
+    if (link_.mine.unnamed_leaves_something_known()) {
+        prepare_restoring(string_at(frame_, header_bytes).text, text(), link_);
     }
     if (link_.mine.unnamed_leaves_something_when_bound(batch_, link_.names.version)) {
         return is_executed(text());

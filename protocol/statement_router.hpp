@@ -14,6 +14,7 @@
 // | SQL that names a statement      | that statement under that name, for so long               |
 // | SQL with currval() or lastval() | DISCARD SEQUENCES if others' values are there; then it    |
 // | SQL that lists statements       | Close of all that is not the client's; then it            |
+// | SQL that resets settings        | the same; then SET to what was asked for at start-up      |
 //
 // Parse is always carried out, never answered from memory: its errors are PostgreSQL's to find, and
 // what it finds may have changed since. Where a message depends on what an earlier batch, not
@@ -60,8 +61,9 @@ struct statement_link {
     client_statements& mine;
     server_statements& there;
     statement_table& table;
-    const setting_map& settings; // the client's: the meaning of a text depends on them
-    std::size_t per_server = 0;  // so many at most; 0: names are not shared, they pin
+    const setting_map& settings;           // the client's: the meaning of a text depends on them
+    const setting_map* at_start = nullptr; // what the client's RESET goes back to; nothing: nothing
+    std::size_t per_server = 0;            // so many at most; 0: names are not shared, they pin
     struct counts {
         std::uint64_t provided = 0; // Parse put in front because the server lacked it
         std::uint64_t found = 0;    // uses of a statement that the server had

@@ -182,8 +182,7 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         take_result(s, step, taken);
         return true;
     case stop::parameter:
-        s.parameters[std::string(step.name)] = step.value;
-        s.parameters_touched = s.parameters_touched || !(ours || reported_later);
+        parameter_reported(s, step, ours, reported_later);
         return true;
     case stop::error:
         return relay_error(s, step, ours, leaves_alone, now);
@@ -216,6 +215,19 @@ void engine::pass_answer(client& c, server& s, const protocol::server_step& step
     } else {
         c.out.pass(taken);
     }
+}
+
+/// ParameterStatus. What stands in an answer of ours in a transaction block is news to the client
+/// all the same: there only what puts back what RESET has undone changes any (start_up_settings).
+void engine::parameter_reported(server& s, const protocol::server_step& step, bool ours,
+                                bool reported_later) {
+    s.parameters[std::string(step.name)] = step.value;
+    const bool put_back =
+        ours && s.user != nullptr && s.status == protocol::transaction_status::in_transaction;
+    if (put_back) {
+        protocol::append_parameter_status(s.user->out.own(), step.name, step.value);
+    }
+    s.parameters_touched = s.parameters_touched || put_back || !(ours || reported_later);
 }
 
 /// A row, or what a function has returned, for whatever we have asked.
@@ -274,7 +286,7 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
     } else if (ours && (s.replaying || s.task == server_task::clean || s.pool->listening)) {
         s.replay_failed = true;
         s.replay_error = protocol::words_of(protocol::as_bytes(step.error));
-    } else if (c != nullptr) {
+    } else if (c != nullptr && !ours) {
         s.pool->stats().errors_by_class[pool::stats::class_index(step.sqlstate)].add();
     }
     return true;

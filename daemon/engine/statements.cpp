@@ -30,23 +30,24 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
         (s.ready_current || s.replaying || s.ahead == settings_ahead::batch_open) && !c.reading &&
         s.status == protocol::transaction_status::idle;
     protocol::statement_link::counts counted;
-    const protocol::statement_link link{.mine = c.statements,
-                                        .there = s.statements,
-                                        .table = statements_,
-                                        .settings = *c.settings,
-                                        .per_server = bounds.prepared_statements,
-                                        .counted = counted,
-                                        .epoch =
-                                            s.pool->entry->epoch.load(std::memory_order_relaxed),
-                                        .names = names_of(*s.pool),
-                                        .sequences = &s.sequences,
-                                        .channels = channel_use_of(c),
-                                        .kept = &s.kept_statements,
-                                        .status = s.status,
-                                        .cancel_under_way = s.cancels_in_flight != 0,
-                                        .settings_ahead = s.ahead != settings_ahead::none,
-                                        .rejected = bounds.rejected_state,
-                                        .ignored = bounds.ignored_state};
+    const protocol::statement_link link{
+        .mine = c.statements,
+        .there = s.statements,
+        .table = statements_,
+        .settings = *c.settings,
+        .at_start = c.at_start->empty() ? nullptr : c.at_start.get(),
+        .per_server = bounds.prepared_statements,
+        .counted = counted,
+        .epoch = s.pool->entry->epoch.load(std::memory_order_relaxed),
+        .names = names_of(*s.pool),
+        .sequences = &s.sequences,
+        .channels = channel_use_of(c),
+        .kept = &s.kept_statements,
+        .status = s.status,
+        .cancel_under_way = s.cancels_in_flight != 0,
+        .settings_ahead = s.ahead != settings_ahead::none,
+        .rejected = bounds.rejected_state,
+        .ignored = bounds.ignored_state};
     const auto step = c.stream.forward(in, c.in_is_full(), s.out, s.owed, c.session, &link);
     if (!s.owed.outcomes().empty()) {
         settle_statements(s);

@@ -7,7 +7,6 @@ KNOWN_WRONG = {
     # A setting that is lost, and found by another client.
     "reset_all_hidden": "pinned, since it may do anything; RESET goes back to the server's value",
     "reset_all_after_unseen": "it goes back to the server's values while nothing is asked",
-    "reset_to_start_up_in_transaction": "RESET goes back to the server's value until the transaction ends",
     # What a backend remembers.
     "sequence_cached": "each server has numbers of its own in its cache",
     "library_loaded_by_function": "no statement says which library a function in C loads",
@@ -38,7 +37,6 @@ AFTER = {
 # What the model test (model.py) does not do, because it is known to be wrong or is not promised. Whoever
 # mends one sets it to None, and sees what the model test says.
 NOT_IN_MODEL = {
-    "RESET in a transaction": "reset_to_start_up_in_transaction",
     "RESET after what no text shows": "reset_all_after_unseen",
     "EXECUTE of what the search_path no longer finds": "execute_of_what_is_not_found",
     "ParameterStatus at once of RESET": "the server's value is reported, and the client's before its next answer",

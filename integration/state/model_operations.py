@@ -68,8 +68,7 @@ class Operations:
         self.unseen = False  # something was set whose name no text shows
 
     def may_reset(self):
-        return (self.status == "I" or not NOT_IN_MODEL["RESET in a transaction"]) and not (
-            self.unseen and NOT_IN_MODEL["RESET after what no text shows"])
+        return not (self.unseen and NOT_IN_MODEL["RESET after what no text shows"])
 
     # Sorts of operations, each returns steps ---------------------------------------------------------
 

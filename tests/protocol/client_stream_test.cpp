@@ -528,7 +528,12 @@ TEST_CASE("client_stream: behind settings that are not known to be in effect, on
             server_statements there;
             const setting_map settings;
             statement_link::counts counted;
-            statement_link link{mine, there, table, settings, 10, counted};
+            statement_link link{.mine = mine,
+                                .there = there,
+                                .table = table,
+                                .settings = settings,
+                                .per_server = 10,
+                                .counted = counted};
             link.settings_ahead = true;
             held a;
             a.owed.sent_ahead(frontend::bind);

@@ -624,7 +624,12 @@ TEST_CASE("statement_router: a batch on another server is another one, also with
     const auto play = [&](auto& server, const std::string& bytes, std::string_view answers) {
         text_sink sink;
         statement_link::counts counted;
-        const statement_link link{mine, server.there, table, settings, 10, counted};
+        const statement_link link{.mine = mine,
+                                  .there = server.there,
+                                  .table = table,
+                                  .settings = settings,
+                                  .per_server = 10,
+                                  .counted = counted};
         server.there.taken_over(mine.unnamed_last() + 1);
         mine.lease_begins();
         REQUIRE(
@@ -657,7 +662,12 @@ TEST_CASE("statement_router: a renamed message must not become longer than a mes
     text_sink sink;
     setting_map settings;
     statement_link::counts counted;
-    const statement_link link{mine, there, table, settings, 10, counted};
+    const statement_link link{.mine = mine,
+                              .there = there,
+                              .table = table,
+                              .settings = settings,
+                              .per_server = 10,
+                              .counted = counted};
     const auto parse = message('P', z("s") + z("X") + std::string(2, '\0'));
     (void)route_statement_message(frontend::parse, as_bytes(parse), true, link, owed, state, sink);
     std::string bind = "B";
