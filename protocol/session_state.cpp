@@ -41,6 +41,9 @@ void session_state::call(const statement_effects& effects) {
     if ((effects.bits & static_cast<unsigned>(pin_reason::setting)) != 0) {
         pin(pin_reason::setting);
         changed_settings_.add(effects.settings);
+        changed_settings_.hidden_reset =
+            changed_settings_.hidden_reset ||
+            (effects.bits & static_cast<unsigned>(pin_reason::large_statement)) != 0;
     }
 }
 
@@ -79,8 +82,8 @@ void session_state::statement(std::string_view sql, effect_bits effects,
     if ((effects & setting) != 0) [[unlikely]] {
         auto changes = read_setting_changes(sql, names);
         // What may do anything may set anything.
-        changes.unknown =
-            changes.unknown || (effects & static_cast<unsigned>(pin_reason::large_statement)) != 0;
+        changes.hidden_reset = (effects & static_cast<unsigned>(pin_reason::large_statement)) != 0;
+        changes.unknown = changes.unknown || changes.hidden_reset;
         if (!changes.empty()) { // else it is none that lasts (DISCARD PLANS, SET seed)
             pin(pin_reason::setting);
             changed_settings_.add(changes);
@@ -119,6 +122,11 @@ void session_state::suspect_settings() {
 void session_state::unseen_setting() {
     pin(pin_reason::setting);
     changed_settings_.unknown = true;
+}
+
+void session_state::settings_doubted(const setting_changes& changes) {
+    changed_settings_.add(changes);
+    suspect_settings();
 }
 
 void session_state::settings_known() {

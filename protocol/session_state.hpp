@@ -80,7 +80,7 @@ public:
         to_ask_ = 0;
         never_asked_ = 0;
         settings_unknowable_ = false;
-        changed_settings_.unknown = false;
+        changed_settings_.unknown = changed_settings_.hidden_reset = false;
         channels_changed_ = false;
     }
 
@@ -138,18 +138,25 @@ public:
     void suspect_settings();
     /// One of whose name nothing is known is being set.
     void unseen_setting();
-    /// What is to be asked of PostgreSQL when the transaction has ended; empty: nothing.
+    /// What is to be asked of PostgreSQL when the transaction has ended; empty: nothing. Of what
+    /// is unknown nothing can be: the client stays. The rest is asked all the same, since RESET
+    /// may have gone back to what is not the client's.
     [[nodiscard]] const setting_changes& changed_settings() const { return changed_settings_; }
     [[nodiscard]] bool settings_to_ask() const {
-        return has(pin_reason::setting) && !changed_settings_.empty() &&
-               !changed_settings_.unknown && !settings_unknowable_;
+        return has(pin_reason::setting) && changed_settings_.can_be_asked() &&
+               !settings_unknowable_;
     }
     /// It is being asked. What is changed from here on is asked for afterwards.
     [[nodiscard]] setting_changes take_changed_settings() {
-        return std::exchange(changed_settings_, {});
+        const bool unknown = changed_settings_.unknown;
+        auto changes = std::exchange(changed_settings_, {});
+        changed_settings_.unknown = unknown;
+        return changes;
     }
-    /// PostgreSQL has told: another server can be made like this one.
+    /// PostgreSQL has told: another server can be made like this one, but for what is unknown.
     void settings_known();
+    /// … has told that something hidden has changed settings of these: all are to be asked for.
+    void settings_doubted(const setting_changes& changes);
     /// … could not be asked: the client stays.
     void settings_unknowable() { settings_unknowable_ = true; }
 

@@ -293,6 +293,7 @@ void setting_changes::add(const setting_changes& more) {
     all_reset = all_reset || more.all_reset;
     some_listed = some_listed || more.some_listed;
     unknown = unknown || more.unknown;
+    hidden_reset = hidden_reset || more.hidden_reset;
 }
 
 setting_changes read_setting_changes(std::string_view sql, const name_effects* names) {

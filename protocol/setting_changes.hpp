@@ -33,9 +33,16 @@ struct setting_changes {
     /// Any may have been changed, also those that applications make up, which PostgreSQL does not
     /// list (app.user): it cannot be asked.
     bool unknown = false;
+    /// What could not be read may have reset any.
+    bool hidden_reset = false;
 
-    [[nodiscard]] bool empty() const {
-        return names.empty() && !all_reset && !some_listed && !unknown;
+    [[nodiscard]] bool empty() const { return !can_be_asked() && !unknown; }
+    /// PostgreSQL can tell of these.
+    [[nodiscard]] bool can_be_asked() const {
+        return !names.empty() || all_reset || some_listed || hidden_reset;
+    }
+    [[nodiscard]] bool only_hidden_reset() const {
+        return hidden_reset && names.empty() && !all_reset && !some_listed;
     }
     void note(std::string name, how what);
     void add(const setting_changes& more);

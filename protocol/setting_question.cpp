@@ -14,6 +14,8 @@ constexpr std::string_view role = "role", session_authorization = "session_autho
 
 bool is_custom(std::string_view name) { return name.find('.') != std::string_view::npos; }
 
+bool is_identity(std::string_view name) { return name == role || name == session_authorization; }
+
 // In a batch of its own that touches no statement of the client's.
 void append_list_question(std::string& out, reply_queue& owed) {
     constexpr std::string_view name = "pgw_settings"; // no client's name begins like that
@@ -39,9 +41,14 @@ setting_question::setting_question(const setting_changes& changes, const setting
     , before_(before)
     , at_start_(at_start)
     , login_user_(login_user)
-    , everything_(changes.some_listed || changes.all_reset || withholds()) {
+    , everything_(changes.some_listed || changes.all_reset || resets_start_up()) {
     if (!everything_) {
-        for (const auto& [name, what] : changes.names) {
+        if (changes.hidden_reset) {
+            for (const auto& [name, value] : at_start) {
+                changes_.names.try_emplace(name, setting_changes::how::set);
+            }
+        }
+        for (const auto& [name, what] : changes_.names) {
             asked_.push_back(name);
         }
         ready_missing_ = asked_.size();
@@ -53,7 +60,7 @@ setting_question::setting_question(const setting_changes& changes, const setting
             asked_.push_back(name);
         }
     };
-    for (const auto& [name, what] : changes.names) {
+    for (const auto& [name, what] : changes_.names) {
         ask(name);
     }
     for (const auto& [name, value] : before) {
@@ -61,12 +68,17 @@ setting_question::setting_question(const setting_changes& changes, const setting
     }
     std::copy_if(asked_.begin(), asked_.end(), std::back_inserter(reset_asked_),
                  [&](const std::string& name) {
-                     return is_custom(name) && was_reset(name) && at_start.contains(name);
+                     return is_custom(name) && (was_reset(name) || changes.hidden_reset) &&
+                            at_start.contains(name);
                  });
     ready_missing_ = asked_.size() + reset_asked_.size() + 1;
 }
 
 bool setting_question::withholds() const {
+    return resets_start_up() || (changes_.hidden_reset && !at_start_.empty());
+}
+
+bool setting_question::resets_start_up() const {
     return std::any_of(at_start_.begin(), at_start_.end(),
                        [&](const auto& setting) { return was_reset(setting.first); });
 }
@@ -135,7 +147,35 @@ bool setting_question::is_default(std::string_view name,
         (name == session_authorization && *value == login_user_)) {
         return true;
     }
-    return was_reset(name) && (!everything_ || !is_custom(name) || *value == reset_value(name));
+    if (!is_custom(name) || !everything_) {
+        return was_reset(name);
+    }
+    return (was_reset(name) || all_went_back()) && *value == reset_value(name);
+}
+
+// … with all that PostgreSQL lists: RESET ALL.
+bool setting_question::all_went_back() const {
+    const auto is_listed = [](const auto& setting) {
+        return !is_custom(setting.first) && !is_identity(setting.first);
+    };
+    return everything_ && changes_.hidden_reset &&
+           std::any_of(before_.begin(), before_.end(), is_listed) &&
+           std::none_of(before_.begin(), before_.end(),
+                        [&](const auto& setting) { return listed_.contains(setting.first); });
+}
+
+bool setting_question::start_up_in_doubt() const {
+    if (everything_ || !changes_.hidden_reset || failed_ || told_.size() < asked_.size()) {
+        return false;
+    }
+    for (std::size_t i = 0; i < asked_.size(); ++i) {
+        const auto known = before_.find(asked_[i]);
+        if (at_start_.contains(asked_[i]) &&
+            (known == before_.end() || !told_[i] || known->second != *told_[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // What has become of one: of the value PostgreSQL tells, and of what was done to it. A value that
@@ -166,8 +206,7 @@ std::optional<setting_question::answer> setting_question::result() const {
     answer result{before_, before_};
     if (everything_) {
         for (const auto& [name, value] : before_) {
-            if (!is_custom(name) && name != role && name != session_authorization &&
-                !listed_.contains(name)) {
+            if (!is_custom(name) && !is_identity(name) && !listed_.contains(name)) {
                 settle(result, name, std::nullopt, true);
             }
         }

@@ -32,14 +32,20 @@ namespace pgweir::protocol {
 class setting_question {
 public:
     /// `before`: what the session was like before; `at_start`: what RESET goes back to.
-    /// `login_user`: who the server is logged in as. Where any may have changed
-    /// (setting_changes::unknown) there is nothing that could be asked.
+    /// `login_user`: who the server is logged in as. Of those that may have changed and nobody has
+    /// the name of (setting_changes::unknown) nothing can be asked.
     setting_question(const setting_changes& changes, const setting_map& before,
                      const setting_map& at_start, std::string_view login_user);
 
     /// Something may have been reset on the server that is to be what the client asked for at its
     /// start: what it sends next waits until that has been put right.
     [[nodiscard]] bool withholds() const;
+
+    /// What is being asked about.
+    [[nodiscard]] const setting_changes& changes() const { return changes_; }
+    /// All has been answered, and something that could not be read has changed what the client
+    /// asked for at its start: whether by RESET, the list tells.
+    [[nodiscard]] bool start_up_in_doubt() const;
 
     /// Appends the messages, and to `owed` what they will be answered with.
     void append(std::string& out, reply_queue& owed) const;
@@ -59,7 +65,9 @@ public:
     [[nodiscard]] std::optional<answer> result() const;
 
 private:
+    [[nodiscard]] bool resets_start_up() const;
     [[nodiscard]] bool was_reset(std::string_view name) const;
+    [[nodiscard]] bool all_went_back() const;
     [[nodiscard]] std::string_view reset_value(std::string_view name) const;
     [[nodiscard]] bool is_default(std::string_view name,
                                   const std::optional<std::string>& value) const;

@@ -170,6 +170,10 @@ void engine::ask_about_settings(client& c, server& s) {
     if (!c.session.settings_to_ask() || !may_be_asked(c, s)) {
         return;
     }
+    const auto& changes = c.session.changed_settings();
+    if (changes.only_hidden_reset() && c.at_start->empty()) {
+        return; // whatever was reset is the server's own
+    }
     s.question = std::make_unique<protocol::setting_question>(
         c.session.take_changed_settings(), *c.settings, *c.at_start, s.access->user);
     s.question->append(s.out.own(), s.owed);
@@ -188,6 +192,10 @@ void engine::settings_told(server& s) {
     if (!answer) {
         c->session.settings_unknowable();
         return;
+    }
+    if (question->start_up_in_doubt()) {
+        c->session.settings_doubted(question->changes());
+        return; // it is asked again
     }
     if (answer->session != *c->settings) {
         c->settings = intern(answer->session);

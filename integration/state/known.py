@@ -4,9 +4,6 @@ fails for a kind that is wrong and not in here, and for one that is in here and 
 LIVED = "a server has lived before"
 
 KNOWN_WRONG = {
-    # A setting that is lost, and found by another client.
-    "reset_all_hidden": "pinned, since it may do anything; RESET goes back to the server's value",
-    "reset_all_after_unseen": "it goes back to the server's values while nothing is asked",
     # What a backend remembers.
     "sequence_cached": "each server has numbers of its own in its cache",
     "library_loaded_by_function": "no statement says which library a function in C loads",
@@ -37,8 +34,8 @@ AFTER = {
 # What the model test (model.py) does not do, because it is known to be wrong or is not promised. Whoever
 # mends one sets it to None, and sees what the model test says.
 NOT_IN_MODEL = {
-    "RESET after what no text shows": "reset_all_after_unseen",
     "EXECUTE of what the search_path no longer finds": "execute_of_what_is_not_found",
+    "RESET in code in a transaction": "put back when that has ended",
     "ParameterStatus at once of RESET": "the server's value is reported, and the client's before its next answer",
     "PREPARE in a function": "of a name that the client has in the protocol as well, both exist",
     "currval() of another transaction": "KNOWN_REFUSED",

@@ -57,7 +57,7 @@ def comparable(step, seen):
     """Without what is known to be reported late, and whether there once was a temporary schema."""
     text = " ".join(step).lower()
     late = NOT_IN_MODEL["ParameterStatus at once of RESET"] and any(
-        word in text for word in ("reset", "default", "discard", "local"))
+        word in text for word in ("reset", "default", "discard", "local", "undo()"))
     return [("error", "nothing temporary") if one[0] == "error" and one[1] in NOTHING and "pg_temp." in text else one
             for one in seen if not (late and one[0] == "reported")]
 
@@ -172,14 +172,16 @@ def fails(seed, clients, all_steps, where):
 
 def may_be_drawn(steps):
     """Leaving out a COMMIT must not make what is known to be wrong of what is right."""
-    unseen = False
+    inside = False
     for step in steps:
         text = " ".join(step[1:]).lower()
-        if step[0] == "reconnect":
-            unseen = False
-        elif text.startswith("do ") or "$1, $2" in text:
-            unseen = True
-        elif unseen and (text.startswith("reset") or text.endswith(("to default", "time zone local"))):
+        if text.startswith(("begin", "start")) or "chain" in text:
+            inside = True
+        elif text.startswith(("commit", "rollback", "end")) and " to " not in text:
+            inside = False
+        elif step[0] == "reconnect":
+            inside = False
+        elif inside and "undo()" in text:
             return False
     return True
 

@@ -65,10 +65,6 @@ class Operations:
     def __init__(self, client, dice):
         self.client, self.dice = client, dice
         self.status = "I"
-        self.unseen = False  # something was set whose name no text shows
-
-    def may_reset(self):
-        return not (self.unseen and NOT_IN_MODEL["RESET after what no text shows"])
 
     # Sorts of operations, each returns steps ---------------------------------------------------------
 
@@ -92,7 +88,7 @@ class Operations:
         return self.send("set " + self.dice.choice(WRONG_VALUES))
 
     def set_by_name(self):
-        if self.may_reset() and self.dice.random() < 0.05:
+        if self.dice.random() < 0.05:
             return self.send("set time zone local")
         return self.send(self.dice.choice((
             "set time zone 'Australia/Perth'", "set names 'UTF8'", "set role state_role_5",
@@ -109,12 +105,10 @@ class Operations:
             name, value = self.assignment()
         value, local = value.strip("'"), self.dice.choice(("true", "false", "false"))
         if self.dice.random() < 0.3:
-            self.unseen = True
             return [("bound", "select set_config($1, $2, %s)" % local, name, value.replace("''", "'"))]
         return self.send("select set_config('%s', '%s', %s)" % (name, value, local))
 
     def set_in_do(self):
-        self.unseen = True
         return self.send("do $$ begin perform set_config('%s', '%s', false); end $$"
                          % self.dice.choice((("work_mem", "5MB"), ("state.word", "done"), ("timezone", "Asia/Kabul"))))
 
@@ -127,8 +121,9 @@ class Operations:
             "select hidden.become('state_role_7')", "select hidden.become_wholly('state_role_3')",
             "select hidden.stash('{0}')", "select hidden.open('{0}')",
             "select hidden.claim({1})", "select hidden.claim_together({1})", "select hidden.yield({1})",
-            "select hidden.subscribe('{0}_a')"))
-        self.unseen = self.unseen or "hidden.tune(" in what  # the function is told the name
+            "select hidden.subscribe('{0}_a')", "select hidden.undo()"))
+        if "undo" in what and self.status != "I" and NOT_IN_MODEL["RESET in code in a transaction"]:
+            return self.look()
         return self.send(what.format(self.client.name, 1000 * self.client.number + self.dice.randrange(2)))
 
     def set_in_odd_words(self):
@@ -141,12 +136,10 @@ class Operations:
 
     def reset(self):
         name, _ = self.assignment()
-        if not self.may_reset():
-            return self.look()
         return self.send(self.dice.choice(("reset %s", "set %s to default")) % name)
 
     def reset_all(self):
-        return self.send("reset all") if self.may_reset() else self.look()
+        return self.send("reset all")
 
     def transaction(self):
         if self.status == "I":
@@ -248,7 +241,6 @@ class Operations:
         return self.send(self.dice.choice(("discard all", "discard all", "discard plans", "discard sequences")))
 
     def reconnect(self):
-        self.unseen = False
         return [("reconnect",)]
 
     def look(self):

@@ -135,6 +135,51 @@ TEST_CASE("session_state: nothing is asked where the client stays all the same")
     CHECK(state.pins_to_ask() == bit(pin_reason::sql_statement));
 }
 
+TEST_CASE("session_state: what is unknown keeps the client, and the rest is asked all the same") {
+    session_state state;
+    take(state, "SELECT set_config($1, $2, false)");
+    CHECK_FALSE(state.settings_to_ask()); // nobody could be asked
+    take(state, "RESET ALL");
+    CHECK(state.settings_to_ask());
+    const auto asked = state.take_changed_settings();
+    CHECK(asked.all_reset);
+    CHECK_FALSE(asked.hidden_reset);
+    state.settings_known();
+    CHECK(state.has(pin_reason::setting));
+    CHECK(state.changed_settings().unknown);
+    CHECK_FALSE(state.settings_to_ask());
+    take(state, "SET a = 1");
+    CHECK(state.settings_to_ask());
+    state.settings_unknowable();
+    CHECK_FALSE(state.settings_to_ask());
+    state.discarded_all();
+    (void)state.take_changed_settings();
+    state.settings_known();
+    CHECK_FALSE(state.pinned());
+}
+
+TEST_CASE("session_state: code that may do anything may have reset something") {
+    session_state state;
+    take(state, "DO $$ begin execute $1; end $$");
+    CHECK(state.settings_to_ask());
+    CHECK(state.changed_settings().only_hidden_reset());
+    // It has changed something: it is asked for all of them.
+    const auto asked = state.take_changed_settings();
+    CHECK_FALSE(state.settings_to_ask());
+    state.settings_doubted(asked);
+    CHECK(state.settings_to_ask());
+    CHECK(state.changed_settings().some_listed);
+    CHECK(state.changed_settings().hidden_reset);
+    // Called by its number.
+    session_state other;
+    statement_effects effects;
+    effects.bits = bit(pin_reason::setting) | bit(pin_reason::large_statement);
+    other.call(effects);
+    CHECK(other.changed_settings().hidden_reset);
+    other.discarded_all();
+    CHECK_FALSE(other.changed_settings().hidden_reset);
+}
+
 TEST_CASE(
     "session_state: while search_path has pg_temp in it, any CREATE makes a temporary object") {
     session_state state;

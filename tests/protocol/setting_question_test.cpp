@@ -164,6 +164,39 @@ TEST_CASE(
     CHECK(question.ready_came()); // the list
 }
 
+TEST_CASE("setting_question: what could not be read may have reset what the client asked for") {
+    const setting_map before = {{"a", "1"}, {"app.user", "u"}};
+    setting_changes changes;
+    changes.hidden_reset = changes.unknown = true;
+    const auto answered = [&](const values& told, const setting_map& listed) {
+        setting_question question(changes, before, before, "login");
+        CHECK(question.withholds());
+        for (const auto& value : told) {
+            question.take(backend::function_call_response, as_bytes(function_response(value)));
+        }
+        for (const auto& [name, value] : listed) {
+            question.take(backend::data_row, as_bytes(data_row(name, value)));
+        }
+        const auto result = question.result();
+        return question.start_up_in_doubt() ? "doubt"
+               : !result                    ? "?"
+                         : shown(result->session) + " | " + shown(result->carried);
+    };
+    CHECK(answered({"1", "u"}, {}) == "a=1 app.user=u | a=1 app.user=u");
+    CHECK(answered({"8", "u"}, {}) == "doubt");
+    CHECK(answered({"1", ""}, {}) == "doubt");
+    CHECK(answered({"1"}, {}) == "?");
+    // All are listed; asked by name: who one is, app.user, and what RESET makes of that.
+    changes.some_listed = true;
+    CHECK(answered({"login", "none", "", ""}, {}) == "a=1 app.user=u | ");
+    CHECK(answered({"login", "none", "u", ""}, {}) == "a=1 app.user=u | app.user=u");
+    // It was no RESET, or not of all: what is empty may have been set to that.
+    CHECK(answered({"login", "none", "", ""}, {{"a", "8"}}) == "a=8 app.user= | a=8 app.user=");
+    CHECK(answered({"login", "none", "v", ""}, {}) == "a=1 app.user=v | app.user=v");
+    // Of a client that asked for nothing nothing can be lost.
+    CHECK_FALSE(setting_question(changes, before, {}, "login").withholds());
+}
+
 TEST_CASE("setting_question: when all has been answered") {
     setting_question two(read_setting_changes("SET a = 1; SET b = 1"), {}, {}, "login");
     CHECK_FALSE(two.ready_came());
