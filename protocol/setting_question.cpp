@@ -190,7 +190,10 @@ void setting_question::settle(answer& into, const std::string& name,
     into.carried.erase(name);
     if (has_gone_back) {
         // The server has gone back to nothing; the client is to go back to what it asked for.
-        if (const auto start = at_start_.find(name); start != at_start_.end()) {
+        const auto start = at_start_.find(name);
+        if (start != at_start_.end() && is_identity(name) && !was_reset(name)) {
+            into.session.emplace(name, value.value_or("none")); // SET ROLE NONE is no RESET ROLE
+        } else if (start != at_start_.end()) {
             into.session.insert(*start);
         }
         return;

@@ -164,6 +164,18 @@ TEST_CASE(
     CHECK(question.ready_came()); // the list
 }
 
+TEST_CASE("setting_question: SET ROLE NONE goes back to nothing") {
+    const setting_map start = {{"role", "s"}};
+    CHECK(settled({.sql = "SET ROLE NONE",
+                   .before = {{"role", "s"}},
+                   .at_start = start,
+                   .told = {"none"}}) == "role=none | ");
+    CHECK(settled({.sql = "RESET ROLE",
+                   .before = {{"role", "r"}},
+                   .at_start = start,
+                   .told = {"login", "none"}}) == "role=s | ");
+}
+
 TEST_CASE("setting_question: what could not be read may have reset what the client asked for") {
     const setting_map before = {{"a", "1"}, {"app.user", "u"}};
     setting_changes changes;
