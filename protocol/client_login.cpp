@@ -1,5 +1,5 @@
-// client_login: what is done with each event in each phase. See client_login.hpp; the SCRAM phases
-// are in client_login_scram.cpp.
+// client_login: what is done with each event in each phase. See client_login.hpp; the way to the
+// startup message is in client_login_start.cpp, the SCRAM phases are in client_login_scram.cpp.
 #include "protocol/client_login_state.hpp"
 
 #include <cstddef>
@@ -19,10 +19,6 @@ constexpr std::size_t max_password_bytes = 65'536;
 
 constexpr std::size_t md5_salt_offset = 28; // of options::random, clear of the SCRAM nonce
 constexpr std::size_t md5_salt_bytes = 4;
-
-constexpr std::string_view man_in_the_middle =
-    "This could be either a client-software bug or evidence of an attempted man-in-the-middle "
-    "attack.";
 
 } // namespace
 
@@ -45,110 +41,111 @@ login_action client_login::state::protocol_violation(std::string message, std::s
                   std::move(reason));
 }
 
+login_action client_login::state::silence(error code, std::string log_reason) {
+    now = ended{};
+    return login_refuse{{}, code, std::move(log_reason)};
+}
+
+namespace {
+
+/// In PostgreSQL's words, which name the method that was asked for, and nothing of what went wrong.
+std::string_view words_of_failure(auth_method method) {
+    switch (method) {
+    case auth_method::cert:
+        return "certificate authentication failed for user ";
+    case auth_method::peer:
+        return "Peer authentication failed for user ";
+    case auth_method::trust:
+    case auth_method::password:
+    case auth_method::md5:
+    case auth_method::scram_sha_256:
+    case auth_method::reject:
+        break;
+    }
+    return "password authentication failed for user ";
+}
+
+} // namespace
+
 login_action client_login::state::authentication_failed(std::string_view log_reason) {
     // The same words whatever went wrong: nobody learns which users exist.
+    const bool by_password = method != auth_method::cert && method != auth_method::peer;
     return refuse(
-        error::authentication_failed,
-        {.message = "password authentication failed for user \"" + printable(startup.user) + "\"",
+        by_password ? error::authentication_failed : error::authorization_refused,
+        {.message = std::string(words_of_failure(method)) + "\"" + printable(startup.user) + "\"",
          .detail = {},
          .hint = {}},
         std::string(log_reason));
 }
 
-login_action client_login::state::authenticated(secret password, std::string_view sasl_final) {
+login_action client_login::state::authenticated(secret password, std::string_view sasl_final,
+                                                std::optional<scram_keys> keys) {
+    if (!wrong_certificate.empty()) {
+        return authentication_failed(wrong_certificate);
+    }
     now = ended{};
     auto data = std::exchange(negotiation, {});
     if (!sasl_final.empty()) {
         append_authentication(data, authentication_sasl_final, sasl_final);
     }
     append_authentication(data, authentication_ok);
-    return login_authenticated{startup, std::move(password), std::move(data)};
+    return login_authenticated{startup, std::move(password), std::move(keys), std::move(data)};
 }
-
-// Start-up -------------------------------------------------------------------------------------
 
 login_action client_login::state::write(std::string data) {
     return login_write{std::exchange(negotiation, {}) + data};
 }
 
-login_action client_login::state::on(awaiting_startup& phase, bytes& in) {
-    auto packet = read_startup_packet(in);
-    if (std::holds_alternative<std::monostate>(packet)) {
-        return login_read{};
-    }
-    if (std::holds_alternative<ssl_request>(packet)) {
-        return answer_encryption_request(phase.ssl_answered, in, ssl_request_code, "SSL request");
-    }
-    if (std::holds_alternative<gssenc_request>(packet)) {
-        return answer_encryption_request(phase.gssenc_answered, in, gssenc_request_code,
-                                         "GSSAPI encryption request");
-    }
-    if (auto* const cancel = std::get_if<cancel_request>(&packet)) {
-        now = ended{};
-        return login_cancel{std::move(*cancel)};
-    }
-    if (auto* const refusal = std::get_if<startup_refusal>(&packet)) {
-        auto reason = refusal->words.message.empty() ? std::string(row_of(refusal->code).text)
-                                                     : refusal->words.message;
-        if (refusal->silent) {
-            now = ended{};
-            return login_refuse{{}, refusal->code, std::move(reason)};
-        }
-        return refuse(refusal->code, std::move(refusal->words), std::move(reason));
-    }
-    return begin(std::move(std::get<startup_message>(packet)));
-}
+// Terms ----------------------------------------------------------------------------------------
 
-login_action client_login::state::answer_encryption_request(bool& answered, bytes in,
-                                                            std::uint32_t code,
-                                                            std::string_view name) {
-    if (answered) {
-        // To PostgreSQL a second one is an odd protocol version; without a bound, a client could
-        // keep us answering for ever.
-        auto refusal = unsupported_protocol_refusal(code);
-        auto reason = "a second " + std::string(name);
-        return refuse(refusal.code, std::move(refusal.words), std::move(reason));
+login_action client_login::state::on_terms(admission terms) {
+    if (!std::holds_alternative<awaiting_user>(now)) {
+        return out_of_turn();
     }
-    answered = true;
-    if (!in.empty()) {
-        // Whoever wants encryption waits for the answer. Bytes that came before it may have been
-        // put there by somebody in between, to be taken for the client's own.
-        return protocol_violation("received unencrypted data after " + std::string(name),
-                                  man_in_the_middle);
+    method = terms.method;
+    if (terms.refusal) {
+        return refuse(terms.refusal->code, std::move(terms.refusal->words),
+                      std::move(terms.refusal->log_reason));
     }
-    return login_write{"N"};
-}
-
-login_action client_login::state::begin(startup_message message) {
-    startup = std::move(message);
-    const auto spoken = spoken_minor_version(startup.minor_version);
-    if (startup.minor_version != spoken || !startup.unknown_protocol_options.empty()) {
-        append_negotiate_protocol_version(negotiation, spoken, startup.unknown_protocol_options);
+    const bool by_certificate = method == auth_method::cert;
+    if ((by_certificate || terms.require_client_certificate || terms.certificate_names_user) &&
+        !(tls && tls->client_verified)) {
+        return refuse(
+            error::authorization_refused,
+            {.message = "connection requires a valid client certificate", .detail = {}, .hint = {}},
+            "no valid client certificate");
     }
-    now = awaiting_user{};
-    return login_find_user{startup.user, startup.database};
-}
-
-login_action client_login::found_user(std::optional<stored_credential> credential) {
-    auto& s = *state_;
-    if (!std::holds_alternative<awaiting_user>(s.now)) {
-        return s.out_of_turn();
+    if ((by_certificate || terms.certificate_names_user) &&
+        terms.certificate_user != startup.user) {
+        wrong_certificate = "the client's certificate stands for somebody else";
     }
-    switch (s.opts.method) {
+    const auto& credential = terms.credential;
+    switch (method) {
     case auth_method::trust:
-        return credential ? s.authenticated({}) : s.authentication_failed("unknown user");
+    case auth_method::cert:
+        return let_in_known(credential.has_value(), "unknown user");
+    case auth_method::peer:
+        return let_in_known(credential && terms.peer_user == startup.user,
+                            credential ? "the peer's user is somebody else" : "unknown user");
     case auth_method::password:
-        return s.ask_for_password(std::move(credential));
+        return ask_for_password(std::move(terms.credential));
     case auth_method::md5:
         // As in PostgreSQL, "md5" means "md5, or better where a verifier is stored".
         if (credential && form_of(credential->value.reveal()) == credential_form::scram) {
-            return s.ask_for_scram(credential);
+            return ask_for_scram(credential);
         }
-        return s.ask_for_md5(credential);
+        return ask_for_md5(credential);
     case auth_method::scram_sha_256:
-        return s.ask_for_scram(credential);
+        return ask_for_scram(credential);
+    case auth_method::reject:
+        return refuse(error::authorization_refused, {}, "rejected");
     }
-    return s.out_of_turn();
+    return out_of_turn();
+}
+
+/// By a method that needs no word of the client's.
+login_action client_login::state::let_in_known(bool known, std::string_view log_reason) {
+    return known ? authenticated({}) : authentication_failed(log_reason);
 }
 
 /// Takes one PasswordMessage (or SASL message: same type byte) off `in` and points `body` at it.
@@ -291,6 +288,19 @@ login_action client_login::resume(bytes& in) {
     return std::visit([&](auto& phase) { return state_->on(phase, in); }, state_->now);
 }
 
+login_action client_login::secured(tls_facts facts) { return state_->secured(std::move(facts)); }
+
+login_action client_login::found_user(admission terms) {
+    return state_->on_terms(std::move(terms));
+}
+
+login_action client_login::found_user(std::optional<stored_credential> credential) {
+    admission terms;
+    terms.method = state_->opts.method;
+    terms.credential = std::move(credential);
+    return state_->on_terms(std::move(terms));
+}
+
 login_action client_login::derived_key(secret salted_password) {
     auto& s = *state_;
     if (salted_password.reveal().size() != scram_key_bytes) {
@@ -308,7 +318,8 @@ login_action client_login::derived_key(secret salted_password) {
     if (auto* const phase = std::get_if<deriving_scram_key>(&s.now)) {
         const auto left = s.leave(*phase);
         return s.judge(left.exchange,
-                       make_verifier(salted_password, left.check.salt, left.check.iterations));
+                       make_verifier(salted_password, left.check.salt, left.check.iterations),
+                       false);
     }
     return s.out_of_turn();
 }
@@ -316,12 +327,16 @@ login_action client_login::derived_key(secret salted_password) {
 login_action client_login::timed_out() {
     if (std::holds_alternative<awaiting_startup>(state_->now)) {
         // It has not spoken PostgreSQL's protocol so far, so nothing is said (nor does PostgreSQL).
-        state_->now = ended{};
-        return login_refuse{{}, error::login_timeout, "no startup packet in time"};
+        return state_->silence(error::login_timeout, "no startup packet in time");
+    }
+    if (std::holds_alternative<awaiting_tls>(state_->now)) {
+        return state_->silence(error::login_timeout, "no TLS handshake in time");
     }
     return state_->refuse(error::login_timeout, {}, "login not finished in time");
 }
 
 std::string_view client_login::user() const { return state_->startup.user; }
+
+const tls_facts* client_login::facts() const { return state_->tls ? &*state_->tls : nullptr; }
 
 } // namespace pgweir::protocol

@@ -13,6 +13,7 @@ constexpr std::uint32_t authentication_sasl = 10;
 constexpr std::uint32_t authentication_sasl_continue = 11;
 
 constexpr std::string_view mechanism = "SCRAM-SHA-256";
+constexpr std::string_view mechanism_plus = "SCRAM-SHA-256-PLUS";
 constexpr std::uint32_t no_initial_response = 0xffffffff; // -1 in the length field
 
 /// Bound of what may be buffered for somebody who is not known yet; body bytes.
@@ -49,14 +50,15 @@ login_action client_login::state::ask_for_scram(const std::optional<stored_crede
     }
     const std::string_view random(reinterpret_cast<const char*>(opts.random.data()),
                                   scram_nonce_bytes);
-    now = awaiting_sasl_start{scram_server_exchange(base64_encode(random)), std::move(check)};
+    scram_server_exchange exchange(base64_encode(random), tls ? tls->end_point_hash : "");
     std::string request;
-    message_writer(request)
-        .begin(backend::authentication)
-        .u32(authentication_sasl)
-        .c_string(mechanism)
-        .u8(0)
-        .end();
+    message_writer writer(request);
+    writer.begin(backend::authentication).u32(authentication_sasl);
+    if (exchange.offers_binding()) { // first, as PostgreSQL does: the one that is preferred
+        writer.c_string(mechanism_plus);
+    }
+    writer.c_string(mechanism).u8(0).end();
+    now = awaiting_sasl_start{std::move(exchange), std::move(check)};
     return write(std::move(request));
 }
 
@@ -70,7 +72,9 @@ login_action client_login::state::on(awaiting_sasl_start& phase, bytes& in) {
     if (!reader.ok()) {
         return protocol_violation("invalid string in message");
     }
-    if (chosen != mechanism) {
+    if (chosen == mechanism_plus && phase.exchange.offers_binding()) {
+        phase.exchange.bind();
+    } else if (chosen != mechanism) {
         return protocol_violation("client selected an invalid SASL authentication mechanism");
     }
     const auto length = reader.u32();
@@ -128,7 +132,7 @@ login_action client_login::state::on(awaiting_sasl_client_final& phase, bytes& i
         return scram_refused(*failure);
     }
     if (left.check.verifier) {
-        return judge(left.exchange, *left.check.verifier);
+        return judge(left.exchange, *left.check.verifier, true);
     }
     if (!left.check.doomed.empty()) {
         return authentication_failed(left.check.doomed);
@@ -138,10 +142,19 @@ login_action client_login::state::on(awaiting_sasl_client_final& phase, bytes& i
     return derive;
 }
 
+/// `stored`: the verifier is the user's own, not made for this exchange from a password.
 login_action client_login::state::judge(const scram_server_exchange& exchange,
-                                        const scram_verifier& verifier) {
-    return exchange.proven(verifier) ? authenticated({}, exchange.server_final(verifier))
-                                     : authentication_failed("wrong password");
+                                        const scram_verifier& verifier, bool stored) {
+    auto client_key = exchange.client_key(verifier);
+    if (client_key.empty()) {
+        return authentication_failed("wrong password");
+    }
+    std::optional<scram_keys> keys;
+    if (stored) {
+        keys = scram_keys{std::move(client_key), secret(verifier.server_key), verifier.salt,
+                          verifier.iterations};
+    }
+    return authenticated({}, exchange.server_final(verifier), std::move(keys));
 }
 
 login_action client_login::state::scram_refused(const scram_failure& failure) {
@@ -152,6 +165,19 @@ login_action client_login::state::scram_refused(const scram_failure& failure) {
         return refuse(error::unsupported_protocol,
                       {.message = std::string(failure.text), .detail = {}, .hint = {}},
                       std::string(failure.text));
+    case scram_failure::why::downgrade:
+        return refuse(error::authorization_refused,
+                      {.message = "SCRAM channel binding negotiation error",
+                       .detail = std::string(failure.text),
+                       .hint = {}},
+                      "SCRAM channel binding negotiation error: somebody has struck out -PLUS");
+    case scram_failure::why::wrong_binding:
+        return refuse(
+            error::authorization_refused,
+            {.message = "SCRAM channel binding check failed", .detail = {}, .hint = {}},
+            "SCRAM channel binding check failed: the client's TLS ends at another certificate");
+    case scram_failure::why::binding_type:
+        return protocol_violation("unsupported SCRAM channel-binding type");
     case scram_failure::why::malformed:
     case scram_failure::why::refused_by_peer:
     case scram_failure::why::unproven:

@@ -16,6 +16,7 @@ constexpr std::array rows{
     error_row{error::no_user_name, "28000", true,
               "no PostgreSQL user name specified in startup packet"},
     error_row{error::authentication_failed, "28P01", true, "password authentication failed"},
+    error_row{error::authorization_refused, "28000", true, "the connection is not allowed"},
     error_row{error::login_timeout, "57014", true, "canceling authentication due to timeout"},
     error_row{error::unknown_database, "3D000", true, "database does not exist"},
     error_row{error::too_many_replication, "53300", true, "too many replication connections"},

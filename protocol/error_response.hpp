@@ -21,6 +21,7 @@ enum class error : std::uint8_t {
     invalid_startup_packet, // 08P01 FATAL
     no_user_name,           // 28000 FATAL no PostgreSQL user name specified in startup packet
     authentication_failed,  // 28P01 FATAL password authentication failed for user "…"
+    authorization_refused,  // 28000 FATAL pg_hba.conf, certificates, channel binding
     login_timeout,          // 08006… FATAL canceling authentication due to timeout (57014)
     unknown_database,       // 3D000 FATAL database "…" does not exist
     too_many_replication,   // 53300 FATAL max_replication

@@ -143,6 +143,13 @@ scram_verifier make_verifier(const secret& salted_password, std::string_view sal
     return verifier;
 }
 
+scram_keys make_scram_keys(const secret& salted_password, std::string_view salt,
+                           std::uint32_t iterations) {
+    return {secret(hmac_sha256(salted_password.reveal(), "Client Key")),
+            secret(hmac_sha256(salted_password.reveal(), "Server Key")), std::string(salt),
+            iterations};
+}
+
 std::string md5_stored_form(std::string_view password, std::string_view user) {
     std::string text(password);
     text += user;

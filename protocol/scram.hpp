@@ -34,6 +34,15 @@ struct scram_verifier {
     std::string stored_key; // 32 bytes
     std::string server_key; // 32 bytes
 };
+/// What logs in to a server that has the same verifier, with no password known. A client's proof
+/// tells its ClientKey to whoever knows the verifier: this is where these come from.
+struct scram_keys {
+    secret client_key; // 32 bytes, as the next
+    secret server_key;
+    std::string salt; // raw bytes
+    std::uint32_t iterations = default_scram_iterations;
+};
+
 [[nodiscard]] std::optional<scram_verifier> parse_scram_verifier(std::string_view text);
 [[nodiscard]] std::string format_scram_verifier(const scram_verifier& verifier);
 /// A count of at least 1 that fits an int, in decimal digits and nothing else.
@@ -50,6 +59,9 @@ struct scram_verifier {
 /// Both keys from SaltedPassword.
 [[nodiscard]] scram_verifier make_verifier(const secret& salted_password, std::string_view salt,
                                            std::uint32_t iterations);
+
+[[nodiscard]] scram_keys make_scram_keys(const secret& salted_password, std::string_view salt,
+                                         std::uint32_t iterations);
 
 /// "md5" + 32 hex digits: how PostgreSQL stores a password with password_encryption = md5.
 [[nodiscard]] std::string md5_stored_form(std::string_view password, std::string_view user);

@@ -1,7 +1,5 @@
 #include "protocol/scram_exchange.hpp"
 
-#include <openssl/crypto.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -12,6 +10,8 @@ namespace {
 using why = scram_failure::why;
 
 scram_failure malformed(std::string_view text) { return {why::malformed, text}; }
+
+constexpr std::string_view bound_flag = "p=tls-server-end-point";
 
 /// Takes "x=value" off the front of a comma-separated list. Nothing when another attribute, or
 /// none, is next. The end of the list is marked by `more` = false.
@@ -53,6 +53,43 @@ bool is_nonce(std::string_view text) {
 
 // Server ---------------------------------------------------------------------------------------
 
+/// Takes the flag and its comma off `message`. A client that says `y` has not been told what we
+/// told it: somebody in between has struck out -PLUS.
+std::optional<scram_failure> scram_server_exchange::read_binding_flag(std::string_view& message) {
+    const auto comma = message.find(',');
+    const auto flag = message.substr(0, comma);
+    switch (message[0]) {
+    case 'n':
+    case 'y':
+        if (bound_) {
+            return malformed("The client selected SCRAM-SHA-256-PLUS, but the SCRAM message does "
+                             "not include channel binding data.");
+        }
+        if (message[0] == 'y' && offers_binding()) {
+            return scram_failure{why::downgrade,
+                                 "The client supports SCRAM channel binding but thinks the server "
+                                 "does not.  However, this server does support channel binding."};
+        }
+        break;
+    case 'p':
+        if (!bound_) {
+            return malformed("The client selected SCRAM-SHA-256 without channel binding, but the "
+                             "SCRAM message includes channel binding data.");
+        }
+        if (flag != bound_flag) {
+            return scram_failure{why::binding_type, "not tls-server-end-point"};
+        }
+        break;
+    default:
+        return malformed("Unexpected channel-binding flag.");
+    }
+    if (comma == std::string_view::npos || (!bound_ && comma != 1)) {
+        return malformed("Comma expected.");
+    }
+    message.remove_prefix(comma + 1);
+    return std::nullopt;
+}
+
 std::optional<scram_failure> scram_server_exchange::read_client_first(std::string_view message) {
     if (message.empty()) {
         return malformed("The message is empty.");
@@ -60,28 +97,21 @@ std::optional<scram_failure> scram_server_exchange::read_client_first(std::strin
     if (message.find('\0') != std::string_view::npos) {
         return malformed("Message length does not match input length.");
     }
-    switch (message[0]) {
-    case 'n': // no channel binding
-    case 'y': // … though the client could: right, since no -PLUS mechanism is offered
-        break;
-    case 'p':
-        return malformed("The client selected SCRAM-SHA-256 without channel binding, but the SCRAM "
-                         "message includes channel binding data.");
-    default:
-        return malformed("Unexpected channel-binding flag.");
+    auto rest = message;
+    if (auto failure = read_binding_flag(rest)) {
+        return failure;
     }
-    if (message.size() < 3 || message[1] != ',') {
-        return malformed("Comma expected.");
-    }
-    if (message[2] == 'a') {
+    if (rest.starts_with('a')) {
         return scram_failure{why::unsupported,
                              "client uses authorization identity, but it is not supported"};
     }
-    if (message[2] != ',') {
+    if (!rest.starts_with(',')) {
         return malformed("Unexpected attribute in client-first-message.");
     }
-    channel_binding_ = base64_encode(message.substr(0, 3));
-    client_first_bare_ = message.substr(3);
+    rest.remove_prefix(1);
+    const auto gs2_header = message.substr(0, message.size() - rest.size());
+    channel_binding_ = base64_encode(std::string(gs2_header) + (bound_ ? end_point_hash_ : ""));
+    client_first_bare_ = rest;
     attribute_list list{client_first_bare_};
     if (list.rest.starts_with('m')) {
         return scram_failure{why::unsupported, "client requires an unsupported SCRAM extension"};
@@ -122,6 +152,9 @@ std::optional<scram_failure> scram_server_exchange::read_client_final(std::strin
         return malformed("Attribute \"c\" expected.");
     }
     if (!equal_in_constant_time(*binding, channel_binding_)) {
+        if (bound_) {
+            return scram_failure{why::wrong_binding, "another end point"};
+        }
         return malformed("unexpected SCRAM channel-binding attribute in client-final-message");
     }
     const auto nonce = list.take('r');
@@ -154,12 +187,11 @@ std::optional<scram_failure> scram_server_exchange::read_client_final(std::strin
     return std::nullopt;
 }
 
-bool scram_server_exchange::proven(const scram_verifier& verifier) const {
-    auto client_key = exclusive_or(proof_, hmac_sha256(verifier.stored_key, auth_message()));
-    const bool fits = client_key.size() == scram_key_bytes &&
-                      equal_in_constant_time(sha256(client_key), verifier.stored_key);
-    OPENSSL_cleanse(client_key.data(), client_key.size());
-    return fits;
+secret scram_server_exchange::client_key(const scram_verifier& verifier) const {
+    secret key(exclusive_or(proof_, hmac_sha256(verifier.stored_key, auth_message())));
+    const bool fits = key.reveal().size() == scram_key_bytes &&
+                      equal_in_constant_time(sha256(key.reveal()), verifier.stored_key);
+    return fits ? key : secret();
 }
 
 std::string scram_server_exchange::server_final(const scram_verifier& verifier) const {
@@ -172,11 +204,18 @@ std::string scram_server_exchange::auth_message() const {
 
 // Client ---------------------------------------------------------------------------------------
 
-scram_client_exchange::scram_client_exchange(std::string nonce)
+scram_client_exchange::scram_client_exchange(std::string nonce, scram_binding binding)
     : nonce_(std::move(nonce))
-    , client_first_bare_("n=,r=" + nonce_) {}
+    , client_first_bare_("n=,r=" + nonce_) {
+    if (binding.is == scram_binding::flag::bound) {
+        gs2_header_ = std::string(bound_flag) + ",,";
+        end_point_hash_ = std::move(binding.end_point_hash);
+    } else {
+        gs2_header_ = std::string(1, static_cast<char>(binding.is)) + ",,";
+    }
+}
 
-std::string scram_client_exchange::client_first() const { return "n,," + client_first_bare_; }
+std::string scram_client_exchange::client_first() const { return gs2_header_ + client_first_bare_; }
 
 std::optional<scram_failure> scram_client_exchange::read_server_first(std::string_view message) {
     attribute_list list{message};
@@ -214,13 +253,15 @@ std::optional<scram_failure> scram_client_exchange::read_server_first(std::strin
 }
 
 std::string scram_client_exchange::client_final(const secret& salted_password) {
-    const auto without_proof = "c=biws,r=" + nonce_;
+    return client_final(make_scram_keys(salted_password, salt_, iterations_));
+}
+
+std::string scram_client_exchange::client_final(const scram_keys& keys) {
+    const auto without_proof = "c=" + base64_encode(gs2_header_ + end_point_hash_) + ",r=" + nonce_;
     const auto auth_message = client_first_bare_ + "," + server_first_ + "," + without_proof;
-    auto client_key = hmac_sha256(salted_password.reveal(), "Client Key");
+    const auto client_key = keys.client_key.reveal();
     const auto proof = exclusive_or(client_key, hmac_sha256(sha256(client_key), auth_message));
-    OPENSSL_cleanse(client_key.data(), client_key.size());
-    server_signature_ =
-        hmac_sha256(hmac_sha256(salted_password.reveal(), "Server Key"), auth_message);
+    server_signature_ = hmac_sha256(keys.server_key.reveal(), auth_message);
     return without_proof + ",p=" + base64_encode(proof);
 }
 

@@ -17,10 +17,18 @@
 
 namespace pgweir::protocol {
 
-/// Why an exchange cannot go on. `unsupported`: well formed, but asks for what is not there.
-/// `refused_by_peer`: the server said so. `unproven`: it does not know the password itself.
+/// Why an exchange cannot go on.
 struct scram_failure {
-    enum class why : std::uint8_t { malformed, unsupported, nonce, refused_by_peer, unproven };
+    enum class why : std::uint8_t {
+        malformed,
+        unsupported, // well formed, but asks for what is not there
+        nonce,
+        downgrade,       // the client thinks that we cannot bind channels: we said that we can
+        binding_type,    // it binds to something else than the end point
+        wrong_binding,   // … or to another end point: somebody is in between
+        refused_by_peer, // the server said so
+        unproven,        // the server does not know the password itself
+    };
     why reason;
     std::string_view text; // static: holds nothing a peer has sent
 };
@@ -28,10 +36,15 @@ struct scram_failure {
 /// The server's end: a client proves that it knows the password.
 class scram_server_exchange {
 public:
-    /// `nonce`: our part of it, printable and without commas.
-    explicit scram_server_exchange(std::string nonce)
-        : nonce_(std::move(nonce)) {}
+    /// `nonce`: our part of it, printable and without commas. `end_point_hash`: what an exchange
+    /// is bound to (tls_facts); empty: no -PLUS is offered.
+    explicit scram_server_exchange(std::string nonce, std::string end_point_hash = {})
+        : nonce_(std::move(nonce))
+        , end_point_hash_(std::move(end_point_hash)) {}
 
+    [[nodiscard]] bool offers_binding() const { return !end_point_hash_.empty(); }
+    /// The client has chosen the mechanism with -PLUS.
+    void bind() { bound_ = true; }
     /// client-first-message in.
     [[nodiscard]] std::optional<scram_failure> read_client_first(std::string_view message);
     /// server-first-message out, with what the client's key is derived from.
@@ -39,14 +52,21 @@ public:
     /// client-final-message in: its form and nonce are checked, its proof is kept.
     [[nodiscard]] std::optional<scram_failure> read_client_final(std::string_view message);
     /// Does the proof fit? Constant time.
-    [[nodiscard]] bool proven(const scram_verifier& verifier) const;
+    [[nodiscard]] bool proven(const scram_verifier& verifier) const {
+        return !client_key(verifier).empty();
+    }
+    /// The ClientKey that the proof was made with; empty when the proof does not fit.
+    [[nodiscard]] secret client_key(const scram_verifier& verifier) const;
     /// server-final-message out: our own proof.
     [[nodiscard]] std::string server_final(const scram_verifier& verifier) const;
 
 private:
+    [[nodiscard]] std::optional<scram_failure> read_binding_flag(std::string_view& message);
     [[nodiscard]] std::string auth_message() const;
 
-    std::string nonce_;           // ours; after client-first: the client's and ours
+    std::string nonce_; // ours; after client-first: the client's and ours
+    std::string end_point_hash_;
+    bool bound_ = false;
     std::string channel_binding_; // what c= must say
     std::string client_first_bare_;
     std::string server_first_;
@@ -54,10 +74,18 @@ private:
     std::string proof_;
 };
 
+/// What our first message says of channel binding: that we cannot, that we could but were not
+/// offered it, or that this exchange is bound to `end_point_hash` (tls_facts).
+struct scram_binding {
+    enum class flag : char { none = 'n', not_offered = 'y', bound = 'p' };
+    flag is = flag::none;
+    std::string end_point_hash = {};
+};
+
 /// The client's end: proves that it knows the password, and that the server does.
 class scram_client_exchange {
 public:
-    explicit scram_client_exchange(std::string nonce);
+    explicit scram_client_exchange(std::string nonce, scram_binding binding = {});
 
     /// client-first-message out. The user's name is empty: PostgreSQL takes the startup message's.
     [[nodiscard]] std::string client_first() const;
@@ -67,11 +95,14 @@ public:
     [[nodiscard]] std::uint32_t iterations() const { return iterations_; }
     /// client-final-message out.
     [[nodiscard]] std::string client_final(const secret& salted_password);
+    [[nodiscard]] std::string client_final(const scram_keys& keys);
     /// server-final-message in. Nothing returned: the server has proven itself (constant time).
     [[nodiscard]] std::optional<scram_failure> read_server_final(std::string_view message) const;
 
 private:
-    std::string nonce_; // ours; after server-first: ours and the server's
+    std::string nonce_;      // ours; after server-first: ours and the server's
+    std::string gs2_header_; // RFC 5802: what comes before client_first_bare_
+    std::string end_point_hash_;
     std::string client_first_bare_;
     std::string salt_;
     std::uint32_t iterations_ = 0;

@@ -1,20 +1,16 @@
-#include "protocol/server_login.hpp"
-
-#include "protocol/scram.hpp"
-#include "protocol/scram_exchange.hpp"
+// server_login: frames, the welcome, and what is called from outside. See server_login.hpp; what is
+// done with authentication requests is in server_login_authentication.cpp.
+#include "protocol/server_login_state.hpp"
 
 #include <algorithm>
-#include <cstddef>
-#include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace pgweir::protocol {
 
-namespace {
-
 using why = server_refused::why;
 
-constexpr std::string_view mechanism = "SCRAM-SHA-256";
+namespace {
 
 /// Bounds on what a server may make us buffer; body bytes. Its errors may be long (a statement in
 /// a CONTEXT), nothing else that is due here is.
@@ -23,48 +19,6 @@ constexpr std::size_t max_error_bytes = 1'048'576;
 /// On what is kept of it: parameters, or answers, all together.
 constexpr std::size_t max_kept_bytes = 1'048'576;
 constexpr std::size_t max_refusal_text_bytes = 500;
-
-enum class authentication : std::uint32_t {
-    ok = 0,
-    kerberos_v5 = 2,
-    cleartext_password = 3,
-    crypt = 4,
-    md5_password = 5,
-    scm_credential = 6,
-    gss = 7,
-    gss_continue = 8,
-    sspi = 9,
-    sasl = 10,
-    sasl_continue = 11,
-    sasl_final = 12,
-};
-
-std::string name_of(authentication kind) {
-    switch (kind) {
-    case authentication::ok:
-        return "none";
-    case authentication::kerberos_v5:
-        return "Kerberos V5";
-    case authentication::cleartext_password:
-        return "password";
-    case authentication::crypt:
-        return "crypt";
-    case authentication::md5_password:
-        return "md5";
-    case authentication::scm_credential:
-        return "SCM credential";
-    case authentication::gss:
-    case authentication::gss_continue:
-        return "GSSAPI";
-    case authentication::sspi:
-        return "SSPI";
-    case authentication::sasl:
-    case authentication::sasl_continue:
-    case authentication::sasl_final:
-        return "SASL";
-    }
-    return "number " + std::to_string(static_cast<std::uint32_t>(kind));
-}
 
 why classify(std::string_view sqlstate) {
     if (sqlstate == "53300") {
@@ -79,82 +33,7 @@ why classify(std::string_view sqlstate) {
     return sqlstate == "3D000" ? why::no_such_database : why::other_error;
 }
 
-// The states -----------------------------------------------------------------------------------
-
-struct not_started {};
-struct awaiting_authentication { // the first request, or AuthenticationOk (trust)
-    bool negotiated = false;     // NegotiateProtocolVersion has come
-};
-struct awaiting_ok {}; // our password is on its way
-struct awaiting_sasl_continue {
-    scram_client_exchange exchange;
-};
-struct deriving_key { // derived_key() is owed to us
-    scram_client_exchange exchange;
-};
-struct awaiting_sasl_final {
-    scram_client_exchange exchange;
-};
-struct awaiting_sasl_ok {}; // the server has proven itself
-struct awaiting_ready {};   // its parameters and key come
-struct awaiting_probe {
-    bool failed = false;
-};
-struct ended {};
-
-/// What a message led to: an action to return, or nothing: on with the next one.
-using step = std::optional<server_login_action>;
-
 } // namespace
-
-struct server_login::state {
-    using any_phase = std::variant<not_started, awaiting_authentication, awaiting_ok,
-                                   awaiting_sasl_continue, deriving_key, awaiting_sasl_final,
-                                   awaiting_sasl_ok, awaiting_ready, awaiting_probe, ended>;
-
-    explicit state(options given)
-        : opts(std::move(given)) {}
-
-    options opts;
-    any_phase now;
-    server_welcome welcome;
-    std::size_t kept_bytes = 0;
-    bool heard = false; // any message at all
-
-    template <typename Phase>
-    Phase leave(Phase& current) {
-        auto left = std::move(current);
-        now = ended{};
-        return left;
-    }
-
-    server_login_action refuse(why reason, std::string text);
-    server_login_action unexpected(char type);
-    server_login_action refused_by(bytes body, bool welcomed);
-    std::optional<server_login_action> take_message(bytes& in, char& type, bytes& body);
-    std::optional<server_login_action> read_ancient_error(bytes in);
-
-    // Whatever the phase
-    step on_message(char type, bytes body);
-    step on_parameter(bytes body);
-    step on_key(bytes body);
-    step on_notice(bytes body);
-
-    // Authentication
-    step on_negotiation(awaiting_authentication& phase, bytes body);
-    step on_authentication(bytes body);
-    step on_request(authentication kind, body_reader rest);
-    step send_password(std::string_view text);
-    step start_scram(body_reader mechanisms);
-    step on_sasl_continue(awaiting_sasl_continue& phase, bytes message);
-    step on_sasl_final(awaiting_sasl_final& phase, bytes message);
-    step scram_refused(const scram_failure& failure);
-
-    // Ready
-    step on_ready(bytes body);
-    step on_row(bytes body);
-    step keep(std::size_t count);
-};
 
 // Ends and frames ------------------------------------------------------------------------------
 
@@ -169,8 +48,9 @@ server_login_action server_login::state::unexpected(char type) {
 }
 
 server_login_action server_login::state::refused_by(bytes body, bool welcomed) {
-    now = ended{};
     const auto fields = read_error_fields(body);
+    const auto again = another_way(fields.sqlstate);
+    now = ended{};
     auto text = printable(fields.message, max_refusal_text_bytes);
     if (text.empty()) {
         text = "the server gave no reason";
@@ -180,7 +60,21 @@ server_login_action server_login::state::refused_by(bytes body, bool welcomed) {
         message_writer(response).begin(backend::error_response).raw(as_text(body)).end();
     }
     return server_refused{classify(fields.sqlstate), printable(fields.sqlstate, 5), std::move(text),
-                          std::move(response)};
+                          std::move(response), again};
+}
+
+/// libpq's rule for `allow` and `prefer`: a server whose pg_hba.conf refuses us as we came may take
+/// us the other way. It says so first thing (28000); a refusal of our password is final.
+server_refused::retry server_login::state::another_way(std::string_view sqlstate) const {
+    if (!std::holds_alternative<awaiting_authentication>(now) || sqlstate != "28000") {
+        return server_refused::retry::none;
+    }
+    if (opts.tls == tls_mode::allow && !tls) {
+        return server_refused::retry::with_tls;
+    }
+    return opts.tls == tls_mode::prefer && tls && opts.binding != channel_binding::require
+               ? server_refused::retry::without_tls
+               : server_refused::retry::none;
 }
 
 /// A postmaster that cannot start a process says so as PostgreSQL 7 did: an E, then plain text.
@@ -351,161 +245,6 @@ step server_login::state::on_ready(bytes body) {
     return server_ready{std::move(welcome)};
 }
 
-// Authentication -------------------------------------------------------------------------------
-
-/// Before anything else, at most once, and only to speak an older version: we ask for no options,
-/// and a server that is content with what we asked has nothing to say. (3.1 was never spoken by
-/// any.)
-step server_login::state::on_negotiation(awaiting_authentication& phase, bytes body) {
-    body_reader reader(body);
-    const auto version = reader.u32();
-    const auto unknown_options = reader.u32();
-    if (!reader.finished() || unknown_options != 0) {
-        return refuse(why::protocol, "malformed NegotiateProtocolVersion");
-    }
-    if (phase.negotiated || version != protocol_3_0) {
-        return refuse(why::protocol, "the server wants to speak protocol " +
-                                         std::to_string(version >> 16) + "." +
-                                         std::to_string(version & 0xffff));
-    }
-    phase.negotiated = true;
-    welcome.minor_version = 0;
-    return std::nullopt;
-}
-
-step server_login::state::on_authentication(bytes body) {
-    body_reader reader(body);
-    const auto kind = static_cast<authentication>(reader.u32());
-    if (!reader.ok()) {
-        return refuse(why::protocol, "malformed authentication request");
-    }
-    if (auto* const phase = std::get_if<awaiting_sasl_continue>(&now)) {
-        // Above all: no AuthenticationOk before the server has proven that it knows the password.
-        return kind == authentication::sasl_continue
-                   ? on_sasl_continue(*phase, reader.rest())
-                   : refuse(why::protocol, "the server left the SASL exchange");
-    }
-    if (auto* const phase = std::get_if<awaiting_sasl_final>(&now)) {
-        return kind == authentication::sasl_final
-                   ? on_sasl_final(*phase, reader.rest())
-                   : refuse(why::protocol, "the server left the SASL exchange");
-    }
-    if (kind == authentication::ok && reader.finished()) {
-        now = awaiting_ready{};
-        return std::nullopt;
-    }
-    if (std::holds_alternative<awaiting_authentication>(now)) {
-        return on_request(kind, reader);
-    }
-    return refuse(why::protocol, "the server asks for authentication twice");
-}
-
-step server_login::state::on_request(authentication kind, body_reader rest) {
-    const auto form = form_of(opts.password.reveal());
-    switch (kind) {
-    case authentication::cleartext_password:
-        if (form == credential_form::plaintext) {
-            return send_password(opts.password.reveal());
-        }
-        break;
-    case authentication::md5_password: {
-        const auto salt = rest.raw(4);
-        if (!rest.finished()) {
-            return refuse(why::protocol, "malformed authentication request");
-        }
-        if (form == credential_form::plaintext || form == credential_form::md5) {
-            const auto response = md5_response(opts.password.reveal(), opts.user, as_text(salt));
-            if (response.empty()) {
-                return refuse(why::authentication, "MD5 is not available here");
-            }
-            return send_password(response);
-        }
-        break;
-    }
-    case authentication::sasl:
-        if (form == credential_form::plaintext) {
-            return start_scram(rest);
-        }
-        break;
-    case authentication::sasl_continue:
-    case authentication::sasl_final:
-        return refuse(why::protocol, "the server goes on with a SASL exchange nobody started");
-    default:
-        return refuse(why::authentication, "the server asks for authentication method " +
-                                               name_of(kind) + ", which is not supported");
-    }
-    return refuse(why::authentication,
-                  form == credential_form::none
-                      ? "the server asks for a password, and none is configured"
-                      : "the server asks for authentication method " + name_of(kind) +
-                            ", for which the plaintext password is needed");
-}
-
-step server_login::state::send_password(std::string_view text) {
-    std::string message;
-    message_writer(message).begin(frontend::password).c_string(text).end();
-    now = awaiting_ok{};
-    return login_write{std::move(message)};
-}
-
-step server_login::state::start_scram(body_reader mechanisms) {
-    bool offered = false;
-    for (auto name = mechanisms.c_string(); mechanisms.ok() && !name.empty();
-         name = mechanisms.c_string()) {
-        offered = offered || name == mechanism;
-    }
-    if (!mechanisms.finished()) {
-        return refuse(why::protocol, "malformed list of SASL mechanisms");
-    }
-    if (!offered) {
-        return refuse(why::authentication, "the server does not offer SCRAM-SHA-256");
-    }
-    const std::string_view random(reinterpret_cast<const char*>(opts.nonce.data()),
-                                  opts.nonce.size());
-    scram_client_exchange exchange(base64_encode(random));
-    const auto first = exchange.client_first();
-    std::string message;
-    message_writer(message)
-        .begin(frontend::password)
-        .c_string(mechanism)
-        .u32(static_cast<std::uint32_t>(first.size()))
-        .raw(first)
-        .end();
-    now = awaiting_sasl_continue{std::move(exchange)};
-    return login_write{std::move(message)};
-}
-
-step server_login::state::on_sasl_continue(awaiting_sasl_continue& phase, bytes message) {
-    auto left = leave(phase);
-    if (const auto failure = left.exchange.read_server_first(as_text(message))) {
-        return scram_refused(*failure);
-    }
-    if (left.exchange.iterations() > opts.max_scram_iterations) {
-        return refuse(why::authentication,
-                      "the server asks for " + std::to_string(left.exchange.iterations()) +
-                          " SCRAM iterations, at most " +
-                          std::to_string(opts.max_scram_iterations) + " are done");
-    }
-    login_derive derive{opts.password, left.exchange.salt(), left.exchange.iterations()};
-    now = deriving_key{std::move(left.exchange)};
-    return derive;
-}
-
-step server_login::state::on_sasl_final(awaiting_sasl_final& phase, bytes message) {
-    const auto left = leave(phase);
-    if (const auto failure = left.exchange.read_server_final(as_text(message))) {
-        return scram_refused(*failure);
-    }
-    now = awaiting_sasl_ok{};
-    return std::nullopt;
-}
-
-step server_login::state::scram_refused(const scram_failure& failure) {
-    const bool about_password = failure.reason == scram_failure::why::refused_by_peer ||
-                                failure.reason == scram_failure::why::unproven;
-    return refuse(about_password ? why::authentication : why::protocol, std::string(failure.text));
-}
-
 // From outside ---------------------------------------------------------------------------------
 
 server_login::server_login(options opts)
@@ -514,17 +253,31 @@ server_login::~server_login() = default;
 server_login::server_login(server_login&&) noexcept = default;
 server_login& server_login::operator=(server_login&&) noexcept = default;
 
-server_login_action server_login::start() {
-    auto& s = *state_;
-    if (!std::holds_alternative<not_started>(s.now)) {
-        return s.refuse(why::protocol, "login driven out of turn");
-    }
+/// What was settled about encryption leads to the startup message; all else is passed on.
+server_login_action server_login::state::next(encryption_action action) {
+    return std::visit(
+        [this](auto& what) -> server_login_action {
+            using kind = std::decay_t<decltype(what)>;
+            if constexpr (std::is_same_v<kind, encryption_settled>) {
+                tls = std::move(what.tls);
+                return send_startup();
+            } else {
+                if constexpr (std::is_same_v<kind, server_refused>) {
+                    now = ended{};
+                }
+                return std::move(what);
+            }
+        },
+        action);
+}
+
+server_login_action server_login::state::send_startup() {
     std::string packet;
     message_writer writer(packet);
     writer.begin_untyped().u32(protocol_3_0 | newest_minor_version);
-    writer.c_string("user").c_string(s.opts.user);
-    writer.c_string("database").c_string(s.opts.database);
-    switch (s.opts.replication) {
+    writer.c_string("user").c_string(opts.user);
+    writer.c_string("database").c_string(opts.database);
+    switch (opts.replication) {
     case replication_kind::none:
         break;
     case replication_kind::physical:
@@ -534,20 +287,50 @@ server_login_action server_login::start() {
         writer.c_string("replication").c_string("database");
         break;
     }
-    for (const auto& [name, value] : s.opts.settings) {
+    for (const auto& [name, value] : opts.settings) {
         if (!name.empty()) { // an empty name would be the terminator
             writer.c_string(name).c_string(value);
         }
     }
     writer.u8(0).end();
-    s.now = awaiting_authentication{};
+    now = awaiting_authentication{};
     return login_write{std::move(packet)};
+}
+
+server_login_action server_login::start() {
+    auto& s = *state_;
+    if (!std::holds_alternative<not_started>(s.now)) {
+        return s.refuse(why::protocol, "login driven out of turn");
+    }
+    auto& phase = s.now.emplace<securing>(server_encryption(s.opts.tls, s.opts.direct_tls));
+    return s.next(phase.encryption.start());
+}
+
+server_login_action server_login::secured(tls_facts facts) {
+    auto& s = *state_;
+    auto* const phase = std::get_if<securing>(&s.now);
+    if (phase == nullptr) {
+        return s.refuse(why::protocol, "login driven out of turn");
+    }
+    return s.next(phase->encryption.secured(std::move(facts)));
+}
+
+server_login_action server_login::handshake_failed(std::string_view reason) {
+    auto& s = *state_;
+    auto* const phase = std::get_if<securing>(&s.now);
+    if (phase == nullptr) {
+        return s.refuse(why::protocol, "login driven out of turn");
+    }
+    return s.next(phase->encryption.handshake_failed(reason));
 }
 
 server_login_action server_login::resume(bytes& in) {
     auto& s = *state_;
     if (std::holds_alternative<ended>(s.now) || std::holds_alternative<not_started>(s.now)) {
         return s.refuse(why::protocol, "login driven out of turn");
+    }
+    if (auto* const phase = std::get_if<securing>(&s.now)) {
+        return s.next(phase->encryption.resume(in));
     }
     while (!std::holds_alternative<deriving_key>(s.now)) {
         char type = 0;

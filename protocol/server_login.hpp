@@ -1,5 +1,5 @@
-// Our way into a PostgreSQL server: start-up, password, md5 or SCRAM-SHA-256, and everything it
-// says until it is ready. pgweir plays the client.
+// Our way into a PostgreSQL server: TLS, start-up, password, md5 or SCRAM-SHA-256 (-PLUS), and
+// everything it says until it is ready. pgweir plays the client.
 //
 // Owner: a server connection that is being opened. Thread: its worker's. Sans-io; key derivation is
 // an action, because it takes milliseconds.
@@ -11,14 +11,19 @@
 #include "protocol/client_login.hpp"
 #include "protocol/error_response.hpp"
 #include "protocol/message.hpp"
+#include "protocol/scram.hpp"
 #include "protocol/secret.hpp"
+#include "protocol/server_refused.hpp"
 #include "protocol/startup.hpp"
+#include "protocol/tls_facts.hpp"
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -38,25 +43,9 @@ struct server_welcome {
 struct server_ready {
     server_welcome welcome;
 };
-struct server_refused {
-    enum class why : std::uint8_t {
-        too_many_connections, // 53300
-        starting_up,          // 57P03, 57P01, 57P02: shutting down, starting, recovering
-        authentication,       // class 28, or we have no password of the kind it asks for
-        no_such_database,     // 3D000
-        other_error,          // any other ErrorResponse
-        protocol,             // it does not speak the protocol as it should
-    };
-    why reason;
-    std::string sqlstate; // empty unless it sent an ErrorResponse
-    std::string message;  // printable, one line, no secret
-    /// The ErrorResponse as it came, where we had been let in: what a server says before that may
-    /// be somebody else's words.
-    std::string response = {};
-};
 
-using server_login_action =
-    std::variant<login_read, login_write, login_derive, server_ready, server_refused>;
+using server_login_action = std::variant<login_read, login_write, login_start_tls, login_derive,
+                                         server_ready, server_refused>;
 
 class server_login {
 public:
@@ -65,6 +54,12 @@ public:
         std::string database;
         /// Plaintext, md5… or empty. A SCRAM verifier cannot log in and is refused as such.
         secret password;
+        /// What a client has proven itself with: used instead of a password where the server has
+        /// the very verifier that they belong to (its salt and iterations say so).
+        std::optional<scram_keys> keys;
+        tls_mode tls = tls_mode::disable;
+        bool direct_tls = false; // see server_encryption
+        channel_binding binding = channel_binding::prefer;
         replication_kind replication = replication_kind::none;
         std::vector<std::pair<std::string, std::string>> settings; // further startup parameters
         std::array<std::byte, 18> nonce{};                         // random
@@ -72,6 +67,11 @@ public:
         std::string probe_sql;
         /// More than this many SCRAM iterations are refused: a server must not buy our CPU.
         std::uint32_t max_scram_iterations = 1'000'000;
+        /// Nor fewer than these (RFC 7677's, and what PostgreSQL makes) for a plaintext password:
+        /// whoever plays the server gets a proof to try passwords on, and must not choose how cheap
+        /// a try is. PostgreSQL 16 can be told to make cheaper ones (scram_iterations). Keys are
+        /// another matter: with those, the number is not the server's to choose.
+        std::uint32_t min_scram_iterations = default_scram_iterations;
     };
 
     explicit server_login(options opts);
@@ -83,6 +83,10 @@ public:
     [[nodiscard]] server_login_action start();
     /// As client_login::resume().
     [[nodiscard]] server_login_action resume(bytes& in);
+    /// Answers to login_start_tls: the handshake is done, or it has failed (the connection is then
+    /// of no more use), with words that hold no secret.
+    [[nodiscard]] server_login_action secured(tls_facts facts);
+    [[nodiscard]] server_login_action handshake_failed(std::string_view reason);
     [[nodiscard]] server_login_action derived_key(secret salted_password);
 
 private:

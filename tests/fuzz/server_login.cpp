@@ -58,6 +58,7 @@ private:
             options.replication = replication_kind::logical;
         }
         options.max_scram_iterations = max_iterations;
+        options.min_scram_iterations = 1;
         return options;
     }
 

@@ -48,18 +48,26 @@ TEST_CASE("what a driver acts on is as the header says") {
         std::string_view sqlstate;
         bool fatal;
     };
-    for (const auto& each :
-         {row{error::protocol_violation, "08P01", true},
-          row{error::unsupported_protocol, "0A000", true}, row{error::no_user_name, "28000", true},
-          row{error::authentication_failed, "28P01", true},
-          row{error::login_timeout, "57014", true}, row{error::unknown_database, "3D000", true},
-          row{error::too_many_clients, "53300", true}, row{error::pool_exhausted, "53300", false},
-          row{error::server_unreachable, "08001", false},
-          row{error::server_login_failed, "08004", false}, row{error::server_lost, "08006", true},
-          row{error::query_canceled, "57014", false}, row{error::admin_shutdown, "57P01", true},
-          row{error::setting_refused, "22023", true}, row{error::pin_idle_timeout, "57P05", true},
-          row{error::state_rejected, "0A000", false}, row{error::console_syntax, "42601", false},
-          row{error::console_privilege, "42501", false}, row{error::internal, "XX000", true}}) {
+    for (const auto& each : {row{error::protocol_violation, "08P01", true},
+                             row{error::unsupported_protocol, "0A000", true},
+                             row{error::no_user_name, "28000", true},
+                             row{error::authentication_failed, "28P01", true},
+                             row{error::authorization_refused, "28000", true},
+                             row{error::login_timeout, "57014", true},
+                             row{error::unknown_database, "3D000", true},
+                             row{error::too_many_clients, "53300", true},
+                             row{error::pool_exhausted, "53300", false},
+                             row{error::server_unreachable, "08001", false},
+                             row{error::server_login_failed, "08004", false},
+                             row{error::server_lost, "08006", true},
+                             row{error::query_canceled, "57014", false},
+                             row{error::admin_shutdown, "57P01", true},
+                             row{error::setting_refused, "22023", true},
+                             row{error::pin_idle_timeout, "57P05", true},
+                             row{error::state_rejected, "0A000", false},
+                             row{error::console_syntax, "42601", false},
+                             row{error::console_privilege, "42501", false},
+                             row{error::internal, "XX000", true}}) {
         const auto& code = each.code;
         const auto& sqlstate = each.sqlstate;
         const auto& fatal = each.fatal;

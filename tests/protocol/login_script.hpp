@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -127,6 +128,9 @@ public:
     }
     bool time_out() { return run(login_.timed_out()); }
 
+    /// The handshake that was asked for is done.
+    bool secure(tls_facts facts) { return run(login_.secured(std::move(facts))); }
+
     [[nodiscard]] bool over() const { return done || refused || cancelled; }
     /// What nobody has used yet.
     [[nodiscard]] const std::string& unread() const { return input_; }
@@ -138,6 +142,11 @@ public:
     std::optional<login_cancel> cancelled;
     int derivations = 0;
     std::vector<std::string> looked_up;
+    std::vector<login_find_user> asked_about;
+    std::optional<login_start_tls> tls; // a handshake has been asked for
+    std::optional<tls_facts> handshake; // if set, what each handshake comes to, at once
+    /// If set, on what terms they log in; the credential is filled in.
+    std::function<admission(const login_find_user&)> terms;
 
 private:
     login_action call_resume() {
@@ -161,10 +170,21 @@ private:
                 action = call_resume();
             } else if (auto* const find = std::get_if<login_find_user>(&action)) {
                 looked_up.push_back(find->user);
-                const auto found = known_.find(find->user);
-                action = login_.found_user(found == known_.end() ? std::nullopt
-                                                                 : std::optional(stored_credential{
-                                                                       secret(found->second)}));
+                asked_about.push_back(*find);
+                action = answer_about(*find);
+            } else if (auto* const start = std::get_if<login_start_tls>(&action)) {
+                REQUIRE_FALSE(tls);
+                tls = *start;
+                if (!handshake) {
+                    return true;
+                }
+                if (start->direct) {
+                    input_.erase(0, 1); // our handshake is one byte long
+                }
+                action = login_.secured(*handshake);
+                if (std::holds_alternative<login_read>(action)) {
+                    action = call_resume();
+                }
             } else if (auto* const derive = std::get_if<login_derive>(&action)) {
                 ++derivations;
                 action = login_.derived_key(
@@ -173,6 +193,20 @@ private:
                 return end(std::move(action));
             }
         }
+    }
+
+    login_action answer_about(const login_find_user& who) {
+        const auto found = known_.find(who.user);
+        std::optional<stored_credential> credential;
+        if (found != known_.end()) {
+            credential = stored_credential{secret(found->second)};
+        }
+        if (!terms) {
+            return login_.found_user(std::move(credential));
+        }
+        auto on = terms(who);
+        on.credential = std::move(credential);
+        return login_.found_user(std::move(on));
     }
 
     bool end(login_action action) {
@@ -200,6 +234,8 @@ public:
         : login_(std::move(opts)) {}
 
     bool start() { return run(login_.start()); }
+    bool secure(tls_facts facts) { return run(login_.secured(std::move(facts))); }
+    bool fail_handshake(std::string_view why) { return run(login_.handshake_failed(why)); }
     bool feed(std::string_view more) {
         input_ += more;
         if (over()) {
@@ -215,6 +251,8 @@ public:
     std::optional<server_ready> ready;
     std::optional<server_refused> refused;
     int derivations = 0;
+    std::optional<login_start_tls> tls; // a handshake has been asked for
+    std::optional<tls_facts> handshake; // if set, what it comes to, at once
 
 private:
     server_login_action call_resume() {
@@ -236,6 +274,13 @@ private:
                 REQUIRE_FALSE(write->data.empty());
                 sent += write->data;
                 action = call_resume();
+            } else if (auto* const start = std::get_if<login_start_tls>(&action)) {
+                REQUIRE_FALSE(tls);
+                tls = *start;
+                if (!handshake) {
+                    return true;
+                }
+                action = login_.secured(*handshake);
             } else if (auto* const derive = std::get_if<login_derive>(&action)) {
                 ++derivations;
                 action = login_.derived_key(
@@ -260,6 +305,14 @@ inline client_login::options client_options(auth_method method, unsigned char se
     opts.mock_secret = "a secret of this process";
     opts.random.fill(std::byte{seed});
     return opts;
+}
+
+/// What a handshake with nothing remarkable comes to.
+inline tls_facts plain_facts(std::string_view alpn = "") {
+    tls_facts facts;
+    facts.alpn = alpn;
+    facts.end_point_hash = std::string(32, 'h');
+    return facts;
 }
 
 /// A SCRAM-SHA-256 verifier with few iterations, so that tests are quick.

@@ -18,6 +18,7 @@ server_login::options options_for(std::string password, std::string probe = {}) 
     opts.settings = {{"application_name", "bot"}};
     opts.nonce.fill(std::byte{9});
     opts.probe_sql = std::move(probe);
+    opts.min_scram_iterations = 1; // so that tests are quick
     return opts;
 }
 
@@ -26,7 +27,7 @@ constexpr std::uint32_t newest = protocol_3_0 | newest_minor_version;
 const std::string ok = authentication(0);
 /// NegotiateProtocolVersion of a server that knows 3.0 only, as PostgreSQL 15 sends it.
 const std::string only_3_0 = "v\0\0\0\14\0\3\0\0\0\0\0\0"s;
-const std::string scram_offer = authentication(10, "SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"s);
+const std::string scram_offer = authentication(10, "SCRAM-SHA-256\0\0"s);
 
 std::string parameter(std::string_view name, std::string_view value) {
     return message('S', std::string(name) + '\0' + std::string(value) + '\0');
@@ -400,7 +401,7 @@ TEST_CASE("a server that asks for what our password cannot answer is refused") {
           row_{"verifier for password", stored_scram("pencil"), authentication(3)},
           row_{"verifier for md5", stored_scram("pencil"), authentication(5, "salt")},
           row_{"verifier for SCRAM", stored_scram("pencil"), scram_offer},
-          row_{"only PLUS", "pencil", authentication(10, "SCRAM-SHA-256-PLUS\0\0"s)},
+          row_{"another", "pencil", authentication(10, "SCRAM-SHA-1\0\0"s)},
           row_{"other mechanisms", "pencil", authentication(10, "SCRAM-SHA-1\0OAUTHBEARER\0\0"s)},
           row_{"no mechanism", "pencil", authentication(10, "\0"s)}}) {
         const auto& name = each.name;

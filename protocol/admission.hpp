@@ -1,0 +1,67 @@
+// On what terms a client may log in: what pg_hba.conf and the list of users come to for this one
+// client. Decided by whoever knows both; carried out by client_login.
+// Tests: tests/protocol/admission_test.cpp (what becomes of it), client_login_test.cpp.
+// Source: PostgreSQL documentation, "The pg_hba.conf File"; hba.c and auth.c for the words.
+#pragma once
+
+#include "protocol/error_response.hpp"
+#include "protocol/secret.hpp"
+#include "protocol/startup.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace pgweir::protocol {
+
+enum class auth_method : std::uint8_t { trust, password, md5, scram_sha_256, reject, cert, peer };
+
+/// What is stored for a user: a plaintext password, "md5" + 32 hex digits, or
+/// "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey". Told apart by their form.
+struct stored_credential {
+    secret value;
+};
+
+/// Why somebody may not even try.
+struct admission_refusal {
+    error code = error::authorization_refused;
+    error_words words;
+    std::string log_reason; // for the log: never shown to the peer
+};
+
+struct admission {
+    auth_method method = auth_method::scram_sha_256;
+    /// Nothing: no such user. Such a client is led through the same steps as a known one and never
+    /// gets in, by no method. A known user without a password has an empty one here.
+    std::optional<stored_credential> credential;
+    /// clientcert=verify-ca, whatever the method.
+    bool require_client_certificate = false;
+    /// clientcert=verify-full (the method `cert` implies both).
+    bool certificate_names_user = false;
+    /// Whom the client's certificate stands for, after the map: the user who logs in where the map
+    /// lets that certificate be that user, else the certificate's common name or nothing. A login
+    /// by certificate needs it to be the user of the startup message.
+    std::string certificate_user;
+    /// The same for the method `peer`: whom the operating system's user at the other end of the
+    /// Unix socket stands for. Empty: it is not known (no Unix socket).
+    std::string peer_user;
+    /// Said instead of anything else.
+    std::optional<admission_refusal> refusal;
+};
+
+/// Who wants to log in, as PostgreSQL's refusals name it.
+struct admission_subject {
+    std::string_view host; // the address; "[local]" for a Unix socket
+    std::string_view user;
+    std::string_view database;
+    replication_kind replication = replication_kind::none;
+    bool tls = false;
+};
+
+/// No line of pg_hba.conf is about this client.
+[[nodiscard]] admission_refusal no_entry_for(const admission_subject& subject);
+/// A line that says `reject` is.
+[[nodiscard]] admission_refusal rejected_by_entry(const admission_subject& subject);
+
+} // namespace pgweir::protocol
