@@ -1,4 +1,5 @@
-"""threats.md names tests that exist, and each row of the wire protocol has one that carries its name.
+"""threats.md names tests that exist, and each row of the wire protocol has one that carries its name,
+each advisory one that carries its number.
 Needs neither PostgreSQL nor the daemon."""
 
 import ast
@@ -11,6 +12,8 @@ from integration.support.surroundings import ROOT
 PAGE = os.path.join(ROOT, "integration", "threats.md")
 OWN = "The wire protocol in transaction mode"
 OTHERS = "Guarded by other parts"
+ADVISORIES = "Advisories"
+NUMBER = re.compile(r"\b\d{4}-\d+\b|#\d+")
 # Those that must not be forgotten when the page is edited.
 PROJECTS = {
     OWN: "PgDog #759 #668 #887 #1356 #1285 #848 #763, Yugabyte #33915 #33913 #33914 #33166 #29591,"
@@ -20,6 +23,11 @@ PROJECTS = {
     OTHERS: "PgDog #760 #718, PgBouncer #717 #38 #245 #41 #826 #1105 #715 #1565 #420 #801 #822 #904"
             " #138 #428 #1501, Odyssey #1216, pg_doorman 3.10.5 3.10.6 3.0.5",
 }
+ADVISORY_NUMBERS = """
+2012-4575 2015-4054 2015-6817 2021-3935 2021-43766 2021-23222 2025-2291 2025-12819 2026-6664 2026-6665
+2026-6666 2026-6667 2026-6668 2026-6669 2026-42198 2026-107349 2026-107350 2025-46801 2024-45624
+2025-22248 2026-48773 2026-48772 2024-27304 2024-32655 2024-10977 2026-6479 2026-14681 2026-6478
+2025-49146 2026-54291 2020-25694 2016-2193 2023-2455 2025-1094 2015-0244 #209"""
 
 
 def bugs_of(text):
@@ -53,7 +61,7 @@ def tests_in(path):
     if path.endswith(".py"):
         return {node.name for node in ast.walk(ast.parse(text))
                 if isinstance(node, ast.FunctionDef) and node.name.startswith("test")}
-    return set(re.findall(r'TEST_CASE\("([^"]+)"', text))
+    return set(re.findall(r'TEST_CASE\(\s*"([^"]+)"', text))
 
 
 def plain(name):
@@ -72,7 +80,7 @@ class ThreatsTest(unittest.TestCase):
     def test_every_row_is_there(self):
         there = {section: set() for section in PROJECTS}
         for section, where, _, _ in rows():
-            there[section].update(bugs_of(where))
+            there.setdefault(section, set()).update(bugs_of(where))
         for section, text in PROJECTS.items():
             self.assertEqual([], sorted(set(bugs_of(text)) - there[section]), section)
 
@@ -85,6 +93,19 @@ class ThreatsTest(unittest.TestCase):
                 with self.subTest(bug="%s %s" % (project, number)):
                     wanted = r"%s_(\w*_)?%s(_|$)" % (plain(project), plain(number))
                     self.assertTrue(any(re.search(wanted, name) for name in names), names)
+
+    def test_every_advisory_is_there_and_has_a_test_that_carries_its_number(self):
+        there = set()
+        for section, where, guards, _ in rows():
+            if section != ADVISORIES:
+                continue
+            names = [plain(name) for _, name in guards]
+            there.update(NUMBER.findall(where))
+            for number in NUMBER.findall(where):
+                with self.subTest(advisory=number):
+                    wanted = r"(^|_)%s(_|$)" % plain(number).strip("_")
+                    self.assertTrue(not names or any(re.search(wanted, name) for name in names), names)
+        self.assertEqual([], sorted(set(ADVISORY_NUMBERS.split()) - there))
 
 
 if __name__ == "__main__":

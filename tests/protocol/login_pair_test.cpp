@@ -1,5 +1,6 @@
 // client_login against server_login, back to back: both ends of PostgreSQL's login, each checked by
-// the other. All methods, all stored forms, right and wrong passwords, split in every way.
+// the other. All methods, all stored forms, right and wrong passwords, in the clear and through
+// TLS, with a password and with the keys of another exchange, split in every way.
 #include "tests/protocol/login_script.hpp"
 
 using namespace login_script;
@@ -11,19 +12,31 @@ struct outcome {
     bool let_in = false;
     bool ready = false;
     std::string sqlstate; // of the refusal, as our client end understood it
+    std::string message;
+    std::optional<scram_keys> keys; // what the proof has left
+    int derivations = 0;
 };
 
-/// Runs both until neither has anything to say; bytes travel in pieces of `piece_bytes`.
-outcome run_pair(auth_method method, const std::string& stored, const std::string& password,
-                 const std::string& user, std::size_t piece_bytes) {
-    client_side gate(client_options(method), {{"ann", stored}}); // plays the server
+server_login::options visitor_options(const std::string& user, const std::string& password) {
     server_login::options opts;
     opts.user = user;
     opts.database = "club";
     opts.password = secret(password);
     opts.nonce.fill(std::byte{3});
     opts.min_scram_iterations = 1;
+    return opts;
+}
+
+/// Runs both until neither has anything to say; bytes travel in pieces of `piece_bytes`. Their TLS,
+/// if there is any, is a handshake of no bytes that shows each of them this end point.
+outcome run_pair(client_login::options gate_opts, const std::string& stored,
+                 server_login::options opts, std::size_t piece_bytes,
+                 const std::string& end_point_hash = std::string(32, 'h')) {
+    client_side gate(std::move(gate_opts), {{"ann", stored}}); // plays the server
+    gate.handshake = plain_facts("postgresql");
     server_side visitor(std::move(opts)); // plays the client
+    visitor.handshake = plain_facts("postgresql");
+    visitor.handshake->end_point_hash = end_point_hash;
     visitor.start();
 
     std::size_t to_gate = 0;
@@ -49,8 +62,17 @@ outcome run_pair(auth_method method, const std::string& stored, const std::strin
         }
     }
     CHECK(gate.unread().empty());
-    return {gate.done.has_value(), visitor.ready.has_value(),
-            visitor.refused ? visitor.refused->sqlstate : ""};
+    return {gate.done.has_value(),
+            visitor.ready.has_value(),
+            visitor.refused ? visitor.refused->sqlstate : "",
+            visitor.refused ? visitor.refused->message : "",
+            gate.done ? gate.done->keys : std::nullopt,
+            visitor.derivations};
+}
+
+outcome run_pair(auth_method method, const std::string& stored, const std::string& password,
+                 const std::string& user, std::size_t piece_bytes) {
+    return run_pair(client_options(method), stored, visitor_options(user, password), piece_bytes);
 }
 
 } // namespace
@@ -107,5 +129,101 @@ TEST_CASE("passwords of any characters come through, by every method") {
         }
         CHECK(
             run_pair(auth_method::scram_sha_256, stored_scram(password), password, "ann", 3).ready);
+    }
+}
+
+TEST_CASE("both ends agree about TLS, for every mode, offered or not") {
+    for (const auto mode : {tls_mode::disable, tls_mode::allow, tls_mode::prefer, tls_mode::require,
+                            tls_mode::verify_ca, tls_mode::verify_full}) {
+        for (const bool offered : {false, true}) {
+            for (const bool required : {false, true}) {
+                for (const auto method :
+                     {auth_method::trust, auth_method::password, auth_method::scram_sha_256}) {
+                    CAPTURE(static_cast<int>(mode));
+                    CAPTURE(offered);
+                    CAPTURE(required);
+                    auto gate = client_options(method);
+                    gate.tls_offered = offered;
+                    gate.tls_required = required;
+                    auto visitor = visitor_options("ann", "pencil");
+                    visitor.tls = mode;
+                    const bool through_tls = offered && mode >= tls_mode::prefer;
+                    const bool works = through_tls || (!required && mode < tls_mode::require);
+                    const auto result = run_pair(gate, "pencil", std::move(visitor), 1);
+                    CHECK(result.let_in == works);
+                    CHECK(result.ready == works);
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("both ends agree about channel binding") {
+    for (const auto binding :
+         {channel_binding::disable, channel_binding::prefer, channel_binding::require}) {
+        for (const bool tls : {false, true}) {
+            for (const bool between : {false, true}) { // somebody with a certificate of his own
+                for (const auto& stored : {"pencil"s, stored_scram("pencil")}) {
+                    CAPTURE(static_cast<int>(binding));
+                    CAPTURE(tls);
+                    CAPTURE(between);
+                    auto gate = client_options(auth_method::scram_sha_256);
+                    gate.tls_offered = true;
+                    auto visitor = visitor_options("ann", "pencil");
+                    visitor.tls = tls ? tls_mode::require : tls_mode::disable;
+                    visitor.binding = binding;
+                    const auto result = run_pair(gate, stored, std::move(visitor), 7,
+                                                 std::string(32, between ? 'b' : 'h'));
+                    const bool bound = tls && binding != channel_binding::disable;
+                    const bool works = bound ? !between : binding != channel_binding::require;
+                    CHECK(result.let_in == works);
+                    CHECK(result.ready == works);
+                    if (bound && between) {
+                        CHECK(result.sqlstate == "28000");
+                        CHECK(result.message == "SCRAM channel binding check failed");
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("pass-through: a client's proof logs in to a server that has the same verifier") {
+    const auto verifier = stored_scram("pencil");
+    const auto log_in_with = [&](const scram_keys& keys, const std::string& at_server, bool tls) {
+        auto gate = client_options(auth_method::scram_sha_256, 21);
+        gate.tls_offered = tls;
+        auto visitor = visitor_options("ann", "");
+        visitor.tls = tls ? tls_mode::require : tls_mode::disable;
+        visitor.keys = keys;
+        return run_pair(gate, at_server, std::move(visitor), 3);
+    };
+    for (const bool client_tls : {false, true}) {
+        auto gate = client_options(auth_method::scram_sha_256);
+        gate.tls_offered = client_tls;
+        auto client = visitor_options("ann", "pencil");
+        client.tls = tls_mode::prefer;
+        const auto first = run_pair(gate, verifier, std::move(client), 100'000);
+        REQUIRE(first.keys);
+        for (const bool server_tls : {false, true}) {
+            // For the first connection, and for any that is opened later.
+            for (int again = 0; again < 3; ++again) {
+                const auto second = log_in_with(*first.keys, verifier, server_tls);
+                CHECK(second.let_in);
+                CHECK(second.ready);
+                CHECK(second.derivations == 0);
+                REQUIRE(second.keys); // and through a chain of poolers
+                CHECK(log_in_with(*second.keys, verifier, server_tls).ready);
+            }
+            // Servers may have another verifier of the same password (another salt).
+            const auto other = format_scram_verifier(make_verifier(
+                derive_salted_password(secret("pencil"), "other salt", 16), "other salt", 16));
+            const auto refused = log_in_with(*first.keys, other, server_tls);
+            CHECK_FALSE(refused.ready);
+            CHECK_FALSE(refused.let_in);
+            CHECK(refused.message.find("another SCRAM verifier") != std::string::npos);
+            // The same salt, another password: the keys fit neither way.
+            CHECK_FALSE(log_in_with(*first.keys, stored_scram("pencils"), server_tls).let_in);
+        }
     }
 }

@@ -129,7 +129,11 @@ public:
     bool time_out() { return run(login_.timed_out()); }
 
     /// The handshake that was asked for is done.
-    bool secure(tls_facts facts) { return run(login_.secured(std::move(facts))); }
+    bool secure(tls_facts facts) {
+        take_hello();
+        auto action = login_.secured(std::move(facts));
+        return run(std::holds_alternative<login_read>(action) ? call_resume() : std::move(action));
+    }
 
     [[nodiscard]] bool over() const { return done || refused || cancelled; }
     /// What nobody has used yet.
@@ -178,9 +182,7 @@ private:
                 if (!handshake) {
                     return true;
                 }
-                if (start->direct) {
-                    input_.erase(0, 1); // our handshake is one byte long
-                }
+                take_hello();
                 action = login_.secured(*handshake);
                 if (std::holds_alternative<login_read>(action)) {
                     action = call_resume();
@@ -192,6 +194,13 @@ private:
             } else {
                 return end(std::move(action));
             }
+        }
+    }
+
+    /// A handshake of one byte, where it is the client that begins with it.
+    void take_hello() {
+        if (tls && tls->direct) {
+            input_.erase(0, 1);
         }
     }
 

@@ -571,7 +571,7 @@ TEST_CASE("2026-6665: server nonces from 1 byte to 1 MB") {
     }
 }
 
-TEST_CASE("2026-6669: a server cannot buy our CPU with SCRAM iterations") {
+TEST_CASE("2026-6669, 2026-42198: a server cannot buy our CPU with SCRAM iterations") {
     struct row_ {
         std::string count;
         bool taken;

@@ -651,7 +651,7 @@ TEST_CASE("statement_router: a batch on another server is another one, also with
     CHECK(state.has(pin_reason::listen));
 }
 
-TEST_CASE("statement_router: a renamed message must not become longer than a message can be") {
+TEST_CASE("statement_router: 2024-27304, 2024-32655: a renamed message fits a message's length") {
     // The length field is at its most; the server's name is longer than the client's.
     statement_table table("key", 1'000'000);
     client_statements mine(table);
