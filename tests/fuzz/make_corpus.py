@@ -12,7 +12,12 @@ import os
 import struct
 
 CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
-TRUST, PASSWORD, MD5, SCRAM = range(4)  # startup.cpp
+TRUST, PASSWORD, MD5, SCRAM = range(4)  # startup.cpp, as the next
+TLS_OFFERED, TLS_REQUIRED, NO_HASH, OTHER_ALPN, CLIENTCERT = 4, 8, 16, 32, 64
+TLS, STRICT, KEYS = 32, 64, 128  # server_login.cpp
+SSL_REQUEST, GSSENC_REQUEST = 80877103, 80877104
+BOUND = b"p=tls-server-end-point,,"
+END_POINT_HASH = b"h" * 32
 
 
 def z(text):
@@ -159,6 +164,7 @@ def startup_logins():
     initial = message("p", z("SCRAM-SHA-256") + struct.pack(">I", len(first)) + first)
     scram = initial + message("p", final + b",p=" + proof)
     yield "scram", bytes([SCRAM, 1]) + ann + scram
+    yield from startup_logins_through_tls(ann, initial + message("p", final + b",p=" + proof))
     for user in ("bob", "nobody"):
         yield "scram_" + user, bytes([SCRAM, 2]) + startup(user=user) + scram
     newer = startup(minor=2, user="ann", replication="database")
@@ -170,6 +176,34 @@ def startup_logins():
     yield "cancel_long", bytes([TRUST, 1]) + untyped(80877102, b"\0\0\0\1" + b"k" * 32)
     yield "old", bytes([TRUST, 1]) + untyped(0x20000, b"x" * 288)
     yield "http", bytes([TRUST, 1]) + b"GET / HTTP/1.1\r\n\r\n"
+
+
+def startup_logins_through_tls(ann, scram):
+    ssl = untyped(SSL_REQUEST)
+    yield "tls", bytes([TRUST | TLS_OFFERED | TLS_REQUIRED, 1]) + ssl + ann
+    yield "tls_after_gssenc", bytes([TRUST | TLS_OFFERED, 1]) + untyped(GSSENC_REQUEST) + ssl + ann
+    yield "tls_twice", bytes([TRUST | TLS_OFFERED, 1]) + ssl + ssl + ann
+    yield "tls_gssenc_inside", bytes([TRUST | TLS_OFFERED, 1]) + b"\x16" + untyped(GSSENC_REQUEST)
+    yield "tls_direct", bytes([TRUST | TLS_OFFERED, 1]) + b"\x16" + ann
+    yield "tls_other_alpn", bytes([TRUST | TLS_OFFERED | OTHER_ALPN, 1]) + b"\x16" + ann
+    yield "tls_required", bytes([TRUST | TLS_OFFERED | TLS_REQUIRED, 1]) + ann
+    yield "tls_not_offered", bytes([TRUST, 1]) + b"\x16\3\1\0\1\0\1\0"
+    yield "tls_no_certificate", bytes([TRUST | TLS_OFFERED | CLIENTCERT, 1]) + ssl + ann
+    yield "tls_cancel", bytes([TRUST | TLS_OFFERED, 1]) + ssl + untyped(80877102, b"\0\0\0\1key!")
+    yield "scram_tls", bytes([SCRAM | TLS_OFFERED, 1]) + ssl + ann + scram
+    yield "scram_tls_no_hash", bytes([SCRAM | TLS_OFFERED | NO_HASH, 1]) + ssl + ann + scram
+    our_nonce, their_nonce = b"abcdefghijklmnopqrstuvwx", base64.b64encode(b"\7" * 18)
+    salt = b"0123456789abcdef"
+    server_first = b"r=%s,s=%s,i=4" % (our_nonce + their_nonce, base64.b64encode(salt))
+    first = BOUND + b"n=,r=" + our_nonce
+    initial = message("p", z("SCRAM-SHA-256-PLUS") + struct.pack(">I", len(first)) + first)
+    for name, bound_to in (("scram_plus", END_POINT_HASH), ("scram_plus_between", b"x" * 32)):
+        final = b"c=%s,r=%s" % (base64.b64encode(BOUND + bound_to), our_nonce + their_nonce)
+        proof, _ = scram_proof(b"pencil", salt, 4, b"n=,r=" + our_nonce, server_first, final)
+        plus = initial + message("p", final + b",p=" + proof)
+        yield name, bytes([SCRAM | TLS_OFFERED, 1]) + ssl + ann + plus
+    yield "scram_downgraded", (bytes([SCRAM | TLS_OFFERED, 1]) + ssl + ann
+                               + scram.replace(b"n,,n=", b"y,,n="))
 
 
 def server_logins():
@@ -188,7 +222,8 @@ def server_logins():
     server_first = b"r=%s,s=%s,i=4" % (server_nonce, base64.b64encode(b"salt"))
     final = b"c=biws,r=" + server_nonce
     _, signature = scram_proof(b"pencil", b"salt", 4, b"n=,r=" + nonce, server_first, final)
-    offer = authentication(10, z("SCRAM-SHA-256-PLUS") + z("SCRAM-SHA-256") + b"\0")
+    offer = authentication(10, z("SCRAM-SHA-256") + b"\0")
+    offer_plus = authentication(10, z("SCRAM-SHA-256-PLUS") + z("SCRAM-SHA-256") + b"\0")
     scram = offer + authentication(11, server_first)
     yield "scram", bytes([4, 1]) + scram + authentication(12, b"v=" + signature) + welcome + probe
     yield "scram_early", bytes([0, 1]) + scram + welcome
@@ -196,6 +231,24 @@ def server_logins():
     yield "scram_none", bytes([1, 1]) + scram
     yield "scram_dear", bytes([0, 1]) + offer + authentication(
         11, b"r=%s,s=c2FsdA==,i=1000000" % server_nonce)
+    proven = authentication(12, b"v=" + signature) + welcome
+    yield "scram_plus_in_the_clear", bytes([0, 1]) + offer_plus
+    yield "scram_keys", bytes([1 | KEYS, 1]) + scram + proven
+    yield "scram_other_keys", bytes([1 | KEYS, 1]) + scram.replace(b"i=4", b"i=5") + proven
+    final = b"c=%s,r=%s" % (base64.b64encode(BOUND + END_POINT_HASH), server_nonce)
+    _, signature = scram_proof(b"pencil", b"salt", 4, b"n=,r=" + nonce, server_first, final)
+    bound = (b"S" + offer_plus + authentication(11, server_first)
+             + authentication(12, b"v=" + signature) + welcome)
+    yield "scram_plus", bytes([TLS, 1]) + bound
+    yield "scram_plus_required", bytes([TLS | STRICT, 1]) + bound
+    yield "scram_plus_keys", bytes([1 | TLS | STRICT | KEYS, 1]) + bound
+    yield "scram_plus_struck_out", bytes([TLS, 1]) + b"S" + scram
+    yield "scram_plus_left", bytes([TLS | STRICT, 1]) + b"S" + offer_plus + welcome
+    yield "binding_required", bytes([TLS | STRICT, 1]) + b"S" + welcome
+    yield "tls", bytes([TLS, 1]) + b"S" + welcome
+    yield "tls_refused", bytes([TLS, 1]) + b"N" + welcome
+    yield "tls_refused_strictly", bytes([TLS | STRICT, 1]) + b"N" + welcome
+    yield "tls_error", bytes([TLS, 1]) + error("FATAL", "53300", "no")
     yield "older", bytes([8, 1]) + message("v", b"\0\0\0\0\0\0\0\0") + welcome
     long_key = message("K", b"\0\0\0\1" + b"k" * 32)
     yield "long_key", bytes([0, 1]) + authentication(0) + long_key + READY["I"]

@@ -2,7 +2,8 @@
 // told is whole messages, nobody is let in who does not know the password, and how the bytes were
 // cut makes no difference.
 //
-// Input: the method, the seed of the cuts, then what the client sends. The user `ann` has the
+// Input: the method and flags, the seed of the cuts, then what the client sends; its handshake,
+// where TLS is on offer, is nothing after SSLRequest and one byte otherwise. The user `ann` has the
 // password that the seeds know, `bob` one that nobody knows. Seeds: make_corpus.py.
 #include "protocol/client_login.hpp"
 #include "protocol/scram.hpp"
@@ -26,9 +27,10 @@ std::string stored_scram(const char* password) {
 // One client. Equal if it made no difference how the bytes came.
 class attempt {
 public:
-    explicit attempt(auth_method method)
-        : method_(method)
-        , login_(options_for(method)) {}
+    explicit attempt(std::uint8_t flags)
+        : flags_(flags)
+        , method_(methods[flags & 3U])
+        , login_(options_for(flags)) {}
 
     void feed(std::string_view more) {
         if (over_) {
@@ -47,9 +49,17 @@ public:
     }
 
 private:
-    static client_login::options options_for(auth_method method) {
+    static constexpr auth_method methods[] = {auth_method::trust, auth_method::password,
+                                              auth_method::md5, auth_method::scram_sha_256};
+    // The flags, besides the two bits of the method.
+    static constexpr std::uint8_t tls_offered = 4, tls_required = 8, no_hash = 16, other_alpn = 32,
+                                  clientcert = 64;
+
+    static client_login::options options_for(std::uint8_t flags) {
         client_login::options options;
-        options.method = method;
+        options.method = methods[flags & 3U];
+        options.tls_offered = (flags & tls_offered) != 0;
+        options.tls_required = (flags & tls_required) != 0;
         options.mock_secret = "a secret of this process";
         options.random.fill(std::byte{7});
         return options;
@@ -76,7 +86,19 @@ private:
                 return true;
             }
             if (const auto* const find = std::get_if<login_find_user>(&action)) {
-                action = login_.found_user(credential_of(find->user));
+                PGWEIR_MUST(find->tls == tls_);
+                PGWEIR_MUST(tls_ || (flags_ & tls_required) == 0);
+                action = login_.found_user(terms_for(find->user));
+            } else if (const auto* const start = std::get_if<login_start_tls>(&action)) {
+                PGWEIR_MUST((flags_ & tls_offered) != 0 && !tls_);
+                tls_ = true;
+                if (start->direct) {
+                    input_.erase(0, 1);
+                }
+                action = login_.secured(facts());
+                if (std::holds_alternative<login_read>(action)) {
+                    return true;
+                }
             } else if (const auto* const derive = std::get_if<login_derive>(&action)) {
                 // Made-up users have thousands of iterations, for nothing.
                 const auto iterations = std::min<std::uint32_t>(derive->iterations, 16);
@@ -87,6 +109,21 @@ private:
                 return false;
             }
         }
+    }
+
+    [[nodiscard]] tls_facts facts() const {
+        tls_facts result;
+        result.alpn = (flags_ & other_alpn) != 0 ? "http/1.1" : "postgresql";
+        result.end_point_hash = (flags_ & no_hash) != 0 ? "" : std::string(32, 'h');
+        return result;
+    }
+
+    [[nodiscard]] admission terms_for(const std::string& user) const {
+        admission terms;
+        terms.method = method_;
+        terms.credential = credential_of(user);
+        terms.require_client_certificate = (flags_ & clientcert) != 0; // nobody has one here
+        return terms;
     }
 
     [[nodiscard]] std::optional<stored_credential> credential_of(const std::string& user) const {
@@ -107,7 +144,11 @@ private:
         if (const auto* const done = std::get_if<login_authenticated>(&action)) {
             tell(done->data);
             const auto& start = done->startup;
-            PGWEIR_MUST(method_ == auth_method::trust || start.user == "ann");
+            PGWEIR_MUST(start.user == "ann" ||
+                        (method_ == auth_method::trust && start.user == "bob"));
+            PGWEIR_MUST((flags_ & clientcert) == 0);
+            PGWEIR_MUST(!tls_ || (flags_ & other_alpn) == 0);
+            PGWEIR_MUST(done->keys.has_value() == (method_ == auth_method::scram_sha_256));
             PGWEIR_MUST(!start.user.empty() && start.user.size() <= 63);
             PGWEIR_MUST(start.database.size() <= 63);
             for (const auto& [name, value] : start.settings) {
@@ -129,17 +170,19 @@ private:
     // A single byte answers SSLRequest and GSSENCRequest; all else are messages.
     void tell(std::string_view data) {
         told_ += data;
-        if (data != "N") {
+        PGWEIR_MUST(data != "S" || (flags_ & tls_offered) != 0);
+        if (data != "N" && data != "S") {
             walker_.see(data);
             PGWEIR_MUST(walker_.between_messages());
         }
     }
 
+    std::uint8_t flags_;
     auth_method method_;
     client_login login_;
     frame_walker walker_{"REv"};
     std::string input_, told_, end_;
-    bool over_ = false;
+    bool over_ = false, tls_ = false;
 };
 
 bool asks_for_encryption(std::string_view stream) {
@@ -154,13 +197,11 @@ bool asks_for_encryption(std::string_view stream) {
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     fuzz_input in(data, size);
-    constexpr auth_method methods[] = {auth_method::trust, auth_method::password, auth_method::md5,
-                                       auth_method::scram_sha_256};
-    const auto method = methods[in.byte() % 4];
+    const auto flags = in.byte();
     cuts cut(in.byte());
     auto stream = in.rest();
-    attempt whole(method);
-    attempt pieces(method);
+    attempt whole(flags);
+    attempt pieces(flags);
     // Anything behind a request for encryption, before it is answered, is an attack: there, it does
     // matter how the bytes come.
     while (asks_for_encryption(stream)) {
