@@ -34,6 +34,13 @@ enum class state_policy : std::uint8_t { pin, reject, ignore };
 /// The same for LISTEN, which need not keep anybody: one connection can listen for all.
 enum class listen_policy : std::uint8_t { virtualise, pin, reject, ignore };
 enum class auth_method : std::uint8_t { trust, password, md5, scram_sha_256 };
+/// libpq's sslmode: of a database, towards PostgreSQL; of `tls`, towards clients.
+enum class tls_mode : std::uint8_t { disable, allow, prefer, require, verify_ca, verify_full };
+enum class tls_version : std::uint8_t { tls_1_2, tls_1_3 };
+/// libpq's sslnegotiation: TLS is asked for first, or begun at once.
+enum class tls_negotiation : std::uint8_t { postgres, direct };
+/// libpq's channel_binding.
+enum class channel_binding : std::uint8_t { disable, prefer, require };
 enum class log_format : std::uint8_t { text, json };
 enum class log_level : std::uint8_t { debug, info, warning, error };
 
@@ -71,6 +78,12 @@ struct database {
     std::string dbname; // at the server; the name itself where not given
     std::string user;   // log in to the server as this user whoever the client is
     secret password;    // … with this password
+    tls_mode sslmode = tls_mode::prefer;
+    std::string sslrootcert; // path; who signs the server's certificate
+    std::string sslcert;     // path; our certificate, and
+    std::string sslkey;      // its key
+    tls_negotiation sslnegotiation = tls_negotiation::postgres;
+    channel_binding binding = channel_binding::prefer; // channel_binding
     pool_settings pool; // `pool:` with this database's own keys laid over it
     bool operator==(const database&) const = default;
 };
@@ -112,8 +125,15 @@ struct configuration {
     std::string userlist;                          // auth.userlist: path, empty for none
     std::string query_user; // auth.query_user (accepted; used once auth_query is there)
     duration login_timeout = std::chrono::seconds(15); // auth.login_timeout
-    std::vector<std::string> admin_users;              // console.admin_users
-    std::vector<std::string> stats_users;              // console.stats_users
+
+    tls_mode tls = tls_mode::prefer;              // tls.mode
+    std::string tls_certificate;                  // tls.certificate: path, empty for none
+    std::string tls_key;                          // tls.key
+    std::string tls_ca;                           // tls.ca
+    tls_version tls_least = tls_version::tls_1_2; // tls.min_version
+
+    std::vector<std::string> admin_users; // console.admin_users
+    std::vector<std::string> stats_users; // console.stats_users
 
     std::uint32_t workers = 0; // workers: auto is 0
     std::uint32_t max_clients = 20'000;

@@ -27,6 +27,7 @@ private:
     void read_database(const entry& each);
     void read_user(const entry& each);
     void read_userlist();
+    void check_tls(const node& root);
 
     void check_reuse(const pool_settings& pool, const given_keys& given, const std::string& prefix);
     void check_bounds(pool_settings& pool, const given_keys& given, const std::string& prefix);
@@ -170,13 +171,9 @@ void parser::read_database(const entry& each) {
                                       "': that is the name of the console"}));
         return;
     }
-    database made{.name = each.key,
-                  .host = database{}.host,
-                  .port = 5432,
-                  .dbname = {},
-                  .user = {},
-                  .password = {},
-                  .pool = out_.pool};
+    database made;
+    made.name = each.key;
+    made.pool = out_.pool;
     const auto prefix = concat({"databases.", each.key, "."});
     given_keys given;
     bool refused = bound_refused_;
@@ -342,6 +339,41 @@ void parser::check_users() {
     }
 }
 
+/// What goes together: a certificate and its key, and what cannot be had without them.
+void parser::check_tls(const node& root) {
+    const auto at = [](const node& map, std::string_view key) {
+        const auto found = std::find_if(map.entries.begin(), map.entries.end(),
+                                        [&](const entry& each) { return each.key == key; });
+        return found == map.entries.end() ? nullptr : &found->value;
+    };
+    if (out_.tls_certificate.empty() != out_.tls_key.empty()) {
+        const auto* const section = at(root, "tls");
+        in_.complain(section != nullptr ? section->at : position{},
+                     "tls.certificate and tls.key need each other");
+    } else if (out_.tls >= tls_mode::require && out_.tls_certificate.empty()) {
+        const auto* const section = at(root, "tls");
+        in_.complain(section != nullptr ? section->at : position{},
+                     "this tls.mode needs tls.certificate and tls.key");
+    } else if (out_.tls >= tls_mode::verify_ca && out_.tls_ca.empty()) {
+        const auto* const section = at(root, "tls");
+        in_.complain(section != nullptr ? section->at : position{}, "this tls.mode needs tls.ca");
+    }
+    const auto* const databases = at(root, "databases");
+    for (const auto& each : out_.databases) {
+        const auto* const where = databases != nullptr ? at(*databases, each.name) : nullptr;
+        const auto spot = where != nullptr ? where->at : position{};
+        if (each.sslcert.empty() != each.sslkey.empty()) {
+            in_.complain(spot,
+                         concat({"databases.", each.name, ": sslcert and sslkey need each other"}));
+        }
+        if (each.sslnegotiation == tls_negotiation::direct && each.sslmode < tls_mode::require) {
+            in_.complain(spot,
+                         concat({"databases.", each.name,
+                                 ": sslnegotiation 'direct' needs sslmode 'require' or more"}));
+        }
+    }
+}
+
 void parser::check_whole(const node& root) {
     const auto databases = std::find_if(root.entries.begin(), root.entries.end(),
                                         [](const entry& each) { return each.key == "databases"; });
@@ -355,6 +387,7 @@ void parser::check_whole(const node& root) {
         in_.complain(method_at_,
                      "nobody could log in: give users, auth.userlist or auth.query_user");
     }
+    check_tls(root);
     if (out_.auth == auth_method::trust) {
         for (const auto& each : out_.listen) {
             if (!is_loopback(each.address)) {

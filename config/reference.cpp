@@ -47,6 +47,9 @@ constexpr section sections[] = {
      "but for databases that have a `user`."},
     {"pool", pool_prefix, "Counts for every database that does not say otherwise."},
     {"auth", "auth.", ""},
+    {"tls", "tls.",
+     "With clients. Towards PostgreSQL: `sslmode` and its kin of each database. Relative paths "
+     "begin at the folder of the configuration."},
     {"console", "console.", ""},
     {"metrics", "metrics.", ""},
     {"log", "log.", ""},

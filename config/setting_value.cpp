@@ -17,6 +17,11 @@ constexpr std::array<std::string_view, 2> reuse_words{"always", "never"};
 constexpr std::array<std::string_view, 3> policy_words{"pin", "reject", "ignore"};
 constexpr std::array<std::string_view, 4> listen_words{"virtualise", "pin", "reject", "ignore"};
 constexpr std::array<std::string_view, 4> auth_words{"trust", "password", "md5", "scram-sha-256"};
+constexpr std::array<std::string_view, 6> tls_words{"disable", "allow",     "prefer",
+                                                    "require", "verify-ca", "verify-full"};
+constexpr std::array<std::string_view, 2> version_words{"1.2", "1.3"};
+constexpr std::array<std::string_view, 2> negotiation_words{"postgres", "direct"};
+constexpr std::array<std::string_view, 3> binding_words{"disable", "prefer", "require"};
 constexpr std::array<std::string_view, 2> format_words{"text", "json"};
 constexpr std::array<std::string_view, 4> level_words{"debug", "info", "warning", "error"};
 constexpr std::span<const std::string_view> words_of(pool_mode) { return mode_words; }
@@ -24,6 +29,10 @@ constexpr std::span<const std::string_view> words_of(server_reuse) { return reus
 constexpr std::span<const std::string_view> words_of(state_policy) { return policy_words; }
 constexpr std::span<const std::string_view> words_of(listen_policy) { return listen_words; }
 constexpr std::span<const std::string_view> words_of(auth_method) { return auth_words; }
+constexpr std::span<const std::string_view> words_of(tls_mode) { return tls_words; }
+constexpr std::span<const std::string_view> words_of(tls_version) { return version_words; }
+constexpr std::span<const std::string_view> words_of(tls_negotiation) { return negotiation_words; }
+constexpr std::span<const std::string_view> words_of(channel_binding) { return binding_words; }
 constexpr std::span<const std::string_view> words_of(log_format) { return format_words; }
 constexpr std::span<const std::string_view> words_of(log_level) { return level_words; }
 

@@ -24,14 +24,16 @@ using setting_member = std::variant<
     std::uint32_t configuration::*, std::uint16_t configuration::*, bool configuration::*,
     duration configuration::*, std::optional<duration> configuration::*,
     auth_method configuration::*, log_level configuration::*, log_format configuration::*,
-    std::string configuration::*, std::vector<std::string> configuration::*,
+    tls_mode configuration::*, tls_version configuration::*, std::string configuration::*,
+    std::vector<std::string> configuration::*,
     // once in `pool:`, and again in each database
     pool_mode pool_settings::*, server_reuse pool_settings::*, state_policy pool_settings::*,
     listen_policy pool_settings::*, std::uint32_t pool_settings::*, bool pool_settings::*,
     duration pool_settings::*,
     // in each entry of a list or map
     std::string listen_address::*, std::uint16_t listen_address::*, std::string database::*,
-    std::uint16_t database::*, secret database::*, secret user::*>;
+    std::uint16_t database::*, tls_mode database::*, tls_negotiation database::*,
+    channel_binding database::*, secret database::*, secret user::*>;
 
 /// What a text must look like.
 enum class text_form : std::uint8_t { name, address, host, path };

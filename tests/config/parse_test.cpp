@@ -405,3 +405,27 @@ TEST_CASE("warnings do not keep a file from being right") {
           std::vector<std::string>{"2:10: user 'app' has an md5 secret and cannot log in with "
                                    "auth.method scram-sha-256"});
 }
+
+TEST_CASE("what TLS needs is asked for, where it is missing") {
+    const std::string base = "databases: { shop: { } }\nauth: { method: trust }\n";
+    CHECK(good(base).tls == tls_mode::prefer);
+    const auto made = good(base + "tls: { mode: verify-full, certificate: a, key: b, ca: c }\n");
+    CHECK(made.tls == tls_mode::verify_full);
+    CHECK(made.tls_certificate == "a");
+    CHECK(errors_of(base + "tls: { certificate: a }\n") ==
+          "3:6: tls.certificate and tls.key need each other\n");
+    CHECK(errors_of(base + "tls: { mode: require }\n") ==
+          "3:6: this tls.mode needs tls.certificate and tls.key\n");
+    CHECK(errors_of(base + "tls: { mode: verify-ca, certificate: a, key: b }\n") ==
+          "3:6: this tls.mode needs tls.ca\n");
+    const auto database = [](const std::string& keys) {
+        return "databases: { shop: { " + keys + " } }\nauth: { method: trust }\n";
+    };
+    CHECK(errors_of(database("sslkey: a")) ==
+          "1:20: databases.shop: sslcert and sslkey need each other\n");
+    CHECK(errors_of(database("sslnegotiation: direct")) ==
+          "1:20: databases.shop: sslnegotiation 'direct' needs sslmode 'require' or more\n");
+    const auto direct = good(database("sslnegotiation: direct, sslmode: verify-full"));
+    CHECK(direct.databases[0].sslmode == tls_mode::verify_full);
+    CHECK(direct.databases[0].binding == channel_binding::prefer);
+}
