@@ -24,7 +24,7 @@ std::optional<std::string> read_whole(const std::string& path) {
 
 } // namespace
 
-loaded_configuration load_configuration(const std::string& path) {
+loaded_configuration load_configuration(const std::string& path, const tls_contexts* running) {
     loaded_configuration loaded;
     const auto text = read_whole(path);
     if (!text) {
@@ -43,7 +43,10 @@ loaded_configuration load_configuration(const std::string& path) {
         loaded.warnings.push_back(config::to_string(warning, path));
     }
     if (result) {
-        loaded.config = std::make_shared<const config::configuration>(result.value());
+        loaded.tls = make_tls_contexts(result.value(), options.directory, running, loaded.errors);
+        if (loaded.errors.empty()) {
+            loaded.config = std::make_shared<const config::configuration>(result.value());
+        }
     } else {
         for (const auto& error : result.errors()) {
             loaded.errors.push_back(config::to_string(error, path));

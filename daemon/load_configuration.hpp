@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config/configuration.hpp"
+#include "daemon/tls_contexts.hpp"
 
 #include <memory>
 #include <string>
@@ -12,10 +13,13 @@ namespace pgweir::daemon {
 
 struct loaded_configuration {
     std::shared_ptr<const config::configuration> config; // nothing when there are errors
+    std::shared_ptr<const tls_contexts> tls;             // the same
     std::vector<std::string> errors;                     // "file:line:column: sentence"
     std::vector<std::string> warnings;                   // the same
 };
 
-[[nodiscard]] loaded_configuration load_configuration(const std::string& path);
+/// `running`: certificates that have not changed are kept from these.
+[[nodiscard]] loaded_configuration load_configuration(const std::string& path,
+                                                      const tls_contexts* running = nullptr);
 
 } // namespace pgweir::daemon

@@ -11,21 +11,43 @@ bool can_log_in(const config::secret& password) {
     return !password.empty() && !password.reveal().starts_with("SCRAM-SHA-256$");
 }
 
+bool same(const std::optional<protocol::scram_keys>& a,
+          const std::optional<protocol::scram_keys>& b) {
+    if (!a || !b) {
+        return a.has_value() == b.has_value();
+    }
+    return a->client_key.equals(b->client_key.reveal()) &&
+           a->server_key.equals(b->server_key.reveal()) && a->salt == b->salt &&
+           a->iterations == b->iterations;
+}
+
 bool same(const server_access& a, const server_access& b) {
     return a.where == b.where && a.database == b.database && a.user == b.user &&
-           a.password.equals(b.password.reveal());
+           a.password.equals(b.password.reveal()) && same(a.keys, b.keys) && a.tls == b.tls &&
+           a.sslmode == b.sslmode && a.direct_tls == b.direct_tls && a.binding == b.binding;
+}
+
+/// A login has shown what servers can be logged in to with, where nothing was known before, or
+/// something else than was: its user has another password by now.
+bool is_news(const server_access& known, const shown_secrets& shown) {
+    if (!known.password.empty()) {
+        return false;
+    }
+    return !shown.password.empty() || (shown.keys && !same(known.keys, shown.keys));
 }
 
 } // namespace
 
 pool_directory::pool_directory(std::uint32_t workers,
-                               std::shared_ptr<const config::configuration> config)
+                               std::shared_ptr<const config::configuration> config,
+                               std::shared_ptr<const tls_contexts> tls)
     : workers_(workers)
-    , config_(std::move(config)) {}
+    , config_(std::move(config))
+    , tls_(std::move(tls)) {}
 
-std::shared_ptr<const server_access>
-pool_directory::access_for(const config::database& where, std::string_view user,
-                           const protocol::secret& password) const {
+std::shared_ptr<const server_access> pool_directory::access_for(const config::database& where,
+                                                                std::string_view user,
+                                                                const shown_secrets& shown) const {
     auto access = std::make_shared<server_access>();
     access->where = {where.host, where.port};
     access->database = where.dbname.empty() ? where.name : where.dbname;
@@ -36,15 +58,22 @@ pool_directory::access_for(const config::database& where, std::string_view user,
     } else if (known != nullptr && can_log_in(known->password)) {
         access->password = protocol::secret(std::string(known->password.reveal()));
     } else {
-        access->password = password;
+        access->password = shown.password;
+        access->keys = shown.keys;
     }
+    access->tls = tls_->for_database(where.name);
+    if (access->tls != nullptr && !where.host.starts_with('/')) {
+        access->sslmode = static_cast<protocol::tls_mode>(where.sslmode);
+        access->direct_tls = where.sslnegotiation == config::tls_negotiation::direct;
+    }
+    access->binding = static_cast<protocol::channel_binding>(where.binding);
     return access;
 }
 
 /// With the mutex held.
 const std::shared_ptr<pool_entry>& pool_directory::entry_for(const config::database& where,
                                                              std::string_view user,
-                                                             const protocol::secret& password) {
+                                                             const shown_secrets& shown) {
     auto& entry = pools_[{where.name, std::string(user)}];
     if (!entry) {
         auto& names = names_[where.name];
@@ -53,25 +82,25 @@ const std::shared_ptr<pool_entry>& pool_directory::entry_for(const config::datab
         }
         entry = std::make_shared<pool_entry>(where.name, std::string(user), workers_,
                                              pool_entry::kind::clients, names);
-        entry->set_access(access_for(where, user, password));
-    } else if (!password.empty() && entry->access.load()->password.empty()) {
-        entry->set_access(access_for(where, user, password));
+        entry->set_access(access_for(where, user, shown));
+    } else if (is_news(*entry->access.load(), shown)) {
+        entry->set_access(access_for(where, user, shown));
     }
     return entry;
 }
 
 std::shared_ptr<pool_entry> pool_directory::find_or_make(const config::database& where,
                                                          std::string_view user,
-                                                         const protocol::secret& password) {
+                                                         const shown_secrets& shown) {
     const std::lock_guard lock(mutex_);
-    return entry_for(where, user, password);
+    return entry_for(where, user, shown);
 }
 
-std::shared_ptr<pool_entry>
-pool_directory::find_or_make_replication(const config::database& where, std::string_view user,
-                                         const protocol::secret& password) {
+std::shared_ptr<pool_entry> pool_directory::find_or_make_replication(const config::database& where,
+                                                                     std::string_view user,
+                                                                     const shown_secrets& shown) {
     const std::lock_guard lock(mutex_);
-    return entry_for(where, user, password)->replication_entry();
+    return entry_for(where, user, shown)->replication_entry();
 }
 
 std::vector<std::shared_ptr<pool_entry>> pool_directory::make_configured() {
@@ -88,14 +117,14 @@ std::vector<std::shared_ptr<pool_entry>> pool_directory::make_configured() {
             continue;
         }
         if (!database.user.empty()) {
-            made.push_back(find_or_make(database, database.user, {}));
+            made.push_back(find_or_make(database, database.user, shown_secrets{}));
             continue;
         }
         for (const auto& user : config->users) {
             if (!user.from_file && can_log_in(user.password) &&
                 !listed(config->admin_users, user.name) &&
                 !listed(config->stats_users, user.name)) {
-                made.push_back(find_or_make(database, user.name, {}));
+                made.push_back(find_or_make(database, user.name, shown_secrets{}));
             }
         }
     }
@@ -112,13 +141,15 @@ std::vector<std::shared_ptr<pool_entry>> pool_directory::all() const {
     return list;
 }
 
-void pool_directory::reconfigure(std::shared_ptr<const config::configuration> config) {
+void pool_directory::reconfigure(std::shared_ptr<const config::configuration> config,
+                                 std::shared_ptr<const tls_contexts> tls) {
     const std::lock_guard lock(mutex_);
     config_ = std::move(config);
+    tls_ = std::move(tls);
     for (const auto& [key, entry] : pools_) {
         if (const auto where = config_->find_database(entry->database)) {
             const auto running = entry->access.load();
-            auto wanted = access_for(*where, entry->user, running->password);
+            auto wanted = access_for(*where, entry->user, {running->password, running->keys});
             if (!same(*running, *wanted)) {
                 entry->set_access(wanted);
             }

@@ -73,11 +73,12 @@ struct service::state {
     state(std::string path_, loaded_configuration loaded, options opts)
         : path(std::move(path_))
         , config(std::move(loaded.config))
+        , tls(std::move(loaded.tls))
         , for_tests(opts)
         , log(log_options(*config))
         , worker_count(config->workers != 0 ? config->workers
                                             : std::max(1U, std::thread::hardware_concurrency()))
-        , pools(worker_count, config)
+        , pools(worker_count, config, tls)
         , signals(ops)
         , timer(ops)
         , every_second(ops)
@@ -103,6 +104,7 @@ struct service::state {
 
     std::string path;
     std::shared_ptr<const config::configuration> config;
+    std::shared_ptr<const tls_contexts> tls;
     const options for_tests;
     logger log;
     std::uint32_t worker_count;
@@ -174,6 +176,7 @@ void service::state::start_workers() {
         options.self = {i};
         options.workers = worker_count;
         options.mock_secret = mock_secret;
+        options.client_tls = tls->clients;
         options.rotate_servers = for_tests.rotate_servers;
         options.track_sessions = for_tests.track_sessions;
         worker_surroundings around{
@@ -316,7 +319,7 @@ void service::state::tick() {
 /// The whole file is checked first; one with errors changes nothing.
 std::optional<std::string> service::state::reload() {
     systemd::notify_reloading();
-    auto loaded = load_configuration(path);
+    auto loaded = load_configuration(path, tls.get());
     for (const auto& warning : loaded.warnings) {
         log.log(log_severity::warning, "configuration", {{"warning", warning}});
     }
@@ -340,9 +343,13 @@ std::optional<std::string> service::state::reload() {
     view.count_reload(true);
     log.set_level(severity_of(config->level));
     log.set_layout(layout_of(config->format));
-    pools.reconfigure(config);
+    tls = std::move(loaded.tls);
+    pools.reconfigure(config, tls);
     for (auto& worker : workers) {
-        worker->run([config = config](engine& e, time_point now) { e.reconfigure(now, config); });
+        worker->run([config = config, with_clients = tls->clients](engine& e, time_point now) {
+            e.use_tls(with_clients);
+            e.reconfigure(now, config);
+        });
     }
     log.log(log_severity::info, "reloaded",
             {{"changes", static_cast<std::int64_t>(difference.lines().size())}});

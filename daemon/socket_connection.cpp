@@ -1,5 +1,7 @@
 #include "daemon/socket_connection.hpp"
 
+#include "daemon/socket_calls.hpp"
+#include "daemon/tls_stream.hpp"
 #include "daemon/worker.hpp"
 
 #include <boost/system/errc.hpp>
@@ -12,8 +14,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <tuple>
 #include <unistd.h>
@@ -24,16 +24,6 @@ namespace {
 
 boost::system::error_code system_error(int number) {
     return {number, boost::system::system_category()};
-}
-
-// recv() and send(). In a process with several threads the C library makes each a cancellation
-// point, at the price of two atomic exchanges, for pthread_cancel(), which nobody here calls.
-ssize_t receive(int fd, std::span<std::byte> into, int flags) {
-    return ::syscall(SYS_recvfrom, fd, into.data(), into.size(), flags, nullptr, nullptr);
-}
-
-ssize_t send_piece(int fd, protocol::bytes what, int flags) {
-    return ::syscall(SYS_sendto, fd, what.data(), what.size(), flags, nullptr, 0);
 }
 
 /// What the loop sees of a connection; outlives it by as long as an event may be in hand.
@@ -47,8 +37,9 @@ public:
     void adopt(int fd);
     void close();
     /// Its socket, and what has been read from that and not been reported.
-    [[nodiscard]] std::pair<int, std::string> release();
+    [[nodiscard]] std::unique_ptr<detached_socket> release();
     void take_first(std::string unread);
+    void take_tls(std::unique_ptr<tls_stream> tls);
     void connect_to(std::vector<endpoint> where);
     void fail_to_connect(boost::system::error_code why);
 
@@ -57,8 +48,13 @@ public:
     void wait_readable();
     void wait_writable();
     [[nodiscard]] bool sends_later();
+    void secure(const tls_start& how);
+    [[nodiscard]] connection::send_result send(std::span<const protocol::bytes> pieces);
+    void shutdown_send();
     [[nodiscard]] int fd() const { return fd_; }
-    [[nodiscard]] bool has_received() const { return received_ || !unread_.empty(); }
+    [[nodiscard]] bool has_received() const {
+        return received_ || !unread_.empty() || (tls_ && tls_->has_more());
+    }
 
     void on_events(std::uint32_t events) override;
     void on_turn() override;
@@ -73,6 +69,8 @@ private:
     void take_bytes();
     void report();
     void read_now();
+    [[nodiscard]] bool read_tls();
+    void handshake();
 
     worker& on_;
     connection_events* events_;
@@ -83,11 +81,14 @@ private:
     bool writable_ = false; // has become writable since wait_writable() was last answered
     bool waits_writable_ = false;
     bool connecting_ = false;
-    bool reads_at_once_ = false; // inside on_readable(): no turn is needed
-    bool received_ = false;      // the read has ended, which is to be reported:
+    bool securing_ = false;           // the handshake is under way
+    bool reading_wants_room_ = false; // TLS has something to send before it can read
+    bool reads_at_once_ = false;      // inside on_readable(): no turn is needed
+    bool received_ = false;           // the read has ended, which is to be reported:
     std::size_t received_bytes_ = 0;
     boost::system::error_code received_error_;
     std::string unread_; // came with it from another worker, and is to be read first
+    std::unique_ptr<tls_stream> tls_;
     boost::system::error_code connect_error_;
     std::span<std::byte> into_;
     std::vector<endpoint> candidates_;
@@ -105,11 +106,14 @@ void socket_state::adopt(int fd) {
 void socket_state::close() {
     events_ = nullptr;
     if (fd_ >= 0) {
+        if (tls_) {
+            tls_->say_goodbye();
+        }
         ::close(std::exchange(fd_, -1)); // leaves epoll by itself
     }
 }
 
-std::pair<int, std::string> socket_state::release() {
+std::unique_ptr<detached_socket> socket_state::release() {
     events_ = nullptr;
     if (fd_ >= 0) {
         on_.loop().remove(fd_);
@@ -117,12 +121,18 @@ std::pair<int, std::string> socket_state::release() {
     if (std::exchange(received_, false)) {
         unread_.insert(0, reinterpret_cast<const char*>(into_.data()), received_bytes_);
     }
-    return {std::exchange(fd_, -1), std::move(unread_)};
+    return std::make_unique<detached_socket>(std::exchange(fd_, -1), std::move(unread_),
+                                             std::move(tls_));
 }
 
 void socket_state::take_first(std::string unread) {
     unread_ = std::move(unread);
     readable_ = readable_ || !unread_.empty();
+}
+
+void socket_state::take_tls(std::unique_ptr<tls_stream> tls) {
+    tls_ = std::move(tls);
+    readable_ = readable_ || tls_; // it may hold some that no edge will tell of
 }
 
 // Reading and writing --------------------------------------------------------------------------
@@ -176,6 +186,13 @@ void socket_state::on_events(std::uint32_t events) {
         }
         return;
     }
+    if (securing_) {
+        handshake();
+        return;
+    }
+    if (reading_wants_room_ && writable_) {
+        readable_ = true;
+    }
     take_bytes();
     if (!on_.loop().crowded() || !received_) {
         report();
@@ -188,6 +205,10 @@ void socket_state::on_turn() {
     if (connect_error_ && events_ != nullptr) {
         events_->on_connected(on_.now(), std::exchange(connect_error_, {}));
         on_.after_event();
+        return;
+    }
+    if (securing_) {
+        handshake();
         return;
     }
     take_bytes();
@@ -233,12 +254,13 @@ void socket_state::read_now() {
         std::memcpy(into_.data(), unread_.data(), received_bytes_);
         unread_.erase(0, received_bytes_);
         received_error_ = {};
+    } else if (tls_) [[unlikely]] {
+        if (!read_tls()) {
+            return;
+        }
     } else {
-        ssize_t got = -1;
-        do {
-            got = receive(fd_, into_, MSG_DONTWAIT);
-        } while (got < 0 && errno == EINTR);
-        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        const auto got = receive(fd_, into_);
+        if (got < 0 && would_block()) {
             readable_ = false;
             return;
         }
@@ -249,6 +271,69 @@ void socket_state::read_now() {
     }
     reading_ = reading::nothing;
     received_ = true;
+}
+
+/// False: there is nothing yet.
+bool socket_state::read_tls() {
+    const auto got = tls_->read(into_);
+    reading_wants_room_ = got.what == tls_stream::outcome::wants_write;
+    if (reading_wants_room_ || got.what == tls_stream::outcome::wants_read) {
+        readable_ = false;
+        return false;
+    }
+    received_bytes_ = got.count;
+    received_error_ = got.error != 0 ? system_error(got.error) : boost::system::error_code();
+    readable_ = ended_ || tls_->has_more();
+    return true;
+}
+
+connection::send_result socket_state::send(std::span<const protocol::bytes> pieces) {
+    if (tls_) [[unlikely]] {
+        const auto sent = tls_->send(pieces);
+        return {sent.count,
+                sent.error != 0 ? system_error(sent.error) : boost::system::error_code()};
+    }
+    const auto sent = send_pieces(fd_, pieces);
+    if (sent >= 0) {
+        return {static_cast<std::size_t>(sent), {}};
+    }
+    return would_block() ? connection::send_result{}
+                         : connection::send_result{0, system_error(errno)};
+}
+
+void socket_state::shutdown_send() {
+    if (tls_) {
+        tls_->say_goodbye();
+    }
+    (void)::shutdown(fd_, SHUT_WR);
+}
+
+// Securing ---------------------------------------------------------------------------------------
+
+/// How it ends is never reported from inside the call.
+void socket_state::secure(const tls_start& how) {
+    tls_ = std::make_unique<tls_stream>(fd_, how);
+    securing_ = true;
+    on_.loop().run_soon(*this);
+}
+
+void socket_state::handshake() {
+    if (events_ == nullptr) {
+        return;
+    }
+    const auto now = tls_->handshake();
+    if (now == tls_stream::outcome::wants_read || now == tls_stream::outcome::wants_write) {
+        return; // an edge will tell
+    }
+    securing_ = false;
+    readable_ = true; // behind the last of the handshake may be more
+    if (now == tls_stream::outcome::done) {
+        const auto facts = tls_->facts();
+        events_->on_secured(on_.now(), &facts, {});
+    } else {
+        events_->on_secured(on_.now(), nullptr, tls_->failure());
+    }
+    on_.after_event();
 }
 
 // Connecting -----------------------------------------------------------------------------------
@@ -354,15 +439,15 @@ public:
     }
 
     void set_events(connection_events* who) override { state_->set_events(who); }
-    send_result send(std::span<const protocol::bytes> pieces) override;
+    send_result send(std::span<const protocol::bytes> pieces) override {
+        return state_->send(pieces);
+    }
     void read(std::span<std::byte> into) override { state_->read(into); }
     void wait_readable() override { state_->wait_readable(); }
     void wait_writable() override { state_->wait_writable(); }
-    void shutdown_send() override { (void)::shutdown(state_->fd(), SHUT_WR); }
-    std::unique_ptr<detached_connection> detach() override {
-        auto [fd, unread] = state_->release();
-        return std::make_unique<detached_socket>(fd, std::move(unread));
-    }
+    void secure(const tls_start& how) override { state_->secure(how); }
+    void shutdown_send() override { state_->shutdown_send(); }
+    std::unique_ptr<detached_connection> detach() override { return state_->release(); }
     bool sends_later() override { return state_->sends_later(); }
     bool stirs() override;
     addresses names() const override;
@@ -375,34 +460,6 @@ private:
 };
 
 socket_state& state_of(connection& what) { return static_cast<socket_connection&>(what).state(); }
-
-ssize_t send_pieces(int fd, std::span<const protocol::bytes> pieces, int flags) {
-    std::array<iovec, 64> vectors; // as many as an outbox has parts
-    const auto count = std::min(pieces.size(), vectors.size());
-    for (std::size_t i = 0; i < count; ++i) {
-        vectors[i] = {const_cast<std::byte*>(pieces[i].data()), pieces[i].size()};
-    }
-    msghdr message{};
-    message.msg_iov = vectors.data();
-    message.msg_iovlen = count;
-    return ::sendmsg(fd, &message, flags);
-}
-
-connection::send_result socket_connection::send(std::span<const protocol::bytes> pieces) {
-    constexpr int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    ssize_t sent = -1;
-    do {
-        sent = pieces.size() == 1 ? send_piece(state_->fd(), pieces[0], flags)
-                                  : send_pieces(state_->fd(), pieces, flags);
-    } while (sent < 0 && errno == EINTR);
-    if (sent >= 0) {
-        return {static_cast<std::size_t>(sent), {}};
-    }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        return {};
-    }
-    return {0, system_error(errno)};
-}
 
 bool socket_connection::stirs() {
     if (state_->has_received()) {
@@ -429,16 +486,28 @@ connection::addresses socket_connection::names() const {
 
 } // namespace
 
+detached_socket::detached_socket(int fd_, std::string unread_, std::unique_ptr<tls_stream> tls_)
+    : fd(fd_)
+    , unread(std::move(unread_))
+    , tls(std::move(tls_)) {}
+
 detached_socket::~detached_socket() {
     if (fd >= 0) {
         ::close(fd);
     }
 }
 
-std::unique_ptr<connection> make_connection(worker& on, int fd, std::string unread) {
+std::unique_ptr<connection> make_connection(worker& on, int fd) {
     const state_ptr state(new socket_state(on, nullptr));
     state->adopt(fd);
-    state->take_first(std::move(unread));
+    return std::make_unique<socket_connection>(on, state);
+}
+
+std::unique_ptr<connection> make_connection(worker& on, detached_socket& from) {
+    const state_ptr state(new socket_state(on, nullptr));
+    state->adopt(std::exchange(from.fd, -1));
+    state->take_first(std::move(from.unread));
+    state->take_tls(std::move(from.tls));
     return std::make_unique<socket_connection>(on, state);
 }
 

@@ -22,6 +22,8 @@
 namespace pgweir::daemon {
 
 class worker;
+class tls_stream;
+struct detached_socket;
 
 /// Where a socket connects to.
 struct endpoint {
@@ -29,10 +31,10 @@ struct endpoint {
     socklen_t length = 0;
 };
 
-/// A connected socket that has just been accepted, or has come from another worker. Owns `fd`.
-/// `unread`: has been read from it there, and comes first.
-[[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, int fd,
-                                                          std::string unread = {});
+/// A connected socket that has just been accepted. Owns `fd`.
+[[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, int fd);
+/// … that has come from another worker.
+[[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, detached_socket& from);
 
 /// Connects to the first of `where` that accepts; `who` is told on_connected() once.
 [[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, connection_events& who);
@@ -53,12 +55,11 @@ struct connection_watch {
 
 /// A socket on its way to another worker.
 struct detached_socket final : detached_connection {
-    detached_socket(int fd_, std::string unread_)
-        : fd(fd_)
-        , unread(std::move(unread_)) {}
+    detached_socket(int fd_, std::string unread_, std::unique_ptr<tls_stream> tls_);
     ~detached_socket() override;
     int fd;
     std::string unread; // has been read, and nobody has been told
+    std::unique_ptr<tls_stream> tls;
 };
 
 } // namespace pgweir::daemon

@@ -163,15 +163,15 @@ std::unique_ptr<connection> worker::open(const server_address& where, connection
 std::unique_ptr<connection> worker::attach(std::unique_ptr<detached_connection> what,
                                            connection_events& who) {
     auto& socket = static_cast<detached_socket&>(*what);
-    auto made = make_connection(*this, std::exchange(socket.fd, -1), std::move(socket.unread));
+    auto made = make_connection(*this, socket);
     made->set_events(&who);
     return made;
 }
 
 std::shared_ptr<pool_entry> worker::pool_for(const config::database& where, std::string_view user,
-                                             const protocol::secret& password, bool replication) {
-    return replication ? around_.pools.find_or_make_replication(where, user, password)
-                       : around_.pools.find_or_make(where, user, password);
+                                             const shown_secrets& shown, bool replication) {
+    return replication ? around_.pools.find_or_make_replication(where, user, shown)
+                       : around_.pools.find_or_make(where, user, shown);
 }
 
 void worker::client_gone() { around_.clients.fetch_sub(1, std::memory_order_relaxed); }

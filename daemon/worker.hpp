@@ -70,8 +70,7 @@ private:
     std::unique_ptr<connection> attach(std::unique_ptr<detached_connection> what,
                                        connection_events& who) override;
     std::shared_ptr<pool_entry> pool_for(const config::database& where, std::string_view user,
-                                         const protocol::secret& password,
-                                         bool replication) override;
+                                         const shown_secrets& shown, bool replication) override;
     void client_gone() override;
     void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                 std::uint32_t iterations) override;

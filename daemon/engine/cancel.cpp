@@ -58,16 +58,9 @@ bool engine::cancel_session(const route_cancel& request, time_point now) {
 }
 
 void engine::open_cancel(server& s, std::vector<route_cancel> for_whom, time_point now) {
-    auto attempt = std::make_unique<cancel_attempt>(*this);
-    attempt->target = s.id;
+    auto attempt = std::make_unique<cancel_attempt>(*this, s);
     attempt->for_whom = std::move(for_whom);
     attempt->deadline = now + cancel_patience;
-    protocol::message_writer(attempt->request)
-        .begin_untyped()
-        .u32(protocol::cancel_request_code)
-        .u32(s.key.process_id)
-        .raw(s.key.key)
-        .end();
     ++s.cancels_in_flight;
     wake_by(attempt->deadline);
     auto& a = *cancels_.emplace_back(std::move(attempt));
@@ -78,37 +71,69 @@ void engine::cancel_attempt::on_connected(time_point now, boost::system::error_c
     if (error) {
         home.cancel_finished(*this, true, now); // nothing was sent
     } else {
-        on_writable(now);
+        step(login.start(), now);
     }
     home.reap();
 }
 
-void engine::cancel_attempt::on_writable(time_point now) {
+void engine::cancel_attempt::on_secured(time_point now, const protocol::tls_facts* facts,
+                                        std::string_view failure) {
+    step(facts != nullptr ? login.secured(*facts) : login.handshake_failed(failure), now);
+    home.reap();
+}
+
+void engine::cancel_attempt::step(protocol::server_cancel_action action, time_point now) {
+    if (auto* const write = std::get_if<protocol::login_write>(&action)) {
+        out = std::move(write->data);
+        flush(now);
+    } else if (auto* const request = std::get_if<protocol::cancel_send>(&action)) {
+        out = std::move(request->data);
+        request_out = true;
+        flush(now);
+    } else if (const auto* const tls = std::get_if<protocol::login_start_tls>(&action)) {
+        socket->secure(
+            {.context = access->tls, .direct = tls->direct, .server_name = access->where.host});
+    } else if (std::holds_alternative<protocol::server_refused>(action)) {
+        home.cancel_finished(*this, true, now); // nothing of it was sent
+    } else {
+        socket->read(answer);
+    }
+}
+
+void engine::cancel_attempt::on_writable(time_point now) { flush(now); }
+
+void engine::cancel_attempt::flush(time_point now) {
     // The server may have done what it was to be cancelled in, while the socket was opened.
     auto* const s = home.find(target);
     if (finished || s == nullptr || (s->ready_current && !sent)) {
         home.cancel_finished(*this, true, now);
         return;
     }
-    const protocol::bytes piece = protocol::as_bytes(request);
+    const protocol::bytes piece = protocol::as_bytes(out);
     const auto result = socket->send({&piece, 1});
-    sent = sent || result.sent != 0;
-    request.erase(0, result.sent);
+    sent = sent || (request_out && result.sent != 0);
+    out.erase(0, result.sent);
     if (result.error) {
         home.cancel_finished(*this, !sent, now);
-    } else if (!request.empty()) {
+    } else if (!out.empty()) {
         socket->wait_writable();
+    } else if (request_out) {
+        socket->read(answer); // PostgreSQL answers nothing: wait for the close
     } else {
-        socket->read(answer);
+        auto nothing = protocol::bytes{};
+        step(login.resume(nothing), now);
     }
 }
 
 void engine::cancel_attempt::on_read(time_point now, std::size_t count,
                                      boost::system::error_code error) {
-    if (count != 0 && !error) {
-        socket->read(answer); // PostgreSQL answers nothing; whatever it is, wait for the close
-    } else {
+    if (count == 0 || error) {
         home.cancel_finished(*this, true, now);
+    } else if (request_out) {
+        socket->read(answer); // whatever it is, wait for the close
+    } else {
+        auto rest = protocol::bytes(answer).first(count);
+        step(login.resume(rest), now);
     }
     home.reap();
 }

@@ -4,22 +4,40 @@
 #pragma once
 
 #include "daemon/engine/engine.hpp"
+#include "protocol/server_cancel.hpp"
 
 namespace pgweir::daemon {
 
 struct engine::cancel_attempt final : connection_events {
-    explicit cancel_attempt(engine& home_)
-        : home(home_) {}
+    cancel_attempt(engine& home_, const server& of)
+        : home(home_)
+        , target(of.id)
+        , access(of.access)
+        , login(of.key, mode_for(of), access->direct_tls) {}
 
     void on_connected(time_point now, boost::system::error_code error) override;
     void on_read(time_point now, std::size_t count, boost::system::error_code error) override;
     void on_readable(time_point) override {}
     void on_writable(time_point now) override;
+    void on_secured(time_point now, const protocol::tls_facts* facts,
+                    std::string_view failure) override;
+
+    /// As the connection that it is about came to be, or stricter: never with less.
+    static protocol::tls_mode mode_for(const server& of) {
+        return of.secured ? std::max(of.sslmode, protocol::tls_mode::require)
+                          : protocol::tls_mode::disable;
+    }
+    /// What PostgreSQL's protocol wants next.
+    void step(protocol::server_cancel_action action, time_point now);
+    void flush(time_point now);
 
     engine& home;
     server_id target;
+    std::shared_ptr<const server_access> access;
     std::unique_ptr<connection> socket;
-    std::string request;
+    protocol::server_cancel login;
+    std::string out;          // not sent yet
+    bool request_out = false; // … and that is the request itself
     std::array<std::byte, 16> answer{};
     std::vector<route_cancel> for_whom;
     time_point deadline{};

@@ -66,6 +66,8 @@ void engine::login_step(client& c, protocol::login_action action, time_point now
         if (flush(c, now) && c.state == client_state::login && !c.reading) {
             pump_login(c, now);
         }
+    } else if (const auto* const tls = std::get_if<protocol::login_start_tls>(&action)) {
+        begin_tls(c, tls->direct);
     } else if (auto* const derive = std::get_if<protocol::login_derive>(&action)) {
         set_state(c, client_state::deriving, now);
         ports_.derive(c.id.value, derive->password, std::move(derive->salt), derive->iterations);
@@ -91,6 +93,34 @@ void engine::login_step(client& c, protocol::login_action action, time_point now
                             : pool::client_close::login_refused,
                         now);
     }
+}
+
+/// Nothing is read or sent before the handshake is done.
+void engine::begin_tls(client& c, bool direct) {
+    const auto rest = c.in.held() ? c.in.unused() : protocol::bytes{};
+    c.blocked = true;
+    c.socket->secure(
+        {.context = options_.client_tls, .first = protocol::as_text(rest), .direct = direct});
+    c.in.use(rest.size());
+}
+
+void client::on_secured(time_point now, const protocol::tls_facts* facts,
+                        std::string_view failure) {
+    blocked = false;
+    if (!login || state != client_state::login) {
+        // The login has ended meanwhile; what it had to say cannot be said in the clear.
+        home.end(*this, closing_for, now);
+    } else if (facts == nullptr) {
+        home.ports_.log(log_severity::info, "login refused",
+                        {{"client", static_cast<std::int64_t>(id.value)},
+                         {"address", info->where.peer},
+                         {"cause", "TLS: " + std::string(failure)}});
+        home.end(*this, pool::client_close::login_refused, now);
+    } else {
+        home.login_step(*this, login->secured(*facts), now);
+        home.pump_login(*this, now);
+    }
+    home.reap();
 }
 
 protocol::login_action engine::look_up_user(client& c, protocol::login_find_user ask) {
@@ -144,7 +174,7 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
     }
     const auto entry =
         ports_.pool_for(*database, database->user.empty() ? startup.user : database->user,
-                        done.password, replication);
+                        {std::move(done.password), std::move(done.keys)}, replication);
     c.pool = &part_of(entry);
     if (own_server) {
         c.info->startup = std::make_unique<protocol::startup_message>(std::move(startup));

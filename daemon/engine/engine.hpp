@@ -181,7 +181,8 @@ public:
     struct options {
         worker_index self;
         std::uint32_t workers = 1;
-        std::string mock_secret; // protocol::client_login::options
+        std::string mock_secret;                            // protocol::client_login::options
+        std::shared_ptr<const tls_context> client_tls = {}; // nothing: TLS is not offered
         /// Test-only: pool::limits::rotate.
         bool rotate_servers = false;
         /// For benchmarks: what clients do to their sessions is not looked at.
@@ -214,6 +215,10 @@ public:
     /// What the console has to say: whole messages, ReadyForQuery among them.
     void on_console(time_point now, client_id who, std::string reply);
     void reconfigure(time_point now, std::shared_ptr<const config::configuration> config);
+    /// For clients that come from now on.
+    void use_tls(std::shared_ptr<const tls_context> with_clients) {
+        options_.client_tls = std::move(with_clients);
+    }
     /// Keep this pool's minimum open (told to every worker at start).
     void warm(time_point now, const std::shared_ptr<pool_entry>& entry);
 
@@ -250,6 +255,7 @@ private:
     // client_login.cpp: from the first byte to the welcome
     void pump_login(client& c, time_point now);
     void login_step(client& c, protocol::login_action action, time_point now);
+    void begin_tls(client& c, bool direct);
     [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask);
     void authenticated(client& c, protocol::login_authenticated& done, time_point now);
     [[nodiscard]] std::optional<config::database>
@@ -295,6 +301,7 @@ private:
     // server_opening.cpp
     server& open_server(pool_part& part, time_point now, client_id only_for = {});
     [[nodiscard]] protocol::server_login::options login_options(const server& s);
+    void open_again(server& s, protocol::tls_mode mode);
     void server_login_step(server& s, protocol::server_login_action action, time_point now);
     void server_logged_in(server& s, protocol::server_ready& ready, time_point now);
     void report_reachable(pool_entry& entry);

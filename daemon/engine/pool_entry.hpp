@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,11 @@ struct server_access {
     std::string database;
     std::string user;
     protocol::secret password;
+    std::optional<protocol::scram_keys> keys = {}; // a client's, instead of a password
+    std::shared_ptr<const tls_context> tls = {};   // nothing: without
+    protocol::tls_mode sslmode = protocol::tls_mode::disable;
+    bool direct_tls = false;
+    protocol::channel_binding binding = protocol::channel_binding::prefer;
 };
 
 struct pool_entry {

@@ -8,7 +8,9 @@
 #include "config/configuration.hpp"
 #include "pool/ids.hpp"
 #include "protocol/message.hpp"
+#include "protocol/scram.hpp"
 #include "protocol/secret.hpp"
+#include "protocol/tls_facts.hpp"
 
 #include <boost/system/error_code.hpp>
 
@@ -16,6 +18,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,11 +42,24 @@ public:
     virtual void on_readable(time_point now) = 0;
     /// wait_writable() has ended.
     virtual void on_writable(time_point now) = 0;
+    /// secure() has ended: what the handshake has told, or (nothing) why it failed.
+    virtual void on_secured(time_point now, const protocol::tls_facts* facts,
+                            std::string_view failure) = 0;
     /// connect() has ended.
     virtual void on_connected(time_point now, boost::system::error_code error) = 0;
 
 protected:
     ~connection_events() = default;
+};
+
+class tls_context; // certificates and rules (daemon/tls_context.hpp); passed on, not looked at
+
+/// How TLS begins on a connection.
+struct tls_start {
+    std::shared_ptr<const tls_context> context;
+    std::string_view first = {};  // has been read already, and is the beginning of the handshake
+    bool direct = false;          // nothing of PostgreSQL's protocol has been said before
+    std::string server_name = {}; // whom we have connected to, as configured
 };
 
 class detached_connection; // a socket between two workers (below)
@@ -71,6 +87,8 @@ public:
     /// then nothing is to be sent now, and on_writable() will say when, as if the socket were full
     /// until then.
     [[nodiscard]] virtual bool sends_later() { return false; }
+    /// Begins TLS; on_secured() says how that ended. Until then nothing is read or sent.
+    virtual void secure(const tls_start& how) = 0;
     /// Ends the sending direction: the peer sees an end of file.
     virtual void shutdown_send() = 0;
     /// Takes the socket away, for another worker. Nothing is reported afterwards.
@@ -89,6 +107,12 @@ public:
         std::uint16_t local_port = 0;
     };
     [[nodiscard]] virtual addresses names() const = 0;
+};
+
+/// What a client's login has shown of its secrets: servers can be logged in to with it.
+struct shown_secrets {
+    protocol::secret password; // empty: not that
+    std::optional<protocol::scram_keys> keys = {};
 };
 
 /// Where a server is, as configured. Names are resolved by whoever implements open().
@@ -125,11 +149,10 @@ public:
     [[nodiscard]] virtual std::unique_ptr<connection>
     attach(std::unique_ptr<detached_connection> what, connection_events& who) = 0;
     /// The pool for this database and user, or the one for replication beside it; made if need be.
-    /// `password`: the client's own, where its login showed it. A look-up in a table shared by all
-    /// workers: at login only.
+    /// A look-up in a table shared by all workers: at login only.
     [[nodiscard]] virtual std::shared_ptr<pool_entry> pool_for(const config::database& where,
                                                                std::string_view user,
-                                                               const protocol::secret& password,
+                                                               const shown_secrets& shown,
                                                                bool replication) = 0;
     /// A client connection has ended: one less of max_clients.
     virtual void client_gone() = 0;

@@ -87,6 +87,8 @@ struct server final : pool::server, connection_events {
     void on_readable(time_point now) override;
     void on_writable(time_point now) override;
     void on_connected(time_point now, boost::system::error_code error) override;
+    void on_secured(time_point now, const protocol::tls_facts* facts,
+                    std::string_view failure) override;
 
     engine& home;
     std::unique_ptr<connection> socket;
@@ -102,6 +104,8 @@ struct server final : pool::server, connection_events {
     bool bulk = false;           // its last read filled the buffer: the next one is larger
     bool blocked = false;        // its socket is full, wait_writable() is outstanding
     bool ready_current = false;  // the last thing sent was answered by ReadyForQuery
+    bool secured = false;        // by TLS
+    bool opened_again = false;   // with TLS after a try without, or the other way round
     bool told_to_end = false;    // Terminate has been sent, for a client that still listens
     bool tables_changed = false; // by the transaction that runs
     bool keep_batch = false;     // … is to be kept (below) once it has been sent
@@ -157,6 +161,8 @@ struct server final : pool::server, connection_events {
         return names && names->at == names_question::step::being_read;
     }
 
+    protocol::tls_mode sslmode = protocol::tls_mode::disable; // of this try
+    std::unique_ptr<connection> left_socket;                  // … of the one before
     std::unique_ptr<protocol::server_login> login;
     protocol::cancel_key key; // PostgreSQL's own
     std::map<std::string, std::string> parameters;

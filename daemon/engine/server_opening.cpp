@@ -100,6 +100,7 @@ server& engine::open_server(pool_part& part, time_point now, client_id only_for)
     wake_by(s.deadline);
     s.generation = part.entry->generation.load();
     s.access = part.entry->access.load();
+    s.sslmode = s.access->sslmode;
     s.socket = ports_.open(s.access->where, s);
     return s;
 }
@@ -109,6 +110,10 @@ protocol::server_login::options engine::login_options(const server& s) {
     result.user = s.access->user;
     result.database = s.access->database;
     result.password = s.access->password;
+    result.keys = s.access->keys;
+    result.tls = s.sslmode;
+    result.direct_tls = s.access->direct_tls;
+    result.binding = s.access->binding;
     ports_.random(result.nonce);
     if (s.only_for && !s.opened_with) {
         // Its own start-up packet, and nothing else: what PostgreSQL makes of it is what a direct
@@ -133,6 +138,7 @@ protocol::server_login::options engine::login_options(const server& s) {
 }
 
 void server::on_connected(time_point now, boost::system::error_code error) {
+    left_socket.reset();
     if (task == server_task::connect) {
         if (error) {
             home.open_failed(*this, pool::server_close::connect_failed,
@@ -147,6 +153,30 @@ void server::on_connected(time_point now, boost::system::error_code error) {
     home.reap();
 }
 
+void server::on_secured(time_point now, const protocol::tls_facts* facts,
+                        std::string_view failure) {
+    if (login) {
+        secured = facts != nullptr;
+        home.server_login_step(
+            *this, secured ? login->secured(*facts) : login->handshake_failed(failure), now);
+    }
+    home.reap();
+}
+
+/// What the mode of TLS allows for: another try, with TLS or without. The server keeps its slot.
+void engine::open_again(server& s, protocol::tls_mode mode) {
+    s.sslmode = mode;
+    s.opened_again = true;
+    s.secured = s.reading = s.blocked = false;
+    s.login.reset();
+    s.in.use(s.in.held() ? s.in.size() : 0);
+    s.out = outbox();
+    s.task = server_task::connect;
+    s.socket->set_events(nullptr);
+    s.left_socket = std::move(s.socket); // we may be inside a call from it
+    s.socket = ports_.open(s.access->where, s);
+}
+
 void engine::server_login_step(server& s, protocol::server_login_action action, time_point now) {
     while (true) {
         if (auto* const write = std::get_if<protocol::login_write>(&action)) {
@@ -158,10 +188,21 @@ void engine::server_login_step(server& s, protocol::server_login_action action, 
             ports_.derive(s.id.value, derive->password, std::move(derive->salt),
                           derive->iterations);
             return;
+        } else if (const auto* const tls = std::get_if<protocol::login_start_tls>(&action)) {
+            s.socket->secure({.context = s.access->tls,
+                              .direct = tls->direct,
+                              .server_name = s.access->where.host});
+            return;
         } else if (auto* const ready = std::get_if<protocol::server_ready>(&action)) {
             server_logged_in(s, *ready, now);
             return;
         } else if (auto* const refused = std::get_if<protocol::server_refused>(&action)) {
+            using retry = protocol::server_refused::retry;
+            if (refused->again != retry::none && !s.opened_again) {
+                open_again(s, refused->again == retry::with_tls ? protocol::tls_mode::require
+                                                                : protocol::tls_mode::disable);
+                return;
+            }
             open_failed(s, pool::server_close::login_failed,
                         {refused->reason, false, std::move(refused->sqlstate),
                          std::move(refused->message), std::move(refused->response)},

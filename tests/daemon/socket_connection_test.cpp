@@ -89,6 +89,7 @@ struct peer final : daemon::connection_events {
         }
     }
     void on_connected(time_point, boost::system::error_code) override {}
+    void on_secured(time_point, const protocol::tls_facts*, std::string_view) override {}
 
     char name;
     std::string& diary;
@@ -192,8 +193,7 @@ TEST_CASE("what has been read goes with a socket to another worker, in front of 
     elsewhere.on_worker([&] {
         auto& b = *t.all[1];
         b.all_told = nullptr;
-        b.socket = daemon::make_connection(elsewhere.worker, std::exchange(socket.fd, -1),
-                                           std::move(socket.unread));
+        b.socket = daemon::make_connection(elsewhere.worker, socket);
         b.socket->set_events(&b);
         b.also = [&] {
             if (b.got.size() == 8) {

@@ -86,7 +86,7 @@ fake_worker::attach(std::unique_ptr<daemon::detached_connection> what,
 
 std::shared_ptr<daemon::pool_entry> fake_worker::pool_for(const config::database& where,
                                                           std::string_view user,
-                                                          const protocol::secret&,
+                                                          const daemon::shown_secrets&,
                                                           bool replication) {
     auto& entry = daemon_.pools[{where.name, std::string(user)}];
     if (!entry) {

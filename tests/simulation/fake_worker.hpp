@@ -56,7 +56,7 @@ private:
                                                daemon::connection_events& who) override;
     std::shared_ptr<daemon::pool_entry> pool_for(const config::database& where,
                                                  std::string_view user,
-                                                 const protocol::secret& password,
+                                                 const daemon::shown_secrets& shown,
                                                  bool replication) override;
     void client_gone() override;
     void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,

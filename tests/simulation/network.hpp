@@ -133,6 +133,9 @@ public:
     void wait_readable() override;
     void wait_writable() override;
     bool sends_later() override;
+    void secure(const daemon::tls_start&) override {
+        shared_.violation("TLS, which nobody here speaks");
+    }
     void shutdown_send() override;
     std::unique_ptr<daemon::detached_connection> detach() override;
     [[nodiscard]] addresses names() const override {

@@ -1,0 +1,186 @@
+#include "daemon/tls_context.hpp"
+
+#include "protocol/scram.hpp"
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <array>
+#include <fstream>
+#include <iterator>
+#include <string_view>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace pgweir::daemon {
+
+namespace {
+
+constexpr std::string_view alpn_list{"\x0apostgresql", 11};
+
+/// What OpenSSL has to say of the last thing that failed. Leaves its queue empty.
+std::string reason() {
+    std::array<char, 256> text{};
+    const auto code = ERR_get_error();
+    ERR_error_string_n(code, text.data(), text.size());
+    const char* const words = ERR_reason_error_string(code);
+    ERR_clear_error();
+    return words != nullptr ? words : text.data();
+}
+
+[[noreturn]] void fail(const std::string& what, const std::string& path) {
+    throw tls_error(path + ": " + what + ": " + reason());
+}
+
+/// As PostgreSQL does it: one's own key is nobody else's to read; root's may be a group's.
+void check_key_file(const std::string& path) {
+    struct stat is {};
+    if (::stat(path.c_str(), &is) != 0 || !S_ISREG(is.st_mode)) {
+        throw tls_error(path + ": the private key cannot be read");
+    }
+    if (is.st_uid != ::geteuid() && is.st_uid != 0) {
+        throw tls_error(path + ": the private key must belong to pgweir's user or to root");
+    }
+    const auto others =
+        is.st_uid == 0 && ::geteuid() != 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
+    if ((is.st_mode & others) != 0) {
+        throw tls_error(path + ": others may read the private key; chmod it to 0600, or to 0640 if "
+                               "it is root's");
+    }
+}
+
+/// Whoever offers protocols at all must offer PostgreSQL's.
+int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* chosen_length,
+                    const unsigned char* offered, unsigned int offered_length, void*) {
+    unsigned char* found = nullptr;
+    const auto result = SSL_select_next_proto(
+        &found, chosen_length, reinterpret_cast<const unsigned char*>(alpn_list.data()),
+        static_cast<unsigned>(alpn_list.size()), offered, offered_length);
+    *chosen = found;
+    return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+} // namespace
+
+tls_context::tls_context(bool accepts)
+    : context_(SSL_CTX_new(accepts ? TLS_server_method() : TLS_client_method()))
+    , accepts_(accepts) {
+    if (context_ == nullptr) {
+        throw tls_error("TLS is not available: " + reason());
+    }
+    // An idle connection holds no buffers; one read takes whatever has come.
+    SSL_CTX_set_mode(context_, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(context_, 1);
+    // Nothing is resumed: who one is has been proven once, to one side.
+    SSL_CTX_set_session_cache_mode(context_, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(context_, 0);
+    SSL_CTX_set_options(context_, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
+                                      SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                      SSL_OP_SINGLE_ECDH_USE);
+}
+
+tls_context::~tls_context() { SSL_CTX_free(context_); }
+
+void tls_context::restrict(tls_version least) {
+    SSL_CTX_set_min_proto_version(context_,
+                                  least == tls_version::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
+}
+
+void tls_context::use_key(const std::string& certificate, const std::string& key) {
+    if (SSL_CTX_use_certificate_chain_file(context_, certificate.c_str()) != 1) {
+        fail("the certificate cannot be used", certificate);
+    }
+    check_key_file(key);
+    // A key with a passphrase: nobody is there to give it.
+    SSL_CTX_set_default_passwd_cb(context_, [](char*, int, int, void*) { return 0; });
+    if (SSL_CTX_use_PrivateKey_file(context_, key.c_str(), SSL_FILETYPE_PEM) != 1) {
+        fail("the private key cannot be used", key);
+    }
+    if (SSL_CTX_check_private_key(context_) != 1) {
+        fail("the private key is not that of the certificate", key);
+    }
+}
+
+void tls_context::identify(std::initializer_list<std::string_view> files, std::string_view rules) {
+    std::string all(rules);
+    for (const auto path : files) {
+        std::ifstream in{std::string(path), std::ios::binary};
+        std::string bytes{std::istreambuf_iterator<char>(in), {}};
+        all += '/' + protocol::sha256(bytes);
+        OPENSSL_cleanse(bytes.data(), bytes.size()); // it may be a private key
+    }
+    identity_ = protocol::sha256(all);
+}
+
+std::shared_ptr<const tls_context> tls_context::make(const accepting_tls& from) {
+    const std::shared_ptr<tls_context> made(new tls_context(true));
+    auto* const context = made->context_;
+    made->restrict(from.least);
+    made->use_key(from.certificate, from.key);
+    made->end_point_hash_ = end_point_hash_of(SSL_CTX_get0_certificate(context));
+    const std::array rules{'a', static_cast<char>(from.clients), static_cast<char>(from.least)};
+    made->identify({from.certificate, from.key, from.authorities}, {rules.data(), rules.size()});
+    SSL_CTX_set_alpn_select_cb(context, choose_protocol, nullptr);
+    if (from.clients != accepting_tls::client_certificate::none) {
+        auto* const names = SSL_load_client_CA_file(from.authorities.c_str());
+        if (names == nullptr || SSL_CTX_load_verify_file(context, from.authorities.c_str()) != 1) {
+            sk_X509_NAME_pop_free(names, X509_NAME_free);
+            fail("the authorities cannot be used", from.authorities);
+        }
+        SSL_CTX_set_client_CA_list(context, names);
+        const bool required = from.clients == accepting_tls::client_certificate::required;
+        SSL_CTX_set_verify(context,
+                           SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE |
+                               (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                           nullptr);
+    }
+    return made;
+}
+
+std::shared_ptr<const tls_context> tls_context::make(const connecting_tls& from) {
+    const std::shared_ptr<tls_context> made(new tls_context(false));
+    auto* const context = made->context_;
+    made->restrict(from.least);
+    made->verifies_name_ = from.what == connecting_tls::verify::authority_and_name;
+    const std::array rules{'c', static_cast<char>(from.what), static_cast<char>(from.least)};
+    made->identify({from.certificate, from.key, from.authorities}, {rules.data(), rules.size()});
+    if (!from.certificate.empty()) {
+        made->use_key(from.certificate, from.key);
+    }
+    if (SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(alpn_list.data()),
+                                static_cast<unsigned>(alpn_list.size())) != 0) {
+        throw tls_error("TLS is not available: " + reason());
+    }
+    if (from.what != connecting_tls::verify::nothing) {
+        if (from.authorities.empty()) {
+            SSL_CTX_set_default_verify_paths(context);
+        } else if (SSL_CTX_load_verify_file(context, from.authorities.c_str()) != 1) {
+            fail("the authorities cannot be used", from.authorities);
+        }
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+    }
+    return made;
+}
+
+std::string end_point_hash_of(const x509_st* certificate) {
+    int hash = NID_undef;
+    if (certificate == nullptr || X509_get_signature_info(const_cast<X509*>(certificate), &hash,
+                                                          nullptr, nullptr, nullptr) != 1) {
+        ERR_clear_error();
+        return {};
+    }
+    const auto* const method =
+        hash == NID_md5 || hash == NID_sha1 ? EVP_sha256() : EVP_get_digestbyname(OBJ_nid2sn(hash));
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned int length = 0;
+    if (method == nullptr || X509_digest(certificate, method, digest.data(), &length) != 1) {
+        ERR_clear_error();
+        return {};
+    }
+    return {reinterpret_cast<const char*>(digest.data()), length};
+}
+
+} // namespace pgweir::daemon

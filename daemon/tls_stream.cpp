@@ -1,0 +1,299 @@
+#include "daemon/tls_stream.hpp"
+
+#include "daemon/socket_calls.hpp"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace pgweir::daemon {
+
+namespace {
+
+// The socket, for OpenSSL: without waiting, without signals, and remembering when it is empty.
+
+tls_stream::wire& wire_of(BIO* bio) { return *static_cast<tls_stream::wire*>(BIO_get_data(bio)); }
+
+int read_wire(BIO* bio, char* into, int size) {
+    auto& wire = wire_of(bio);
+    BIO_clear_retry_flags(bio);
+    if (!wire.first.empty()) {
+        const auto count = std::min(wire.first.size(), static_cast<std::size_t>(size));
+        std::memcpy(into, wire.first.data(), count);
+        wire.first.erase(0, count);
+        wire.first.shrink_to_fit();
+        return static_cast<int>(count);
+    }
+    const auto got =
+        receive(wire.fd, {reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(size)});
+    wire.was_short = got < size;
+    if (got < 0 && would_block()) {
+        BIO_set_retry_read(bio);
+    }
+    return static_cast<int>(got);
+}
+
+int write_wire(BIO* bio, const char* from, int size) {
+    BIO_clear_retry_flags(bio);
+    const protocol::bytes piece(reinterpret_cast<const std::byte*>(from),
+                                static_cast<std::size_t>(size));
+    const auto sent = send_pieces(wire_of(bio).fd, {&piece, 1});
+    if (sent < 0 && would_block()) {
+        BIO_set_retry_write(bio);
+    }
+    return static_cast<int>(sent);
+}
+
+long control_wire(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+
+BIO_METHOD* wire_method() {
+    static BIO_METHOD* const method = [] {
+        auto* const made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket");
+        if (made != nullptr) {
+            BIO_meth_set_read(made, read_wire);
+            BIO_meth_set_write(made, write_wire);
+            BIO_meth_set_ctrl(made, control_wire);
+            BIO_meth_set_create(made, [](BIO* bio) {
+                BIO_set_init(bio, 1);
+                return 1;
+            });
+        }
+        return made;
+    }();
+    return method;
+}
+
+bool is_address(const std::string& name) {
+    std::array<unsigned char, sizeof(in6_addr)> ignored{};
+    return ::inet_pton(AF_INET, name.c_str(), ignored.data()) == 1 ||
+           ::inet_pton(AF_INET6, name.c_str(), ignored.data()) == 1;
+}
+
+// The name that a server's certificate must have, and that it is asked for by.
+bool expect_server(SSL* ssl, const tls_start& how) {
+    const auto& name = how.server_name;
+    const bool address = is_address(name);
+    if (!address && !name.empty() && name.front() != '/' &&
+        SSL_set_tlsext_host_name(ssl, name.c_str()) != 1) {
+        return false;
+    }
+    if (!how.context->verifies_name()) {
+        return true;
+    }
+    if (address) {
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name.c_str()) == 1;
+    }
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return !name.empty() && SSL_set1_host(ssl, name.c_str()) == 1;
+}
+
+/// In RFC 2253's form, as PostgreSQL has it.
+std::string text_of(const X509_NAME* name) {
+    std::string text;
+    auto* const memory = BIO_new(BIO_s_mem());
+    if (memory != nullptr &&
+        X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0) {
+        char* data = nullptr;
+        const auto length = BIO_get_mem_data(memory, &data);
+        text.assign(data, static_cast<std::size_t>(length));
+    }
+    BIO_free(memory);
+    return text;
+}
+
+/// Empty where there is none, or where it has a zero in it: some would read it to there.
+std::string common_name(const X509_NAME* name) {
+    const int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+    const auto* const entry = at < 0 ? nullptr : X509_NAME_get_entry(name, at);
+    unsigned char* utf8 = nullptr;
+    const int length =
+        entry == nullptr ? -1 : ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(entry));
+    if (length < 0) {
+        return {};
+    }
+    std::string text(reinterpret_cast<const char*>(utf8), static_cast<std::size_t>(length));
+    OPENSSL_free(utf8);
+    return text.find('\0') == std::string::npos ? text : std::string();
+}
+
+} // namespace
+
+tls_stream::tls_stream(int fd, const tls_start& how)
+    : wire_{fd, std::string(how.first), false}
+    , ssl_(SSL_new(how.context->get()))
+    , direct_(how.direct)
+    , context_(how.context) {
+    auto* const bio =
+        ssl_ == nullptr || wire_method() == nullptr ? nullptr : BIO_new(wire_method());
+    if (bio == nullptr) {
+        SSL_free(ssl_);
+        throw tls_error("out of memory");
+    }
+    BIO_set_data(bio, &wire_);
+    SSL_set_bio(ssl_, bio, bio);
+    if (context_->accepts()) {
+        SSL_set_accept_state(ssl_);
+    } else {
+        SSL_set_connect_state(ssl_);
+        if (!expect_server(ssl_, how)) {
+            broken_ = true;
+            failure_ = "the server has no name that a certificate could have";
+        }
+    }
+}
+
+tls_stream::~tls_stream() { SSL_free(ssl_); }
+
+tls_stream::outcome tls_stream::outcome_of(int returned) {
+    switch (SSL_get_error(ssl_, returned)) {
+    case SSL_ERROR_WANT_READ:
+        return outcome::wants_read;
+    case SSL_ERROR_WANT_WRITE:
+        return outcome::wants_write;
+    case SSL_ERROR_ZERO_RETURN:
+        return outcome::ended;
+    case SSL_ERROR_SYSCALL:
+        broken_ = true;
+        error_ = errno;
+        failure_ = errno != 0 ? std::strerror(errno) : "connection closed";
+        break;
+    default: {
+        broken_ = true;
+        const auto code = ERR_peek_last_error();
+        // Many do not say goodbye. What has been cut short is told by PostgreSQL's own framing.
+        error_ = ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING ? 0 : EPROTO;
+        const auto verified = SSL_get_verify_result(ssl_);
+        if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK) {
+            failure_ = std::string("certificate verify failed: ") +
+                       X509_verify_cert_error_string(verified);
+        } else {
+            const char* const words = ERR_reason_error_string(code);
+            failure_ = words != nullptr ? words : "TLS failed";
+        }
+        break;
+    }
+    }
+    ERR_clear_error();
+    return error_ == 0 ? outcome::ended : outcome::cut;
+}
+
+tls_stream::outcome tls_stream::handshake() {
+    if (broken_) {
+        return outcome::cut;
+    }
+    errno = 0;
+    const int returned = SSL_do_handshake(ssl_);
+    return returned == 1 ? outcome::done : outcome_of(returned);
+}
+
+protocol::tls_facts tls_stream::facts() const {
+    protocol::tls_facts facts;
+    const unsigned char* alpn = nullptr;
+    unsigned int length = 0;
+    SSL_get0_alpn_selected(ssl_, &alpn, &length);
+    facts.alpn.assign(reinterpret_cast<const char*>(alpn), length);
+    facts.direct = direct_;
+    const auto* const theirs = SSL_get0_peer_certificate(ssl_);
+    if (!context_->accepts()) {
+        facts.end_point_hash = end_point_hash_of(theirs);
+        return facts;
+    }
+    facts.end_point_hash = context_->end_point_hash();
+    if (theirs != nullptr) {
+        const auto* const subject = X509_get_subject_name(theirs);
+        facts.client_subject = text_of(subject);
+        facts.client_common_name = common_name(subject);
+        facts.client_verified = SSL_get_verify_result(ssl_) == X509_V_OK;
+    }
+    return facts;
+}
+
+tls_stream::result tls_stream::read(std::span<std::byte> into) {
+    result total;
+    while (total.count != into.size()) {
+        if (broken_) {
+            return {outcome::cut, total.count, total.count != 0 ? 0 : error_};
+        }
+        std::size_t got = 0;
+        const auto rest = into.subspan(total.count);
+        errno = 0;
+        const int returned = SSL_read_ex(ssl_, rest.data(), rest.size(), &got);
+        if (returned != 1) {
+            const auto why = outcome_of(returned);
+            // What has come is told first; what is wrong will be found again.
+            return {total.count != 0 ? outcome::done : why, total.count,
+                    total.count != 0 ? 0 : error_};
+        }
+        total.count += got;
+        if (SSL_has_pending(ssl_) == 0 && socket_is_empty()) {
+            break;
+        }
+    }
+    return total;
+}
+
+bool tls_stream::has_more() const {
+    return broken_ || !socket_is_empty() || SSL_has_pending(ssl_) == 1 ||
+           (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0;
+}
+
+tls_stream::result tls_stream::send(std::span<const protocol::bytes> pieces) {
+    // One record holds so much; small pieces share one.
+    constexpr std::size_t record_bytes = SSL3_RT_MAX_PLAIN_LENGTH;
+    thread_local std::array<std::byte, record_bytes> gathered;
+    result total;
+    std::size_t skip = 0; // of the first piece
+    while (!pieces.empty()) {
+        if (broken_) {
+            return {outcome::cut, total.count, error_ != 0 ? error_ : EPIPE};
+        }
+        protocol::bytes next = pieces.front().subspan(skip);
+        if (next.size() < record_bytes && pieces.size() > 1) {
+            std::size_t filled = 0;
+            auto from = skip;
+            for (const auto& piece : pieces) {
+                const auto part = piece.subspan(std::exchange(from, 0));
+                const auto count = std::min(part.size(), record_bytes - filled);
+                std::copy_n(part.begin(), count,
+                            gathered.begin() + static_cast<std::ptrdiff_t>(filled));
+                filled += count;
+                if (filled == record_bytes) {
+                    break;
+                }
+            }
+            next = std::span(gathered).first(filled);
+        }
+        std::size_t sent = 0;
+        if (!next.empty()) {
+            errno = 0;
+            const int returned = SSL_write_ex(ssl_, next.data(), next.size(), &sent);
+            if (returned != 1) {
+                const auto why = outcome_of(returned);
+                return {why, total.count, broken_ ? (error_ != 0 ? error_ : EPIPE) : 0};
+            }
+        }
+        total.count += sent;
+        skip += sent;
+        while (!pieces.empty() && skip >= pieces.front().size()) {
+            skip -= pieces.front().size();
+            pieces = pieces.subspan(1);
+        }
+    }
+    return total;
+}
+
+void tls_stream::say_goodbye() {
+    if (!broken_ && SSL_is_init_finished(ssl_) == 1) {
+        SSL_shutdown(ssl_);
+        ERR_clear_error();
+    }
+}
+
+} // namespace pgweir::daemon

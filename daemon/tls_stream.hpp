@@ -1,0 +1,84 @@
+// TLS over one socket, by OpenSSL on the socket itself: what is read is decrypted on its way into
+// the caller's buffer, what is sent is encrypted on its way to the kernel. Between two messages it
+// holds no buffers.
+//
+// It never waits: where the socket has no more, or takes no more, it says so, and is called again
+// when that has changed. May go to another worker together with its socket.
+//
+// Owner: a socket's state. Thread: that one's worker's. Tests: tests/daemon/tls_stream_test.cpp.
+#pragma once
+
+#include "daemon/engine/ports.hpp"
+#include "daemon/tls_context.hpp"
+#include "protocol/tls_facts.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+struct ssl_st;
+struct bio_st;
+
+namespace pgweir::daemon {
+
+class tls_stream {
+public:
+    /// On this socket, as `how` says. Throws tls_error where memory is short.
+    tls_stream(int fd, const tls_start& how);
+    ~tls_stream();
+    tls_stream(const tls_stream&) = delete;
+    tls_stream& operator=(const tls_stream&) = delete;
+
+    enum class outcome : std::uint8_t {
+        done,
+        wants_read,  // call again when the socket can be read
+        wants_write, // … or written
+        ended,       // the peer has said goodbye, or has just gone
+        cut,         // the connection is broken, or what came is no TLS: failure() says which
+    };
+    struct result {
+        outcome what = outcome::done;
+        std::size_t count = 0; // bytes
+        int error = 0;         // errno's, with `cut`; none where the peer has just gone
+    };
+
+    /// Until it is done, nothing else.
+    [[nodiscard]] outcome handshake();
+    /// What the handshake has told.
+    [[nodiscard]] protocol::tls_facts facts() const;
+    /// For people; after `cut`.
+    [[nodiscard]] const std::string& failure() const { return failure_; }
+
+    [[nodiscard]] result read(std::span<std::byte> into);
+    /// All pieces in order, as far as the socket takes them. What has not been taken must come
+    /// again first, unchanged: some of it may be encrypted already.
+    [[nodiscard]] result send(std::span<const protocol::bytes> pieces);
+    /// Reading again will give something, without an edge of the socket's: bytes, or an end.
+    [[nodiscard]] bool has_more() const;
+    /// Says goodbye, if that is possible at once.
+    void say_goodbye();
+
+    /// The socket as OpenSSL sees it.
+    struct wire {
+        int fd = -1;
+        std::string first;      // comes before what is in the socket
+        bool was_short = false; // the last read has emptied it
+    };
+
+private:
+    [[nodiscard]] outcome outcome_of(int returned);
+    [[nodiscard]] bool socket_is_empty() const { return wire_.was_short && wire_.first.empty(); }
+
+    wire wire_;
+    ssl_st* ssl_;
+    bool broken_ = false; // nothing more may be done with it
+    int error_ = 0;       // … because of this
+    bool direct_;
+    std::shared_ptr<const tls_context> context_;
+    std::string failure_;
+};
+
+} // namespace pgweir::daemon

@@ -1,0 +1,44 @@
+"""Certificates for tests, made with openssl: an authority, and what it signs."""
+
+import os
+import subprocess
+
+from integration.support import surroundings
+
+
+class Authority:
+    """A directory with the authority's certificate and those it has signed."""
+
+    def __init__(self, name="test authority"):
+        self.directory = surroundings.temporary_directory("certificates")
+        os.chmod(self.directory, 0o755)  # PostgreSQL runs as somebody else
+        self.certificate = self.path("authority.crt")
+        self._key = self.path("authority.key")
+        self._openssl("req", "-x509", "-subj", "/CN=" + name, "-days", "2", "-keyout", self._key,
+                      "-out", self.certificate, *self._new_key())
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    @staticmethod
+    def _new_key():
+        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+
+    @staticmethod
+    def _openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+    def sign(self, file, common_name, *alternatives):
+        """Paths of a certificate for the name and of its key. `alternatives`: DNS:localhost, IP:127.0.0.1 …"""
+        certificate, key, request = (self.path(file + end) for end in (".crt", ".key", ".csr"))
+        self._openssl("req", "-subj", "/CN=" + common_name, "-keyout", key, "-out", request,
+                      *self._new_key())
+        extensions = self.path(file + ".ext")
+        with open(extensions, "w", encoding="ascii") as out:
+            out.write("basicConstraints=CA:FALSE\n")
+            if alternatives:
+                out.write("subjectAltName=%s\n" % ",".join(alternatives))
+        self._openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self._key,
+                      "-CAcreateserial", "-days", "1", "-extfile", extensions, "-out", certificate)
+        os.chmod(key, 0o600)
+        return certificate, key

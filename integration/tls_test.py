@@ -1,0 +1,367 @@
+"""TLS, with clients and with PostgreSQL: who gets in by which mode, who proves what, and that nothing
+is believed that came before it."""
+
+import contextlib
+import os
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import unittest
+
+import psycopg2
+
+from integration.support import surroundings, wire
+from integration.support.case import PoolerCase
+from integration.support.certificates import Authority
+from integration.support.pgweir import Pgweir
+from integration.support.postgres import DATABASE, OWNER, HBA, Postgres, password_of
+from integration.support.waiting import wait_for
+
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
+GSSENC_REQUEST = struct.pack("!II", 8, 80877104)
+LOCAL = ("DNS:localhost", "IP:127.0.0.1")
+
+
+def verifier_of(postgres, role):
+    return postgres.query("select rolpassword from pg_authid where rolname = %s", role)[0][0]
+
+
+def postgres_with_tls(authority, hba=HBA, **settings):
+    """A PostgreSQL that speaks TLS, not started yet."""
+    made = Postgres(hba=hba, **settings)
+    certificate, key = authority.sign("postgres", "localhost", "DNS:localhost")
+    for source, name in ((certificate, "server.crt"), (key, "server.key"), (authority.certificate, "root.crt")):
+        target = os.path.join(made.data, name)
+        shutil.copy(source, target)
+        os.chmod(target, 0o600)
+        if surroundings.AS_ROOT:
+            shutil.chown(target, "postgres", "postgres")
+    with open(os.path.join(made.data, "postgresql.auto.conf"), "a", encoding="ascii") as file:
+        file.write("ssl = on\nssl_ca_file = 'root.crt'\n")
+    return made
+
+
+class ClientsTest(PoolerCase):
+    """TLS with clients; PostgreSQL has none."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = Authority()
+        certificate, key = cls.authority.sign("pgweir", "localhost", *LOCAL)
+        cls.settings = {"tls": {"certificate": certificate, "key": key}}
+        super().setUpClass()
+
+    def mode(self, mode, **options):
+        return self.pooler.connect(sslmode=mode, **options)
+
+    def test_every_sslmode_of_libpq(self):
+        for mode, secured in (("disable", False), ("allow", False), ("prefer", True), ("require", True),
+                              ("verify-ca", True), ("verify-full", True)):
+            for binding in ("disable", "prefer", "require"):
+                with self.subTest(sslmode=mode, channel_binding=binding):
+                    options = dict(sslmode=mode, channel_binding=binding, host="localhost",
+                                   sslrootcert=self.authority.certificate)
+                    if binding == "require" and not secured:
+                        with self.assertRaises(psycopg2.OperationalError):
+                            self.pooler.connect(**options)
+                        continue
+                    connection = self.pooler.connect(**options)
+                    self.assertEqual(secured, connection.info.ssl_in_use)
+                    with connection.cursor() as cursor:
+                        cursor.execute("select current_user::text, repeat('x', 100000)")
+                        self.assertEqual((OWNER, "x" * 100000), cursor.fetchone())
+                    connection.close()
+
+    def test_who_trusts_another_authority_is_not_spoken_with(self):
+        other = Authority("another")
+        with self.assertRaisesRegex(psycopg2.OperationalError, "certificate verify failed"):
+            self.mode("verify-ca", sslrootcert=other.certificate)
+        self.pooler.query("select 1", sslmode="require")
+
+    def test_tls_1_1_and_what_is_no_tls_are_refused(self):
+        with socket.create_connection((self.pooler.host, self.pooler.port), timeout=20) as raw:
+            raw.sendall(SSL_REQUEST)
+            self.assertEqual(b"S", raw.recv(1))
+            raw.sendall(b"this is not a ClientHello, and not short either")
+            while raw.recv(1000):
+                pass
+        self.pooler.query("select 1", sslmode="require")
+
+    def test_2021_3935_bytes_behind_an_ssl_request_are_refused(self):
+        for request in (SSL_REQUEST, GSSENC_REQUEST):
+            with wire.Wire(self.pooler.host, self.pooler.port) as raw:
+                raw.send(request + wire.startup(user=OWNER, database=DATABASE))
+                [(kind, body)] = raw.read_to_end()
+                self.assertEqual("E", kind)
+                self.assertIn(b"received unencrypted data after", body)
+
+    def test_2026_6479_each_request_once(self):
+        with wire.Wire(self.pooler.host, self.pooler.port) as raw:
+            raw.send(GSSENC_REQUEST)
+            self.assertEqual(b"N", raw.read_exactly(1))
+            raw.send(GSSENC_REQUEST)
+            [(kind, body)] = raw.read_to_end()
+            self.assertIn(b"FATAL", body)
+
+    def secured(self, sock, alpn=("postgresql",)):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.authority.certificate)
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        return context.wrap_socket(sock, server_hostname="localhost")
+
+    def test_direct_tls_wants_the_protocol_named(self):
+        def connect():
+            return socket.create_connection((self.pooler.host, self.pooler.port), timeout=20)
+        with self.secured(connect()) as direct:
+            self.assertEqual("postgresql", direct.selected_alpn_protocol())
+            direct.sendall(wire.startup(user=OWNER, database=DATABASE))
+            self.assertEqual(b"R", direct.recv(1))
+        with self.assertRaises((ssl.SSLError, ConnectionError)):
+            with self.secured(connect(), alpn=("http/1.1",)) as direct:
+                direct.sendall(wire.startup(user=OWNER, database=DATABASE))
+                direct.recv(1)
+        with self.secured(connect(), alpn=()) as direct:
+            direct.sendall(wire.startup(user=OWNER, database=DATABASE))
+            with contextlib.suppress(OSError):
+                self.assertNotEqual(b"R", direct.recv(1))
+
+    def test_2026_14681_no_gssenc_inside_tls(self):
+        with socket.create_connection((self.pooler.host, self.pooler.port), timeout=20) as raw:
+            raw.sendall(SSL_REQUEST)
+            self.assertEqual(b"S", raw.recv(1))
+            with self.secured(raw) as inside:
+                inside.sendall(GSSENC_REQUEST)
+                self.assertEqual(b"E", inside.recv(1))
+
+    def test_a_cancel_request_through_tls(self):
+        # libpq 15 sends cancel requests in the clear; this is what libpq 17 does.
+        with socket.create_connection((self.pooler.host, self.pooler.port), timeout=20) as raw:
+            raw.sendall(SSL_REQUEST)
+            raw.recv(1)
+            with self.secured(raw) as inside:
+                inside.sendall(struct.pack("!IIII", 16, 80877102, 12345, 67890))
+                self.assertEqual(b"", inside.recv(1))
+
+    def test_much_in_both_directions(self):
+        connection = self.mode("require")
+        with connection.cursor() as cursor:
+            cursor.execute("create table much (line text)")
+            text = "".join("%d %s\n" % (i, "y" * 200) for i in range(100000))
+            import io
+            cursor.copy_expert("copy much from stdin", io.StringIO(text))
+            out = io.StringIO()
+            cursor.copy_expert("copy much to stdout", out)
+            self.assertEqual(text, out.getvalue())
+        connection.rollback()
+
+    def test_a_new_certificate_after_a_reload_and_a_bad_one(self):
+        def serial():
+            with socket.create_connection((self.pooler.host, self.pooler.port), timeout=20) as raw:
+                raw.sendall(SSL_REQUEST)
+                raw.recv(1)
+                with self.secured(raw) as inside:
+                    return inside.getpeercert()["serialNumber"]
+        kept = self.mode("require")
+        before = serial()
+        certificate, key = self.authority.sign("pgweir", "localhost", *LOCAL)
+        self.pooler.reload()
+        wait_for(lambda: serial() != before, "the new certificate is shown", 20)
+        after = serial()
+        with open(certificate, "w", encoding="ascii") as file:
+            file.write("nonsense")
+        self.pooler.reload()
+        wait_for(lambda: "reload refused" in self.pooler.log(), "the bad one is told of", 20)
+        self.assertEqual(after, serial())
+        with kept.cursor() as cursor:
+            cursor.execute("select 1")
+        self.authority.sign("pgweir", "localhost", *LOCAL)
+        self.assertTrue(os.path.exists(key))
+        self.pooler.reload()
+
+
+class RequiredTest(PoolerCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = Authority()
+        certificate, key = cls.authority.sign("pgweir", "localhost", *LOCAL)
+        cls.settings = {"tls": {"mode": "require", "certificate": certificate, "key": key}}
+        super().setUpClass()
+
+    def test_nobody_logs_in_without(self):
+        with self.assertRaises(psycopg2.OperationalError):
+            self.pooler.connect(sslmode="disable")
+        self.pooler.query("select 1", sslmode="require")
+
+
+class ClientCertificateTest(PoolerCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = Authority()
+        certificate, key = cls.authority.sign("pgweir", "localhost", *LOCAL)
+        cls.settings = {"tls": {"mode": "verify-full", "certificate": certificate, "key": key,
+                                "ca": cls.authority.certificate}}
+        super().setUpClass()
+
+    def test_a_certificate_is_wanted_and_has_to_be_good(self):
+        with self.assertRaises(psycopg2.OperationalError):
+            self.pooler.connect(sslmode="require", sslcert="/nonexistent", sslkey="/nonexistent")
+        stranger = Authority("stranger")
+        certificate, key = stranger.sign("client", OWNER)
+        with self.assertRaises(psycopg2.OperationalError):
+            self.pooler.connect(sslmode="require", sslcert=certificate, sslkey=key)
+        certificate, key = self.authority.sign("client", OWNER)
+        self.pooler.query("select 1", sslmode="require", sslcert=certificate, sslkey=key)
+
+
+class ServersTest(unittest.TestCase):
+    """TLS with PostgreSQL."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = Authority()
+        cls.postgres = postgres_with_tls(cls.authority).start()
+        cls.addClassCleanup(cls.postgres.close)
+
+    def pgweir(self, postgres=None, users=None, **database):
+        postgres = postgres or self.postgres
+        made = Pgweir(postgres, databases={DATABASE: database}, **({"users": users} if users else {}))
+        made.start()
+        self.addCleanup(made.close)
+        return made
+
+    SECURED = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+
+    def test_every_sslmode(self):
+        for mode, secured in (("disable", False), ("allow", False), ("prefer", True), ("require", True),
+                              ("verify-ca", True), ("verify-full", True)):
+            for binding in ("disable", "prefer", "require"):
+                with self.subTest(sslmode=mode, channel_binding=binding):
+                    pooler = self.pgweir(sslmode=mode, sslrootcert=self.authority.certificate,
+                                         channel_binding=binding, host="localhost")
+                    if binding == "require" and not secured:
+                        with self.assertRaises(psycopg2.Error):
+                            pooler.query("select 1")
+                    else:
+                        self.assertEqual([(secured,)], pooler.query(self.SECURED))
+
+    def test_the_name_and_the_authority_count(self):
+        other = Authority("another")
+        for options, text in (
+                (dict(sslmode="verify-ca", sslrootcert=other.certificate), "certificate verify failed"),
+                (dict(sslmode="require", sslrootcert=other.certificate), "certificate verify failed"),
+                (dict(sslmode="verify-full", sslrootcert=self.authority.certificate),
+                 "IP address mismatch")):
+            with self.subTest(**options):
+                pooler = self.pgweir(**options)
+                with self.assertRaises(psycopg2.Error):
+                    pooler.query("select 1")
+                wait_for(lambda: text in pooler.log(), lambda: "it is said why:\n" + pooler.log(), 10)
+
+    def test_a_server_without_tls(self):
+        plain = Postgres().start()
+        self.addCleanup(plain.close)
+        for mode in ("disable", "allow", "prefer"):
+            self.assertEqual([(False,)], self.pgweir(plain, sslmode=mode).query(self.SECURED))
+        pooler = self.pgweir(plain, sslmode="require")
+        with self.assertRaises(psycopg2.Error):
+            pooler.query("select 1")
+
+    def test_allow_tries_again_with_tls_where_it_is_required(self):
+        hba = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+        strict = postgres_with_tls(self.authority, hba=hba).start()
+        self.addCleanup(strict.close)
+        self.assertEqual([(True,)], self.pgweir(strict, sslmode="allow").query(self.SECURED))
+
+    def test_our_certificate_is_shown(self):
+        hba = "local all all trust\nhostssl all all 127.0.0.1/32 cert\n"
+        strict = postgres_with_tls(self.authority, hba=hba).start()
+        self.addCleanup(strict.close)
+        certificate, key = self.authority.sign("client", OWNER)
+        pooler = self.pgweir(strict, sslmode="require", sslcert=certificate, sslkey=key)
+        self.assertEqual([(OWNER,)], pooler.query("select current_user::text"))
+
+    def test_2020_25694_a_cancel_request_goes_through_tls(self):
+        hba = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+        strict = postgres_with_tls(self.authority, hba=hba).start()
+        self.addCleanup(strict.close)
+        pooler = self.pgweir(strict, sslmode="verify-full", sslrootcert=self.authority.certificate,
+                             host="localhost")
+        connection = pooler.connect()
+        with connection.cursor() as cursor:
+            threading.Timer(0.5, connection.cancel).start()
+            with self.assertRaises(psycopg2.errors.QueryCanceled):
+                cursor.execute("select pg_sleep(60)")
+
+    def test_a_server_connection_moves_between_workers(self):
+        pooler = Pgweir(self.postgres, workers=2, databases={DATABASE: {"sslmode": "require"}},
+                        pool={"maxconn": 1}).start()
+        self.addCleanup(pooler.close)
+        clients = [pooler.connect() for _ in range(4)]
+        for client in clients:
+            client.autocommit = True
+        pids = set()
+        for _ in range(20):
+            for client in clients:
+                with client.cursor() as cursor:
+                    cursor.execute("select pg_backend_pid(), repeat('z', 50000)")
+                    pid, text = cursor.fetchone()
+                    self.assertEqual("z" * 50000, text)
+                    pids.add(pid)
+        self.assertEqual(1, len(pids))
+
+
+class PassThroughTest(unittest.TestCase):
+    """Nothing but a client's verifier is known, and servers are logged in to as that user."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = Authority()
+        cls.postgres = postgres_with_tls(cls.authority).start()
+        cls.addClassCleanup(cls.postgres.close)
+
+    def pgweir(self, **settings):
+        users = {OWNER: {"password": verifier_of(self.postgres, OWNER)},
+                 "scram_user": {"password": verifier_of(self.postgres, "scram_user")}}
+        made = Pgweir(self.postgres, users=dict(users, operator={"password": "x"}), **settings).start()
+        self.addCleanup(made.close)
+        return made
+
+    def test_the_first_client_and_reconnects_and_refills(self):
+        pooler = self.pgweir(pool={"minconn": 2})
+        self.assertEqual([(OWNER,)], pooler.query("select current_user::text"))
+        count = "select count(*) from pg_stat_activity where usename = %s and client_addr is not null"
+        wait_for(lambda: self.postgres.query(count, OWNER)[0][0] == 2, "the minimum is there", 20)
+        self.postgres.query("select pg_terminate_backend(pid) from pg_stat_activity"
+                            " where usename = %s and client_addr is not null", OWNER)
+        wait_for(lambda: self.postgres.query(count, OWNER)[0][0] == 2, "and comes back", 20)
+        self.assertEqual([("scram_user",)], pooler.query("select current_user::text", user="scram_user"))
+
+    def test_with_channel_binding_on_both_sides(self):
+        certificate, key = self.authority.sign("pgweir", "localhost", *LOCAL)
+        pooler = self.pgweir(tls={"certificate": certificate, "key": key},
+                             databases={DATABASE: {"sslmode": "require", "channel_binding": "require"}})
+        self.assertEqual([(OWNER,)], pooler.query("select current_user::text", sslmode="require",
+                                                  channel_binding="require"))
+
+    def test_a_wrong_password_is_refused_also_when_the_pool_is_warm(self):
+        pooler = self.pgweir()
+        pooler.query("select 1")
+        with self.assertRaises(psycopg2.OperationalError):
+            pooler.connect(password="wrong")
+
+    def test_another_verifier_at_the_server_is_told_of(self):
+        other = subprocess.run([surroundings.BINARY, "passwd"], input=password_of(OWNER) + "\n",
+                               capture_output=True, text=True, check=True).stdout.strip()
+        pooler = Pgweir(self.postgres, users={OWNER: {"password": other}}).start()
+        self.addCleanup(pooler.close)
+        with self.assertRaises(psycopg2.Error):
+            pooler.query("select 1")
+        wait_for(lambda: "verifier" in pooler.log(), lambda: "it is said why:\n" + pooler.log(), 10)
+
+
+if __name__ == "__main__":
+    unittest.main()
