@@ -1,0 +1,112 @@
+// See address.hpp.
+#include "config/address.hpp"
+#include "config/text.hpp"
+
+#include <algorithm>
+
+namespace pgweir::config {
+namespace {
+
+constexpr std::uint8_t v4_bytes = 4;
+constexpr std::uint8_t v6_bytes = 16;
+
+/// Four numbers with dots, known to be that.
+void read_v4(std::string_view text, std::uint8_t* into) {
+    for (int i = 0; i < v4_bytes; ++i) {
+        unsigned value = 0;
+        while (!text.empty() && text[0] != '.') {
+            value = value * 10 + static_cast<unsigned>(text[0] - '0');
+            text.remove_prefix(1);
+        }
+        text.remove_prefix(text.empty() ? 0 : 1);
+        *into++ = static_cast<std::uint8_t>(value);
+    }
+}
+
+unsigned hex_value(char c) {
+    if (c >= '0' && c <= '9') {
+        return static_cast<unsigned>(c - '0');
+    }
+    return static_cast<unsigned>((c | 0x20) - 'a') + 10;
+}
+
+/// Groups between colons, known to be well-formed. Answers how many bytes they are.
+std::size_t read_groups(std::string_view text, std::uint8_t* into) {
+    std::size_t count = 0;
+    while (!text.empty() && count < v6_bytes) {
+        const auto colon = std::min(text.find(':'), text.size());
+        const auto group = text.substr(0, colon);
+        text.remove_prefix(std::min(colon + 1, text.size()));
+        if (group.find('.') != std::string_view::npos) {
+            read_v4(group, into + count);
+            return count + v4_bytes;
+        }
+        unsigned value = 0;
+        for (const char c : group) {
+            value = value * 16 + hex_value(c);
+        }
+        into[count++] = static_cast<std::uint8_t>(value >> 8);
+        into[count++] = static_cast<std::uint8_t>(value & 0xff);
+    }
+    return count;
+}
+
+} // namespace
+
+std::optional<ip_address> read_address(std::string_view text) {
+    if (!is_address(text)) {
+        return std::nullopt;
+    }
+    ip_address result;
+    if (text.find(':') == std::string_view::npos) {
+        read_v4(text, result.bytes.data());
+        return result;
+    }
+    result.size_bytes = v6_bytes;
+    const auto gap = text.find("::");
+    if (gap == std::string_view::npos) {
+        (void)read_groups(text, result.bytes.data());
+        return result;
+    }
+    std::array<std::uint8_t, v6_bytes + 2> front{};
+    std::array<std::uint8_t, v6_bytes + 2> back{};
+    const auto before = read_groups(text.substr(0, gap), front.data());
+    const auto after = read_groups(text.substr(gap + 2), back.data());
+    std::copy_n(front.begin(), before, result.bytes.begin());
+    std::copy_n(back.begin(), after, result.bytes.end() - static_cast<std::ptrdiff_t>(after));
+    return result;
+}
+
+ip_address without_mapping(const ip_address& of) {
+    constexpr std::array<std::uint8_t, 12> prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    if (of.size_bytes != v6_bytes || !std::equal(prefix.begin(), prefix.end(), of.bytes.begin())) {
+        return of;
+    }
+    ip_address result;
+    std::copy_n(of.bytes.begin() + prefix.size(), v4_bytes, result.bytes.begin());
+    return result;
+}
+
+bool network::contains(const ip_address& what) const {
+    if (what.size_bytes != address.size_bytes) {
+        return false;
+    }
+    for (std::size_t i = 0; i < address.size_bytes; ++i) {
+        if (((what.bytes[i] ^ address.bytes[i]) & mask.bytes[i]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+ip_address mask_of(std::size_t bits, std::uint8_t size_bytes) {
+    ip_address result;
+    result.size_bytes = size_bytes;
+    for (std::size_t i = 0; i < size_bytes && i * 8 < bits; ++i) {
+        const auto here = std::min<std::size_t>(bits - i * 8, 8);
+        result.bytes[i] = static_cast<std::uint8_t>(0xff00U >> here);
+    }
+    return result;
+}
+
+} // namespace pgweir::config
