@@ -244,13 +244,14 @@ void parser::read_userlist() {
     if (out_.userlist.empty()) {
         return;
     }
-    const auto text = in_.read_file(out_.userlist);
+    auto text = in_.read_secret_file(out_.userlist);
     if (!text) {
         in_.complain(userlist_at_, concat({"auth.userlist is the file '", out_.userlist,
-                                           "', which cannot be read or is open to others"}));
+                                           "', which cannot be read or is open to others (chmod 600)"}));
         return;
     }
-    auto list = parse_userlist(*text);
+    const secret kept(std::move(*text)); // wiped at the end
+    auto list = parse_userlist(kept.reveal());
     for (auto& each : list.problems) {
         in_.complain(each.at, std::move(each.message), out_.userlist);
     }

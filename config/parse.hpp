@@ -19,9 +19,13 @@ namespace pgweir::config {
 struct parse_options {
     /// For `env:NAME`; nothing: it is not set.
     std::function<std::optional<std::string>(const std::string& name)> read_environment;
-    /// For `file:PATH` and auth.userlist; nothing: it is not there, or must not be read (whoever
-    /// implements this checks who else could read it).
+    /// For auth.hba_file and the like; nothing: it is not there, or cannot be read.
     std::function<std::optional<std::string>(const std::string& path)> read_file;
+    /// For `file:PATH` and auth.userlist; nothing: as above, or others could read it (whoever
+    /// implements this looks at owner and mode).
+    std::function<std::optional<std::string>(const std::string& path)> read_secret_file;
+    /// For `credential:NAME`; nothing: systemd has given none of that name.
+    std::function<std::optional<std::string>(const std::string& name)> read_credential;
     /// The configuration file's folder: relative paths begin there. Empty: they stay as they are.
     std::string directory;
 };

@@ -34,6 +34,16 @@ bool looks_like_a_key(std::string_view text) {
     });
 }
 
+/// The newline every editor puts at the end is not part of the secret. One, not all.
+void drop_newline(std::string& text) {
+    if (text.ends_with('\n')) {
+        text.pop_back();
+        if (text.ends_with('\r')) {
+            text.pop_back();
+        }
+    }
+}
+
 void sort_by_place(std::vector<problem>& list) {
     std::stable_sort(list.begin(), list.end(), [](const problem& left, const problem& right) {
         return std::tie(left.file, left.at) < std::tie(right.file, right.at);
@@ -161,7 +171,8 @@ bool reader::read_names(const setting& row, setting_owner owner, const node& val
                                  ? assign(row, owner, item.text)
                                  : std::optional<std::string>("must be a text");
         if (refused) {
-            complain(item.at, concat({"a name in ", name, " ", *refused}));
+            complain(item.at,
+                     concat({"a name in ", name, " ", *refused}));
         }
     }
     return true;
@@ -190,15 +201,20 @@ bool reader::read_value(const setting& row, setting_owner owner, const node& val
     return true;
 }
 
-std::optional<std::string> reader::read_file(const std::string& path) const {
-    if (!options_.read_file) {
-        return std::nullopt;
-    }
+std::string reader::from_directory(const std::string& path) const {
     if (path.starts_with('/') || options_.directory.empty()) {
-        return options_.read_file(path);
+        return path;
     }
-    return options_.read_file(
-        concat({options_.directory, options_.directory.ends_with('/') ? "" : "/", path}));
+    return concat({options_.directory, options_.directory.ends_with('/') ? "" : "/", path});
+}
+
+std::optional<std::string> reader::read_file(const std::string& path) const {
+    return options_.read_file ? options_.read_file(from_directory(path)) : std::nullopt;
+}
+
+std::optional<std::string> reader::read_secret_file(const std::string& path) const {
+    return options_.read_secret_file ? options_.read_secret_file(from_directory(path))
+                                     : std::nullopt;
 }
 
 std::optional<std::string> reader::from_environment(const std::string& variable, position at,
@@ -224,35 +240,48 @@ std::optional<std::string> reader::from_file(const std::string& path, position a
         complain(at, concat({name, " must name a file after 'file:'"}));
         return std::nullopt;
     }
-    auto value = read_file(path);
+    auto value = read_secret_file(path);
     if (!value) {
         complain(at, concat({name, " is to come from the file '", path,
-                             "', which cannot be read or is open to others"}));
+                             "', which cannot be read or is open to others (chmod 600)"}));
         return std::nullopt;
     }
-    // The newline every editor puts at the end is not part of the secret. One, not all.
-    if (value->ends_with('\n')) {
-        value->pop_back();
-        if (value->ends_with('\r')) {
-            value->pop_back();
-        }
+    drop_newline(*value);
+    return value;
+}
+
+std::optional<std::string> reader::from_credential(const std::string& credential, position at,
+                                                   const std::string& name) {
+    if (!looks_like_a_key(credential) || credential.starts_with('.')) {
+        complain(at, concat({name, " must name a credential after 'credential:'"}));
+        return std::nullopt;
     }
+    auto value = options_.read_credential ? options_.read_credential(credential) : std::nullopt;
+    if (!value) {
+        complain(at, concat({name, " is to come from the credential '", credential,
+                             "', which systemd has not given (LoadCredential=)"}));
+        return std::nullopt;
+    }
+    drop_newline(*value);
     return value;
 }
 
 bool reader::read_secret(const setting& row, setting_owner owner, const node& value,
                          const std::string& name) {
-    std::optional<std::string> text = value.text;
+    std::optional<std::string> found = value.text;
     if (value.text.starts_with("env:")) {
-        text = from_environment(value.text.substr(4), value.at, name);
+        found = from_environment(value.text.substr(4), value.at, name);
     } else if (value.text.starts_with("file:")) {
-        text = from_file(value.text.substr(5), value.at, name);
+        found = from_file(value.text.substr(5), value.at, name);
+    } else if (value.text.starts_with("credential:")) {
+        found = from_credential(value.text.substr(11), value.at, name);
     }
-    if (!text) {
+    if (!found) {
         return false;
     }
-    auto refused = assign(row, owner, *text);
-    if (!refused && form_of(*text) == secret_form::broken_scram) {
+    const secret text(std::move(*found)); // wiped at the end
+    auto refused = assign(row, owner, text.reveal());
+    if (!refused && form_of(text.reveal()) == secret_form::broken_scram) {
         refused = "begins like a SCRAM verifier but is none";
     }
     if (refused) {

@@ -42,6 +42,7 @@ public:
                     const std::string& name);
     /// A file the configuration names, relative to the configuration's own folder.
     [[nodiscard]] std::optional<std::string> read_file(const std::string& path) const;
+    [[nodiscard]] std::optional<std::string> read_secret_file(const std::string& path) const;
 
     /// In the order of the file, at most `most_problems`.
     [[nodiscard]] std::vector<problem> take_errors();
@@ -54,10 +55,14 @@ private:
                     const std::string& name);
     bool read_secret(const setting& row, setting_owner owner, const node& value,
                      const std::string& name);
+    [[nodiscard]] std::string from_directory(const std::string& path) const;
     std::optional<std::string> from_environment(const std::string& variable, position at,
                                                 const std::string& name);
     std::optional<std::string> from_file(const std::string& path, position at,
                                          const std::string& name);
+
+    std::optional<std::string> from_credential(const std::string& credential, position at,
+                                               const std::string& name);
 
     const parse_options& options_;
     std::vector<problem> errors_;

@@ -21,9 +21,13 @@ the log and waits for the next start.
 **Durations** are a whole number with its unit: `500ms`, `5s`, `10m`, `1h`, `2d`; 0 needs none.
 
 **Secrets** are better kept elsewhere: `env:NAME` takes the value of an environment variable,
-`file:PATH` the content of a file (without the newline at its end; a relative path begins at the
-folder of the configuration). A password that itself begins with `env:` or `file:` has to be kept
-that way. Secrets appear in no log, error message or console answer.
+`file:PATH` the content of a file (a relative path begins at the folder of the configuration), and
+`credential:NAME` what systemd's `LoadCredential=` has put into `$CREDENTIALS_DIRECTORY`. The newline at
+the end is not part of it. A file with secrets, `auth.userlist` among them, must belong to root or to
+pgweir's user, and nobody else may read it (`chmod 600`). A password that itself begins with `env:`,
+`file:` or `credential:` has to be kept that way. `pgweir passwd` turns a password into a verifier, with
+which clients can log in and nobody can log in elsewhere. Secrets appear in no log, error message or
+console answer, are wiped from memory, and pgweir writes no core dumps.
 
 **YAML.** Anchors, aliases and tags are not supported. A key given twice is an error. Values that
 begin with one of `* & ! @ % # { [` or hold `: ` or ` #` need quotes.

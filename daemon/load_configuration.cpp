@@ -1,44 +1,33 @@
 #include "daemon/load_configuration.hpp"
 
 #include "config/parse.hpp"
+#include "config/secret.hpp"
+#include "daemon/secret_files.hpp"
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 namespace pgweir::daemon {
 
-namespace {
-
-std::optional<std::string> read_whole(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    if (!in || std::filesystem::is_directory(path)) {
-        return std::nullopt;
-    }
-    std::ostringstream text;
-    text << in.rdbuf();
-    return std::move(text).str();
-}
-
-} // namespace
-
 loaded_configuration load_configuration(const std::string& path, const tls_contexts* running) {
     loaded_configuration loaded;
-    const auto text = read_whole(path);
-    if (!text) {
+    auto read = read_whole_file(path);
+    if (!read) {
         loaded.errors.push_back(path + ": cannot be read");
         return loaded;
     }
+    const config::secret text(std::move(*read)); // passwords may stand in it
     config::parse_options options;
     options.directory = std::filesystem::path(path).parent_path().string();
     options.read_environment = [](const std::string& name) -> std::optional<std::string> {
         const char* const value = std::getenv(name.c_str());
         return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     };
-    options.read_file = read_whole;
-    const auto result = config::parse(*text, options);
+    options.read_file = read_whole_file;
+    options.read_secret_file = read_secret_file;
+    options.read_credential = read_credential;
+    const auto result = config::parse(text.reveal(), options);
     for (const auto& warning : result.warnings()) {
         loaded.warnings.push_back(config::to_string(warning, path));
     }

@@ -111,6 +111,7 @@ class UserlistTest(PoolerCase):
                             users=None)
         with open(os.path.join(pooler.directory, "userlist.txt"), "w", encoding="ascii") as file:
             file.write('"trust_user" "%s"\n' % secret)
+            os.fchmod(file.fileno(), 0o600)
         self.addCleanup(pooler.close)
         return pooler.start()
 

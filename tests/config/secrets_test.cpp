@@ -22,7 +22,8 @@ TEST_CASE("secrets from the file, the environment, and other files") {
                              {"/etc/pgweir/app.password", "from folder\r\n"},
                              {"/two", "ends in a newline\n\n"},
                              {"/none", "no newline"},
-                             {"/env", "env:X"}}};
+                             {"/env", "env:X"}},
+                   .credentials = {{"app.password-1", "from systemd\n"}}};
     const std::vector<std::pair<std::string, std::string>> table{
         {"'plain'", "plain"},
         {"env:APP_PASSWORD", "from environment"},
@@ -30,6 +31,7 @@ TEST_CASE("secrets from the file, the environment, and other files") {
         {"file:app.password", "from folder"},
         {"file:/none", "no newline"},
         {"file:/env", "env:X"},
+        {"credential:app.password-1", "from systemd"},
         {verifier, verifier},
     };
     for (const auto& each : table) {
@@ -56,14 +58,21 @@ TEST_CASE("secrets that cannot be had") {
         {"env:hun-ter2", "must name an environment variable after 'env:'"},
         {"env:2hunter", "must name an environment variable after 'env:'"},
         {"file:/missing",
-         "is to come from the file '/missing', which cannot be read or is open to others"},
+         "is to come from the file '/missing', which cannot be read or is open to others (chmod "
+         "600)"},
         {"'file:'", "must name a file after 'file:'"},
         {"file:/empty", "must not be empty"},
         {"file:/huge", "must not be longer than 8192 bytes"},
         {"''", "must not be empty"},
         {"\"hunter\\x072\"", "must not hold control characters"},
-        {"[hunter2]", "must be a text, env:NAME or file:PATH, not a list"},
-        {"{hunter2: hunter2}", "must be a text, env:NAME or file:PATH, not a map"},
+        {"credential:missing", "is to come from the credential 'missing', which systemd has not "
+                               "given (LoadCredential=)"},
+        {"'credential:'", "must name a credential after 'credential:'"},
+        {"credential:../x", "must name a credential after 'credential:'"},
+        {"credential:..", "must name a credential after 'credential:'"},
+        {"credential:/etc/shadow", "must name a credential after 'credential:'"},
+        {"[hunter2]", "must be a text, env:NAME, file:PATH or credential:NAME, not a list"},
+        {"{hunter2: hunter2}", "must be a text, env:NAME, file:PATH or credential:NAME, not a map"},
         {"env:BROKEN", "begins like a SCRAM verifier but is none"},
         {"SCRAM-SHA-256$", "begins like a SCRAM verifier but is none"},
         {"SCRAM-SHA-256$0" + verifier.substr(18), "begins like a SCRAM verifier but is none"},
@@ -78,6 +87,7 @@ TEST_CASE("secrets that cannot be had") {
     // No callbacks at all: nothing can be had, nothing breaks.
     CHECK(parse(with_password("env:X"), {}).errors().size() == 1);
     CHECK(parse(with_password("file:X"), {}).errors().size() == 1);
+    CHECK(parse(with_password("credential:X"), {}).errors().size() == 1);
 }
 
 TEST_CASE("a database's password") {

@@ -16,7 +16,7 @@ namespace pgweir::config::testing {
 
 /// An environment and a disk made of two maps.
 struct world {
-    std::map<std::string, std::string> environment, files;
+    std::map<std::string, std::string> environment, files, credentials = {};
 
     [[nodiscard]] parse_options options(std::string directory = {}) const {
         const auto look_up = [](const std::map<std::string, std::string>& in) {
@@ -27,6 +27,8 @@ struct world {
         };
         return {.read_environment = look_up(environment),
                 .read_file = look_up(files),
+                .read_secret_file = look_up(files),
+                .read_credential = look_up(credentials),
                 .directory = std::move(directory)};
     }
 };

@@ -112,7 +112,7 @@ TEST_CASE("auth.userlist") {
     SUBCASE("is missing") {
         CHECK(lines(parse(start, in.options("/elsewhere")).errors()) ==
               std::vector<std::string>{"3:13: auth.userlist is the file 'users.txt', which cannot "
-                                       "be read or is open to others"});
+                                       "be read or is open to others (chmod 600)"});
     }
     SUBCASE("is wrong: told with its own name, after the configuration's errors") {
         in.files["/etc/pgweir/users.txt"] = "\"bob\" b\n";

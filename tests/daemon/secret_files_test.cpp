@@ -1,0 +1,101 @@
+// Who may own and read a file with secrets.
+#include "daemon/secret_files.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <fcntl.h>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace pgweir::daemon;
+
+namespace {
+
+/// A folder with one file in it, both gone with it.
+class folder {
+public:
+    folder() {
+        std::string name = (std::filesystem::temp_directory_path() / "pgweir-XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()) != nullptr);
+        path_ = name;
+    }
+    ~folder() { std::filesystem::remove_all(path_); }
+    folder(const folder&) = delete;
+    folder& operator=(const folder&) = delete;
+
+    [[nodiscard]] std::string path(const std::string& name) const { return path_ + "/" + name; }
+    [[nodiscard]] const std::string& path() const { return path_; }
+    std::string file(const std::string& name, const std::string& content, mode_t mode) {
+        std::ofstream(path(name), std::ios::binary) << content;
+        REQUIRE(::chmod(path(name).c_str(), mode) == 0);
+        return path(name);
+    }
+
+private:
+    std::string path_;
+};
+
+} // namespace
+
+TEST_CASE("a file with secrets is this user's, and closed to others") {
+    folder in;
+    struct row {
+        mode_t mode;
+        bool read;
+    };
+    for (const auto& each : {row{0600, true}, row{0400, true}, row{0700, true}, row{0640, false},
+                             row{0604, false}, row{0660, false}, row{0644, false}, row{0620, false},
+                             row{0602, false}, row{0610, false}, row{0666, false}}) {
+        CAPTURE(each.mode);
+        const auto path = in.file("secret", "x\n", each.mode);
+        CHECK(read_secret_file(path).has_value() == each.read);
+        CHECK(read_whole_file(path) == "x\n"); // not a secret: whatever its mode
+    }
+    const auto path = in.file("secret", "x", 0600);
+    if (::chown(path.c_str(), 1, static_cast<gid_t>(-1)) == 0) { // only root can
+        CHECK(!read_secret_file(path));
+        CHECK(read_whole_file(path));
+    }
+}
+
+TEST_CASE("what is no file") {
+    folder in;
+    CHECK(!read_secret_file(in.path("missing")));
+    CHECK(!read_whole_file(in.path("missing")));
+    CHECK(!read_whole_file(in.path()));
+    CHECK(!read_whole_file("/dev/zero"));
+    REQUIRE(::mkfifo(in.path("pipe").c_str(), 0600) == 0);
+    CHECK(!read_secret_file(in.path("pipe"))); // and does not wait for somebody to write
+    (void)in.file("target", "x", 0644);
+    REQUIRE(::symlink(in.path("target").c_str(), in.path("link").c_str()) == 0);
+    CHECK(!read_secret_file(in.path("link"))); // the file counts, not the link
+}
+
+TEST_CASE("whatever the size") {
+    folder in;
+    for (const std::size_t size : {0, 1, 4095, 4096, 300'000}) {
+        CAPTURE(size);
+        const std::string text(size, 'x');
+        CHECK(read_secret_file(in.file("secret", text, 0600)) == text);
+    }
+    CHECK(!read_whole_file("/proc/self/status")->empty()); // tells no size
+}
+
+TEST_CASE("systemd's credentials") {
+    folder in;
+    ::unsetenv("CREDENTIALS_DIRECTORY");
+    CHECK(!read_credential("password"));
+    ::setenv("CREDENTIALS_DIRECTORY", in.path().c_str(), 1);
+    CHECK(!read_credential("password"));
+    (void)in.file("password", "x", 0400);
+    CHECK(read_credential("password") == "x");
+    (void)in.file("password2", "x", 0440); // an access control list looks like this
+    CHECK(read_credential("password2") == "x");
+    (void)in.file("password3", "x", 0444);
+    CHECK(!read_credential("password3"));
+    ::unsetenv("CREDENTIALS_DIRECTORY");
+}
