@@ -5,6 +5,8 @@
 // one. Thread: any.
 #pragma once
 
+#include "config/hba.hpp"
+#include "config/ident_map.hpp"
 #include "config/secret.hpp"
 
 #include <chrono>
@@ -123,6 +125,12 @@ struct configuration {
 
     auth_method auth = auth_method::scram_sha_256; // auth.method
     std::string userlist;                          // auth.userlist: path, empty for none
+    // Where there are rules, they and not auth.method say how a client proves who it is; that it
+    // was let in by none of them refuses it. No rules: auth.method counts for everybody.
+    std::vector<std::string> hba, ident; // auth.hba, auth.ident: the lines themselves
+    std::string hba_file, ident_file;    // auth.hba_file, auth.ident_file: paths, empty for none
+    std::vector<hba_rule> hba_rules;     // of whichever was given
+    std::vector<ident_line> ident_lines; // the same
     std::string query_user; // auth.query_user (accepted; used once auth_query is there)
     duration login_timeout = std::chrono::seconds(15); // auth.login_timeout
 

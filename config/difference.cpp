@@ -84,8 +84,8 @@ std::string line_of(const setting_change& change) {
     const auto shown = [](const std::string& text) -> std::string_view {
         return text.empty() ? "(none)" : std::string_view(text);
     };
-    const bool secret = change.before == "***" && change.after == "***";
-    const auto what = secret ? std::string("changed")
+    const bool unseen = change.before == change.after; // secrets, the number of a file's rules
+    const auto what = unseen ? std::string("changed")
                              : concat({shown(change.before), " -> ", shown(change.after)});
     return concat({change.key, ": ", what,
                    change.needs == change_needs::restart ? " (needs a restart)" : ""});
@@ -101,6 +101,29 @@ void tell_names(std::vector<std::string>& lines, std::string_view one, std::stri
     for (const auto& name : names) {
         lines.push_back(concat({one, ": ", name}));
     }
+}
+
+/// A file with access rules may have changed although its path has not.
+void compare_access(const configuration& running, const configuration& wanted,
+                    std::vector<setting_change>& into) {
+    const auto tell = [&](std::string_view key, bool same, std::size_t before, std::size_t after) {
+        if (!same) {
+            into.push_back({.key = concat({key, " (its content)"}),
+                            .before = concat({std::to_string(before), " lines"}),
+                            .after = concat({std::to_string(after), " lines"})});
+        }
+    };
+    const auto& old_rules = running.hba_rules;
+    const auto& rules = wanted.hba_rules;
+    tell("auth.hba_file",
+         running.hba_file != wanted.hba_file || running.hba != wanted.hba ||
+             std::equal(old_rules.begin(), old_rules.end(), rules.begin(), rules.end(),
+                        [](const auto& a, const auto& b) { return a.same_meaning(b); }),
+         old_rules.size(), rules.size());
+    tell("auth.ident_file",
+         running.ident_file != wanted.ident_file || running.ident != wanted.ident ||
+             running.ident_lines == wanted.ident_lines,
+         running.ident_lines.size(), wanted.ident_lines.size());
 }
 
 } // namespace
@@ -128,6 +151,7 @@ difference compare(const configuration& running, const configuration& wanted) {
                                        .needs = row.needs});
         }
     }
+    compare_access(running, wanted, result.settings);
     match(running.databases, wanted.databases, result.databases_added, result.databases_removed,
           [&](const database& old, const database& now) {
               if (auto changes = compare_databases(old, now); !changes.empty()) {

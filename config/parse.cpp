@@ -1,6 +1,7 @@
 // See parse.hpp. Goes through the tree with the table in its hand; what the table cannot say
 // (bounds between settings, what must be there) is in the check_ functions at the end.
 #include "config/parse.hpp"
+#include "config/access_settings.hpp"
 #include "config/document.hpp"
 #include "config/reader.hpp"
 #include "config/settings.hpp"
@@ -39,6 +40,7 @@ private:
     configuration out_;
     bool bound_refused_ = false; // pool.minconn or pool.maxconn: nothing to compare
     position userlist_at_, method_at_;
+    access_nodes access_;
     std::unordered_map<std::string, problem> user_at_; // file and position of each user
 };
 
@@ -94,6 +96,9 @@ void parser::read_section(const node& map, std::string_view section) {
         const auto& row = *find_setting(name);
         if (name == "auth.userlist") {
             userlist_at_ = each.value.at;
+        }
+        if (row.form == text_form::line || name == "auth.hba_file" || name == "auth.ident_file") {
+            access_.emplace(row.key, &each.value);
         }
         if (name == "auth.method") {
             method_at_ = each.value.at;
@@ -246,8 +251,9 @@ void parser::read_userlist() {
     }
     auto text = in_.read_secret_file(out_.userlist);
     if (!text) {
-        in_.complain(userlist_at_, concat({"auth.userlist is the file '", out_.userlist,
-                                           "', which cannot be read or is open to others (chmod 600)"}));
+        in_.complain(userlist_at_,
+                     concat({"auth.userlist is the file '", out_.userlist,
+                             "', which cannot be read or is open to others (chmod 600)"}));
         return;
     }
     const secret kept(std::move(*text)); // wiped at the end
@@ -330,7 +336,8 @@ void parser::check_users() {
     for (const auto& each : out_.users) {
         const auto form = form_of(each.password.reveal());
         const auto& at = user_at_.at(each.name);
-        if (out_.auth == auth_method::scram_sha_256 && form == secret_form::md5) {
+        if (out_.auth == auth_method::scram_sha_256 && out_.hba_rules.empty() &&
+            form == secret_form::md5) {
             in_.warn(
                 at.at,
                 concat({"user '", each.name,
@@ -383,13 +390,20 @@ void parser::check_whole(const node& root) {
     } else if (databases->value.is == node::kind::map && databases->value.entries.empty()) {
         in_.complain(databases->value.at, "databases must name at least one");
     }
-    if (out_.auth != auth_method::trust && out_.users.empty() && out_.userlist.empty() &&
+    const bool without_secrets =
+        out_.hba_rules.empty()
+            ? out_.auth == auth_method::trust
+            : std::any_of(out_.hba_rules.begin(), out_.hba_rules.end(), [](const hba_rule& rule) {
+                  return rule.method == hba_method::trust || rule.method == hba_method::cert ||
+                         rule.method == hba_method::peer;
+              });
+    if (!without_secrets && out_.users.empty() && out_.userlist.empty() &&
         out_.query_user.empty() && !in_.has_errors()) {
         in_.complain(method_at_,
                      "nobody could log in: give users, auth.userlist or auth.query_user");
     }
     check_tls(root);
-    if (out_.auth == auth_method::trust) {
+    if (out_.auth == auth_method::trust && out_.hba_rules.empty()) {
         for (const auto& each : out_.listen) {
             if (!is_loopback(each.address)) {
                 in_.warn(method_at_, concat({"auth.method trust lets in everybody who reaches ",
@@ -409,6 +423,7 @@ parse_result parser::run(std::string_view text) {
         in_.is_a(node::kind::map, root, "the file", "pool: { … }")) {
         read_root(root);
         read_userlist();
+        read_access(access_, in_, out_);
         check_whole(root);
         check_users();
     }

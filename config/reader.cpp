@@ -163,7 +163,9 @@ void reader::each_named(const node& map, std::string_view what, std::string_view
 
 bool reader::read_names(const setting& row, setting_owner owner, const node& value,
                         const std::string& name) {
-    if (!is_a(node::kind::list, value, name, "[alice, bob]")) {
+    const bool of_lines = row.form == text_form::line;
+    if (!is_a(node::kind::list, value, name,
+              of_lines ? "['local all all peer']" : "[alice, bob]")) {
         return false;
     }
     for (const auto& item : value.items) {
@@ -172,7 +174,7 @@ bool reader::read_names(const setting& row, setting_owner owner, const node& val
                                  : std::optional<std::string>("must be a text");
         if (refused) {
             complain(item.at,
-                     concat({"a name in ", name, " ", *refused}));
+                     concat({of_lines ? "a line" : "a name", " in ", name, " ", *refused}));
         }
     }
     return true;

@@ -136,8 +136,10 @@ maybe_refusal put(const setting& row, std::string& into, std::string_view text) 
     if (has_control_character(text)) {
         return "must not hold control characters";
     }
-    const bool good = text.empty() || row.form == text_form::name || row.form == text_form::path ||
-                      (row.form == text_form::address ? is_address(text) : is_host(text));
+    const bool free =
+        row.form == text_form::name || row.form == text_form::path || row.form == text_form::line;
+    const bool good =
+        text.empty() || free || (row.form == text_form::address ? is_address(text) : is_host(text));
     if (!good) {
         return must_be(row) + (row.form == text_form::address ? not_this(text) : "");
     }
@@ -253,7 +255,7 @@ std::string type_of(const setting& row) {
         } else if constexpr (std::is_enum_v<Value>) {
             return "choice";
         } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
-            return "list of names";
+            return row.form == text_form::line ? "list of lines" : "list of names";
         } else if constexpr (std::is_same_v<Value, secret>) {
             return "secret";
         } else {
@@ -266,6 +268,8 @@ std::string type_of(const setting& row) {
                 return "host";
             case text_form::path:
                 return "path";
+            case text_form::line:
+                return "line";
             }
             return {};
         }
@@ -300,9 +304,11 @@ std::string must_be(const setting& row) {
         } else if constexpr (std::is_enum_v<Value>) {
             return concat({"must be one of ", join(words_of(Value{}), ", ")});
         } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
-            return "must be a list of names such as [alice, bob]";
+            return row.form == text_form::line
+                       ? "must be a list of lines such as ['local all all peer']"
+                       : "must be a list of names such as [alice, bob]";
         } else if constexpr (std::is_same_v<Value, secret>) {
-            return "must be a text, env:NAME or file:PATH";
+            return "must be a text, env:NAME, file:PATH or credential:NAME";
         } else {
             switch (row.form) {
             case text_form::name:
@@ -313,6 +319,8 @@ std::string must_be(const setting& row) {
                 return "must be a host name, an address, or the absolute path of a directory";
             case text_form::path:
                 return "must be a path";
+            case text_form::line:
+                return "must be a line";
             }
             return {};
         }

@@ -17,6 +17,7 @@ constexpr std::int64_t longest_name = 63;
 /// Access tokens of cloud providers serve as passwords and take kilobytes.
 constexpr std::int64_t longest_secret = 8192;
 constexpr std::int64_t longest_path = 4096;
+constexpr std::int64_t longest_line = 4096;
 
 constexpr auto restart = change_needs::restart;
 
@@ -122,6 +123,18 @@ constexpr setting table[] = {
     {.key = "auth.userlist", .where = &configuration::userlist, .fallback = "",
      .least = 0, .most = longest_path, .form = text_form::path,
      .doc = "File with further users, one `\"user\" \"secret\"` per line as PgBouncer has it; a relative path begins at this file's directory."},
+    {.key = "auth.hba", .where = &configuration::hba, .fallback = "[]",
+     .least = 1, .most = longest_line, .form = text_form::line,
+     .doc = "Who may log in from where, and how they prove it: lines as in PostgreSQL's pg_hba.conf ([access rules](access.md)). The first that matches counts instead of `method`; whom none matches is refused. Without any, `method` counts for everybody."},
+    {.key = "auth.hba_file", .where = &configuration::hba_file, .fallback = "",
+     .least = 0, .most = longest_path, .form = text_form::path,
+     .doc = "File with such lines, instead of `hba`; a relative path begins at this file's directory."},
+    {.key = "auth.ident", .where = &configuration::ident, .fallback = "[]",
+     .least = 1, .most = longest_line, .form = text_form::line,
+     .doc = "Lines as in PostgreSQL's pg_ident.conf, for `map=` in the access rules: which users somebody may be whom the system or a certificate names otherwise."},
+    {.key = "auth.ident_file", .where = &configuration::ident_file, .fallback = "",
+     .least = 0, .most = longest_path, .form = text_form::path,
+     .doc = "File with such lines, instead of `ident`; a relative path begins at this file's directory."},
     {.key = "auth.query_user", .where = &configuration::query_user, .fallback = "",
      .least = 0, .most = longest_name,
      .doc = "User to ask PostgreSQL for the secrets of users not listed here (accepted, not used yet)."},

@@ -36,7 +36,7 @@ using setting_member = std::variant<
     channel_binding database::*, secret database::*, secret user::*>;
 
 /// What a text must look like.
-enum class text_form : std::uint8_t { name, address, host, path };
+enum class text_form : std::uint8_t { name, address, host, path, line };
 
 /// What it takes for a new value to count.
 enum class change_needs : std::uint8_t { reload, restart };
