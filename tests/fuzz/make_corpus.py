@@ -319,9 +319,45 @@ def relay():
         step(RAW, 0, 0, 1) + CLIENT_CONVERSATIONS["extended"][:16]))
 
 
+def hba():
+    """A client, a flag byte, the file, and the files a, b, c (hba.cpp)."""
+    def case(text, *files, who=("shop", "ann", "app.example.com"), flags=b"0"):
+        return b"\0".join([part.encode() for part in who] + [flags + text.encode()]
+                          + [each.encode() for each in files])
+    methods = "\n".join("hostssl all all all %s" % method for method in (
+        "trust", "reject", "password", "md5", "scram-sha-256", "cert map=m",
+        "md5 clientcert=verify-ca,clientname=CN"))
+    yield "methods", case(methods + "\nlocal all all peer map=m")
+    yield "addresses", case("\n".join("host all bob %s md5" % address for address in (
+        "10.0.0.0/8", "10.0.0.0 255.0.0.0", "::1/128", "fe80:: ffff::", "::ffff:1.2.3.4/96", "samehost",
+        "samenet", "all", "localhost", ".example.com")))
+    yield "names", case('host "all",all,sameuser,samerole,replication +staff,/^a.*$,"+x",ann all md5',
+                        flags=b"8")
+    yield "groups", case("host all +staff all reject\nhost samegroup all .example.com md5\n"
+                         "host all all 10.0.0.0/8 trust")
+    yield "files", case("local @a @b peer # ok\ninclude c\ninclude_if_exists d\n", "x,y\n@b", "z",
+                        "host all all all \\\n md5", flags=b"3")
+    yield "itself", case("@a\ninclude b", "@a", "include b\ninclude b")
+    yield "quotes", case('local "a ""b"",c"d all peer map="x y" \\\n\n local all "# ')
+    yield "patterns", case('host /^(a|b)[[:alpha:]]{1,5}$ "/^x,y\\.z$" all md5\n'
+                           "host /(a*)*(b+)+$ /a{1000} all md5")
+    yield "maps", case("m ann ann\nm /^(.*)@example$ \\1\nm /(a)|b x\\1y\nm root all",
+                       who=("ann@example", "ann", ""))
+
+
+def userlist():
+    yield "forms", (b'; comment\n"ann" "plain"\n"bob" "md5' + b"0123456789abcdef" * 2
+                    + b'" rest\r\n# more\n"it""s" "se""cret"\n')
+    yield "scram", (b'"ann" "SCRAM-SHA-256$4096:QyY1e078GKZyCFGMsLKvrw==$'
+                    b"J8K5do4xna10BmH5uXAemH3xSz6dlwAhu8cTfh+oBEc=:"
+                    b'q0/Hxw29dXoiaYxPQG64/lekmxgt1ojEMPjW6KUP7Mo="\n"bob" "SCRAM-SHA-256$x"')
+    yield "wrong", b'ann "x"\n"bob\n"eve" \n"" "x"\n"a" "x"\n"a" "y"'
+
+
 TARGETS = {
     "reader_client": reader_client, "reader_server": reader_server, "startup": startup_logins,
     "server_login": server_logins, "sql": sql, "relay": relay,
+    "hba": hba, "userlist": userlist,
 }
 
 
