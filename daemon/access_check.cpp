@@ -1,0 +1,120 @@
+// See access_check.hpp.
+#include "daemon/access_check.hpp"
+
+#include "daemon/host_facts.hpp"
+
+#include <algorithm>
+
+namespace pgweir::daemon {
+namespace {
+
+using config::hba_method;
+
+std::string what_is_asked(hba_method method) {
+    switch (method) {
+    case hba_method::trust:
+        return "the client is let in without any proof";
+    case hba_method::reject:
+        return "the client is refused";
+    case hba_method::password:
+        return "the client has to send the password, in clear text";
+    case hba_method::md5:
+        return "the client has to prove with MD5 that it knows the password, or with SCRAM where "
+               "only a verifier of it is known";
+    case hba_method::scram_sha_256:
+        return "the client has to prove with SCRAM that it knows the password";
+    case hba_method::cert:
+        return "the client has to have a certificate";
+    case hba_method::peer:
+        return "the system has to say that the client is this user";
+    }
+    return {};
+}
+
+std::string meaning_of(const config::hba_rule& rule) {
+    auto result = what_is_asked(rule.method);
+    const bool cert = rule.method == hba_method::cert;
+    if (rule.certificate == config::client_certificate::verify_ca) {
+        result += ", and has to have a certificate that the CA has signed";
+    } else if (rule.certificate == config::client_certificate::verify_full) {
+        result += cert ? " whose common name is the user's"
+                       : ", and has to have a certificate whose common name is the user's";
+    }
+    if (!rule.map.empty()) {
+        result += ", or one that the map '" + rule.map + "' makes into it";
+    }
+    return result + "\n";
+}
+
+std::string method_without_rules(config::auth_method method) {
+    switch (method) {
+    case config::auth_method::trust:
+        return what_is_asked(hba_method::trust);
+    case config::auth_method::password:
+        return what_is_asked(hba_method::password);
+    case config::auth_method::md5:
+        return what_is_asked(hba_method::md5);
+    case config::auth_method::scram_sha_256:
+        return what_is_asked(hba_method::scram_sha_256);
+    }
+    return {};
+}
+
+config::hba_facts facts_about(const access_question& question) {
+    config::hba_facts facts;
+    facts.own_networks = own_networks();
+    facts.host_name = question.host_name;
+    if (question.groups) {
+        facts.is_member = [&question](std::string_view group) -> std::optional<bool> {
+            const auto& list = *question.groups;
+            return std::find(list.begin(), list.end(), group) != list.end();
+        };
+    }
+    return facts;
+}
+
+} // namespace
+
+explained_access explain_access(const config::configuration& of, const std::string& file,
+                                const access_question& question) {
+    const auto address = config::read_address(question.address);
+    if (!address && question.address != "local") {
+        return {.answer = access_answer::error,
+                .text = "the address must be an IPv4 or IPv6 address, or local\n"};
+    }
+    if (of.hba_rules.empty()) {
+        return {.answer = access_answer::let_in,
+                .text = "there are no access rules: auth.method counts for everybody\n" +
+                        method_without_rules(of.auth) + "\n"};
+    }
+    const auto& database = question.database.empty() ? question.user : question.database;
+    const config::hba_request request{.database = database,
+                                      .user = question.user,
+                                      .physical_replication = question.replication,
+                                      .address = address,
+                                      .tls = question.tls};
+    auto facts = facts_about(question);
+    auto made = config::decide(of.hba_rules, request, facts);
+    if (made.host_name && address) {
+        facts.host_name = confirmed_host_name(*address);
+        made = config::decide(of.hba_rules, request, facts);
+    }
+    if (!made.decided()) {
+        std::string text = "it depends on whether the user is in one of these groups:";
+        for (const auto& group : made.groups) {
+            text += " " + group;
+        }
+        return {.answer = access_answer::unknown, .text = text + " (--member-of)\n"};
+    }
+    if (made.rule == nullptr) {
+        return {.answer = access_answer::refused,
+                .text = "no line matches: the client is refused\n"};
+    }
+    const auto& rule = *made.rule;
+    const bool refused = rule.method == hba_method::reject;
+    return {.answer = refused ? access_answer::refused : access_answer::let_in,
+            .text = (rule.file.empty() ? file : rule.file) + ":" + std::to_string(rule.line) +
+                    ": " + rule.text + "\n" + meaning_of(rule)};
+}
+
+} // namespace pgweir::daemon
