@@ -1,16 +1,19 @@
 // pgweir: the command line. Each sub-command is a function; `run` is the default.
+#include "daemon/access_check.hpp"
 #include "daemon/console_client.hpp"
 #include "daemon/load_configuration.hpp"
 #include "daemon/metrics.hpp"
 #include "daemon/ops_snapshot.hpp"
+#include "daemon/read_password.hpp"
 #include "daemon/service.hpp"
 #include "protocol/scram.hpp"
 
 #include <CLI/CLI.hpp>
 #include <openssl/rand.h>
 
-#include <cstdio>
 #include <iostream>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 namespace {
 
@@ -36,7 +39,7 @@ int run(const std::string& path, daemon::service::options opts) {
     }
 }
 
-int check(const std::string& path) {
+int check(const std::string& path, const daemon::access_question& question) {
     const auto loaded = daemon::load_configuration(path);
     for (const auto& warning : loaded.warnings) {
         std::cerr << warning << " (warning)\n";
@@ -44,8 +47,13 @@ int check(const std::string& path) {
     if (!report(loaded)) {
         return 1;
     }
-    std::cout << path << ": ok\n";
-    return 0;
+    if (question.user.empty()) {
+        std::cout << path << ": ok\n";
+        return 0;
+    }
+    const auto made = daemon::explain_access(*loaded.config, path, question);
+    (made.answer == daemon::access_answer::error ? std::cerr : std::cout) << made.text;
+    return static_cast<int>(made.answer);
 }
 
 int show(const std::string& path, daemon::console_access access,
@@ -68,22 +76,64 @@ int show(const std::string& path, daemon::console_access access,
     return 0;
 }
 
-/// A SCRAM verifier of the password on standard input, for `users:` or userlist.txt.
-int passwd() {
-    std::string password;
-    std::getline(std::cin, password);
-    std::string salt(16, '\0');
-    if (password.empty() || RAND_bytes(reinterpret_cast<unsigned char*>(salt.data()),
-                                       static_cast<int>(salt.size())) != 1) {
-        std::cerr << "pgweir passwd: give the password on standard input\n";
+constexpr std::size_t salt_bytes = 16;
+constexpr std::uint32_t most_iterations = 1'000'000;
+
+/// A SCRAM verifier of a password, for `users:` or userlist.txt.
+int passwd(std::uint32_t iterations) {
+    const auto password = daemon::read_password();
+    if (!password) {
         return 1;
     }
-    const auto key = protocol::derive_salted_password(protocol::secret(std::move(password)), salt,
-                                                      protocol::default_scram_iterations);
-    std::cout << protocol::format_scram_verifier(
-                     protocol::make_verifier(key, salt, protocol::default_scram_iterations))
+    std::string salt(salt_bytes, '\0');
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(salt.data()), static_cast<int>(salt.size())) !=
+        1) {
+        std::cerr << "pgweir passwd: there is no randomness\n";
+        return 1;
+    }
+    const auto key = protocol::derive_salted_password(*password, salt, iterations);
+    if (key.empty()) {
+        std::cerr << "pgweir passwd: the key cannot be derived\n";
+        return 1;
+    }
+    std::cout << protocol::format_scram_verifier(protocol::make_verifier(key, salt, iterations))
               << '\n';
     return 0;
+}
+
+/// Memory that holds secrets is written to no core dump, and read by no debugger but root's.
+void keep_memory_to_ourselves() {
+    const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+    (void)::setrlimit(RLIMIT_CORE, &none);
+    (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); // a kernel that pipes core dumps minds no limit
+}
+
+/// `check` and what may be asked of it.
+CLI::App* add_check(CLI::App& app, std::string& path, daemon::access_question& question) {
+    auto* const command = app.add_subcommand(
+        "check", "print every error of a configuration file, or what its access rules say of a "
+                 "client");
+    command->add_option("--config", path, "configuration file");
+    auto* const user = command->add_option("--user", question.user, "user the client asks for");
+    command->add_option("--database", question.database, "database it asks for")->needs(user);
+    command->add_option("--address", question.address, "where it is: an address, or local")
+        ->needs(user)
+        ->capture_default_str();
+    command->add_flag("--tls,!--no-tls", question.tls, "it has TLS")->needs(user);
+    command->add_flag("--replication", question.replication, "it asks for physical replication")
+        ->needs(user);
+    command
+        ->add_option_function<std::vector<std::string>>(
+            "--member-of",
+            [&question](const std::vector<std::string>& groups) { question.groups = groups; },
+            "a group the user is in; \"\" where there is none")
+        ->needs(user);
+    command
+        ->add_option_function<std::string>(
+            "--host-name", [&question](const std::string& name) { question.host_name = name; },
+            "the name of the address, instead of looking it up")
+        ->needs(user);
+    return command;
 }
 
 } // namespace
@@ -99,9 +149,8 @@ int main(int argc, char** argv) {
     // Hidden: for tests and benchmarks.
     run_command->add_flag("--rotate-servers", opts.rotate_servers)->group("");
     run_command->add_flag("!--without-tracking", opts.track_sessions)->group("");
-    auto* const check_command =
-        app.add_subcommand("check", "print every error of a configuration file");
-    check_command->add_option("--config", path, "configuration file");
+    daemon::access_question question;
+    auto* const check_command = add_check(app, path, question);
     auto* const show_command = app.add_subcommand(
         "show", "ask the console of a running pgweir: show pools, show pins, show help");
     daemon::console_access access;
@@ -111,8 +160,12 @@ int main(int argc, char** argv) {
     show_command->add_option("--host", access.host, "address of the daemon");
     show_command->add_option("--port", access.port, "port of the daemon");
     show_command->add_option("--user", access.user, "one of console.admin_users or stats_users");
-    auto* const passwd_command =
-        app.add_subcommand("passwd", "turn the password on standard input into a SCRAM verifier");
+    auto* const passwd_command = app.add_subcommand(
+        "passwd", "turn a password, typed or on standard input, into a SCRAM verifier");
+    std::uint32_t iterations = protocol::default_scram_iterations;
+    passwd_command->add_option("--iterations", iterations, "how much work a guess of it is to be")
+        ->check(CLI::Range(protocol::default_scram_iterations, most_iterations))
+        ->capture_default_str();
     auto* const version_command = app.add_subcommand("version", "print the version");
     CLI11_PARSE(app, argc, argv);
 
@@ -120,14 +173,15 @@ int main(int argc, char** argv) {
         std::cout << "pgweir " << daemon::build_version() << '\n';
         return 0;
     }
+    keep_memory_to_ourselves();
     if (*check_command) {
-        return check(path);
+        return check(path, question);
     }
     if (*show_command) {
         return show(path, access, words);
     }
     if (*passwd_command) {
-        return passwd();
+        return passwd(iterations);
     }
     return run(path, opts);
 }
