@@ -5,13 +5,16 @@
 #include <array>
 #include <cstdint>
 #include <regex.h>
+#include <vector>
 
 namespace pgweir::config {
 namespace {
 
-/// The compiled form grows with the product of all counts, and the C library has no bound.
-constexpr std::int64_t most_repeats = 1000;
+/// The compiled form grows with what is counted times its count, the time to make it with more than
+/// that, and the C library has no bound: 240 bytes repeated 1000 times took longer than a minute.
+constexpr std::int64_t most_unfolded = 2000;
 constexpr std::size_t longest_name_bytes = 1024; // of what is matched
+constexpr std::size_t longest_pattern_bytes = 1000;
 constexpr int deepest_group = 20;
 
 /// Goes through a pattern and says what keeps it from meaning the same here as in PostgreSQL.
@@ -47,13 +50,16 @@ private:
                 refused_ = "too many ( inside each other";
             }
             last_ = before::nothing;
+            sizes_.push_back(0);
             return;
         case ')':
             if (--depth_ < 0) {
                 refused_ = "a ) has no (";
+                return;
             }
-            last_ = before::atom;
-            return;
+            last_size_ = sizes_.back() + 2; // the ( ) itself takes room
+            sizes_.pop_back();
+            return atom(last_size_);
         case '^':
         case '|':
             last_ = before::nothing;
@@ -61,12 +67,28 @@ private:
         case '*':
         case '+':
         case '?':
-            return counted();
+            counted();
+            ++last_size_;
+            return grow(1);
         case '{':
             counted();
             return braces();
         default:
-            last_ = before::atom;
+            atom(1);
+        }
+    }
+
+    /// Something that can be counted, so large when it is unfolded.
+    void atom(std::int64_t size) {
+        last_ = before::atom;
+        last_size_ = size;
+        grow(size);
+    }
+    void grow(std::int64_t by) {
+        sizes_.back() += by;
+        if (sizes_.back() > most_unfolded) {
+            refused_ = concat({"unfolded, what stands before { } is longer than ",
+                               std::to_string(most_unfolded)});
         }
     }
 
@@ -92,11 +114,7 @@ private:
             refused_ = "a { needs }, and one count or two with a comma in between";
             return;
         }
-        repeats_ *= std::min(std::max<std::int64_t>(*most, 1), most_repeats + 1);
-        if (repeats_ > most_repeats) {
-            refused_ =
-                concat({"all counts in { } together are above ", std::to_string(most_repeats)});
-        }
+        grow(last_size_ * (std::min(std::max<std::int64_t>(*most, 1), most_unfolded + 1) - 1));
         rest_.remove_prefix(end + 1);
     }
 
@@ -108,7 +126,7 @@ private:
             return;
         }
         rest_.remove_prefix(1);
-        last_ = before::atom;
+        atom(1);
     }
 
     void brackets() {
@@ -134,14 +152,15 @@ private:
             return;
         }
         rest_.remove_prefix(at + 1);
-        last_ = before::atom;
+        atom(1);
     }
 
     std::string_view rest_;
     std::string refused_;
     before last_ = before::nothing;
     int depth_ = 0;
-    std::int64_t repeats_ = 1;
+    std::vector<std::int64_t> sizes_{0}; // unfolded: of the pattern, and of each ( that is open
+    std::int64_t last_size_ = 0;
 };
 
 } // namespace
@@ -162,7 +181,9 @@ struct name_pattern::compiled {
 };
 
 std::optional<name_pattern> name_pattern::make(std::string text, std::string& refused) {
-    refused = text.empty() ? "nothing follows the /" : inspector(text).run();
+    refused = text.empty()                          ? "nothing follows the /"
+              : text.size() > longest_pattern_bytes ? "it is too long"
+                                                    : inspector(text).run();
     if (!refused.empty()) {
         return std::nullopt;
     }

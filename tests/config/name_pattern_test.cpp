@@ -47,6 +47,7 @@ TEST_CASE("what patterns match") {
         {"^[]a]+$", "]a", true},
         {"^a\\.b$", "a.b", true},
         {"^a\\.b$", "axb", false},
+        {"^[a-z]{1,20}_[0-9]{1,10}$", "app_12", true},
         {"^$", "", true},
         {"^.*$", "anything", true},
         {"^ö$", "ö", true},
@@ -106,8 +107,11 @@ TEST_CASE("what is refused") {
                              "[ö]",
                              "[b-a]",
                              "[[:no:]]",
-                             "a{1001}",
-                             "(a{100}){11}",
+                             "a{1000}{1}",
+                             "a{2001}",
+                             "(a{45}){45}",
+                             "(a{100}){20}",
+                             "((((((((((a?)?)?)?)?)?)?)?)?)?){0,1000}",
                              "a{99999999999999}",
                              "a{-1}",
                              "a{ 1}"}) {
@@ -115,14 +119,17 @@ TEST_CASE("what is refused") {
         CHECK(refusal_of(text) != "");
     }
     CHECK(refusal_of(std::string(21, '(') + "a" + std::string(21, ')')) != "");
+    CHECK(refusal_of("(" + std::string(240, 'a') + "){10}") != "");
+    CHECK(refusal_of(std::string(1001, 'a')) != "");
     CHECK(refusal_of("\\d+").find("[0-9]") != std::string::npos);
 }
 
 TEST_CASE("names from strangers take no time") {
     // What keeps a backtracking matcher busy until the sun burns out.
     const auto begun = std::chrono::steady_clock::now();
-    for (const auto* text : {"^(a+)+$", "^(a|a)*$", "^(a*)*b$", "^(.*)(.*)(.*)(.*)(.*)x$",
-                             "(a{1,30}){1,30}b", "^(([a-z])+.)+[A-Z]([a-z])+$"}) {
+    for (const auto* text :
+         {"^(a+)+$", "^(a|a)*$", "^(a*)*b$", "^(.*)(.*)(.*)(.*)(.*)x$", "(a{1,9}){1,9}b",
+          "^(a?){63}a{1,2}$", "^(a|b|c|d|e|f){1,60}$", "^(([a-z])+.)+[A-Z]([a-z])+$"}) {
         CAPTURE(text);
         CHECK(!pattern(text).matches(std::string(62, 'a') + "!"));
     }
