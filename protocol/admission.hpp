@@ -35,6 +35,9 @@ struct admission {
     /// Nothing: no such user. Such a client is led through the same steps as a known one and never
     /// gets in, by no method. A known user without a password has an empty one here.
     std::optional<stored_credential> credential;
+    /// Method md5, which asks for SCRAM where a verifier is stored: so that nobody is recognised by
+    /// what is asked, those who have no password to check are asked for what most others are.
+    bool mock_scram = false;
     /// clientcert=verify-ca, whatever the method.
     bool require_client_certificate = false;
     /// clientcert=verify-full (the method `cert` implies both).

@@ -98,6 +98,24 @@ login_action client_login::state::write(std::string data) {
 
 // Terms ----------------------------------------------------------------------------------------
 
+namespace {
+
+bool is_asked_for_scram(const std::optional<stored_credential>& credential, bool mock_scram) {
+    switch (credential ? form_of(credential->value.reveal()) : credential_form::none) {
+    case credential_form::scram:
+        return true;
+    case credential_form::plaintext:
+    case credential_form::md5:
+        return false;
+    case credential_form::none:
+    case credential_form::unusable:
+        break;
+    }
+    return mock_scram;
+}
+
+} // namespace
+
 login_action client_login::state::on_terms(admission terms) {
     if (!std::holds_alternative<awaiting_user>(now)) {
         return out_of_turn();
@@ -131,10 +149,8 @@ login_action client_login::state::on_terms(admission terms) {
         return ask_for_password(std::move(terms.credential));
     case auth_method::md5:
         // As in PostgreSQL, "md5" means "md5, or better where a verifier is stored".
-        if (credential && form_of(credential->value.reveal()) == credential_form::scram) {
-            return ask_for_scram(credential);
-        }
-        return ask_for_md5(credential);
+        return is_asked_for_scram(credential, terms.mock_scram) ? ask_for_scram(credential)
+                                                                : ask_for_md5(credential);
     case auth_method::scram_sha_256:
         return ask_for_scram(credential);
     case auth_method::reject:

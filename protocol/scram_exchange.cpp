@@ -188,7 +188,9 @@ std::optional<scram_failure> scram_server_exchange::read_client_final(std::strin
 }
 
 secret scram_server_exchange::client_key(const scram_verifier& verifier) const {
-    secret key(exclusive_or(proof_, hmac_sha256(verifier.stored_key, auth_message())));
+    // With the proof, which everybody could read, the signature tells the key.
+    const secret signature(hmac_sha256(verifier.stored_key, auth_message()));
+    secret key(exclusive_or(proof_, signature.reveal()));
     const bool fits = key.reveal().size() == scram_key_bytes &&
                       equal_in_constant_time(sha256(key.reveal()), verifier.stored_key);
     return fits ? key : secret();
@@ -260,7 +262,8 @@ std::string scram_client_exchange::client_final(const scram_keys& keys) {
     const auto without_proof = "c=" + base64_encode(gs2_header_ + end_point_hash_) + ",r=" + nonce_;
     const auto auth_message = client_first_bare_ + "," + server_first_ + "," + without_proof;
     const auto client_key = keys.client_key.reveal();
-    const auto proof = exclusive_or(client_key, hmac_sha256(sha256(client_key), auth_message));
+    const secret signature(hmac_sha256(sha256(client_key), auth_message));
+    const auto proof = exclusive_or(client_key, signature.reveal());
     server_signature_ = hmac_sha256(keys.server_key.reveal(), auth_message);
     return without_proof + ",p=" + base64_encode(proof);
 }

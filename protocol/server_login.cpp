@@ -302,8 +302,8 @@ server_login_action server_login::start() {
     if (!std::holds_alternative<not_started>(s.now)) {
         return s.refuse(why::protocol, "login driven out of turn");
     }
-    auto& phase = s.now.emplace<securing>(server_encryption(s.opts.tls, s.opts.direct_tls));
-    return s.next(phase.encryption.start());
+    s.now = securing{server_encryption(s.opts.tls, s.opts.direct_tls)};
+    return s.next(std::get<securing>(s.now).encryption.start());
 }
 
 server_login_action server_login::secured(tls_facts facts) {

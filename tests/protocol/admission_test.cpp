@@ -196,6 +196,30 @@ TEST_CASE("Bitnami pgpool 2025-22248: terms that nobody has filled in let nobody
     }
 }
 
+TEST_CASE("no enumeration: md5 asks those without a password for what most others are asked for") {
+    const auto request = [](const std::string& user, const std::string& stored, bool mock_scram) {
+        client_side side(client_options(auth_method::md5), {{"ann", stored}});
+        side.terms = [mock_scram](const login_find_user&) {
+            auto terms = terms_of(auth_method::md5);
+            terms.mock_scram = mock_scram;
+            return terms;
+        };
+        side.feed(startup({{"user", user}}));
+        return side.sent;
+    };
+    const auto md5 = request("ann", "pencil", false);
+    const auto scram = request("ann", stored_scram("pencil"), false);
+    CHECK(md5 != scram);
+    for (const bool mock_scram : {false, true}) {
+        const auto& most = mock_scram ? scram : md5;
+        CHECK(request("bob", "pencil", mock_scram) == most);
+        CHECK(request("ann", "", mock_scram) == most);
+        CHECK(request("ann", "SCRAM-SHA-256$1:x", mock_scram) == most);
+        CHECK(request("ann", "pencil", mock_scram) == md5);
+        CHECK(request("ann", stored_scram("pencil"), mock_scram) == scram);
+    }
+}
+
 TEST_CASE("terms that nobody asked for are refused, not believed") {
     client_login login(client_options(auth_method::trust));
     CHECK(std::holds_alternative<login_refuse>(login.found_user(terms_of(auth_method::trust))));
