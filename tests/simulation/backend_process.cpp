@@ -4,6 +4,7 @@
 #include "protocol/scram.hpp"
 #include "protocol/startup.hpp"
 #include "protocol/startup_options.hpp"
+#include "tests/simulation/salted_password.hpp"
 
 namespace pgweir::simulation {
 
@@ -215,15 +216,18 @@ void backend_process::check_scram(std::string_view body) {
     if (scram_nonce_.empty()) {
         const auto bare = body.substr(body.find("n=,r="));
         scram_nonce_ = std::string(bare.substr(5)) + "server";
-        const auto first = "r=" + scram_nonce_ + ",s=" + protocol::base64_encode(salt) + ",i=1";
+        const auto first = "r=" + scram_nonce_ + ",s=" + protocol::base64_encode(salt) +
+                           ",i=" + std::to_string(protocol::default_scram_iterations);
         scram_first_ = std::string(bare) + "," + first;
         write("R" + u32(static_cast<std::uint32_t>(first.size() + 8)) + u32(11) + first);
         return;
     }
     const auto proof_at = body.rfind(",p=");
     const auto auth_message = scram_first_ + "," + std::string(body.substr(0, proof_at));
-    const auto verifier = protocol::make_verifier(
-        protocol::derive_salted_password(protocol::secret(home_.password), salt, 1), salt, 1);
+    const auto verifier =
+        protocol::make_verifier(salted_password(protocol::secret(home_.password), std::string(salt),
+                                                protocol::default_scram_iterations),
+                                salt, protocol::default_scram_iterations);
     const auto proof = protocol::base64_decode(body.substr(proof_at + 3)).value_or("");
     const auto signature = protocol::hmac_sha256(verifier.stored_key, auth_message);
     if (proof.size() != signature.size() ||

@@ -1,6 +1,7 @@
 #include "tests/simulation/fake_worker.hpp"
 
 #include "protocol/scram.hpp"
+#include "tests/simulation/salted_password.hpp"
 
 #include <cstring>
 
