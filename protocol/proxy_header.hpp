@@ -1,0 +1,41 @@
+// The PROXY protocol's header, versions 1 and 2: what a load balancer says, in front of a client's
+// first byte, of where that client really is. Believed of nobody but those who are trusted to send
+// it; whoever is must send it.
+//
+// Pure. Tests: tests/protocol/proxy_header_test.cpp.
+// Source: "The PROXY protocol, Versions 1 & 2" (HAProxy).
+#pragma once
+
+#include "protocol/message.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+namespace pgweir::protocol {
+
+/// The client's own end of the connection.
+struct proxied_source {
+    std::string address; // as text, IPv4 or IPv6; as the balancer wrote it, to be read for good
+    std::uint16_t port = 0;
+};
+struct proxy_header {
+    std::size_t size_bytes = 0; // to be taken off the front
+    /// Nothing: the balancer speaks for itself, or does not say for whom (UNKNOWN, LOCAL, other
+    /// families): then the socket's own address counts.
+    std::optional<proxied_source> source;
+};
+struct proxy_header_incomplete {};
+struct proxy_header_refused {
+    const char* why;
+};
+
+/// What is at the front of `in`. Never wants more than most_proxy_header_bytes.
+[[nodiscard]] std::variant<proxy_header_incomplete, proxy_header, proxy_header_refused>
+read_proxy_header(bytes in);
+
+inline constexpr std::size_t most_proxy_header_bytes = 1'024;
+
+} // namespace pgweir::protocol

@@ -1,0 +1,97 @@
+// The headers of both versions, whole, cut and malformed, and what is none.
+#include "protocol/proxy_header.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <string_view>
+
+using namespace pgweir::protocol;
+
+namespace {
+
+/// "10.0.0.1 4711 (9)", "itself (9)", "more", or why it is refused.
+std::string read(std::string_view text) {
+    const auto got = read_proxy_header(as_bytes(text));
+    if (const auto* const header = std::get_if<proxy_header>(&got)) {
+        const auto size = " (" + std::to_string(header->size_bytes) + ")";
+        return header->source
+                   ? header->source->address + " " + std::to_string(header->source->port) + size
+                   : "itself" + size;
+    }
+    const auto* const refused = std::get_if<proxy_header_refused>(&got);
+    return refused != nullptr ? refused->why : "more";
+}
+
+std::string binary(char command, char family, std::string_view body) {
+    std::string out("\r\n\r\n\0\r\nQUIT\n", 12);
+    out += {command, family, static_cast<char>(body.size() >> 8), static_cast<char>(body.size())};
+    return out.append(body);
+}
+
+using namespace std::string_view_literals;
+constexpr auto tcp_4 = "\x0a\0\0\1\x0a\0\0\2\x12\x67\x15\x38"sv;
+
+} // namespace
+
+TEST_CASE("proxy_header: a line") {
+    CHECK(read("PROXY TCP4 10.0.0.1 10.0.0.2 4711 5432\r\n") == "10.0.0.1 4711 (40)");
+    CHECK(read("PROXY TCP6 2001:DB8::7 ::1 65535 0\r\nmore") == "2001:DB8::7 65535 (36)");
+    CHECK(read("PROXY UNKNOWN\r\n") == "itself (15)");
+    for (const auto* const bad :
+         {"PROXY TCP4 10.0.0.1 10.0.0.2 4711\r\n", "PROXY TCP5 10.0.0.1 10.0.0.2 1 2\r\n",
+          "PROXY  TCP4 10.0.0.1 10.0.0.2 1 2\r\n", "PROXY TCP4 10.0.0.1 10.0.0.2 1 2 \r\n",
+          "PROXY \r\n", "PROXY UNKNOWNS\r\n"}) {
+        CHECK(read(bad) == "the line is malformed");
+    }
+    for (const auto* const bad :
+         {"PROXY TCP4 ::1 10.0.0.2 1 2\r\n", "PROXY TCP4 10.0.0.1 x 1 2\r\n",
+          "PROXY TCP4 10.0.0.1 10.0.0.2 65536 2\r\n", "PROXY TCP4 10.0.0.1 10.0.0.2 1 -2\r\n",
+          "PROXY TCP4 10.0.0.1 10.0.0.2 01 2\r\n", "PROXY TCP4 10.0.0.1 10.0.0.2  2\r\n"}) {
+        CHECK(read(bad) == "an address is malformed");
+    }
+    CHECK(read("PROXY " + std::string(101, 'x')) == "the line is too long");
+    CHECK(read("PROXY " + std::string(100, 'x')) == "more");
+}
+
+TEST_CASE("2026-48772: UNKNOWN says nothing of where a client is, whatever follows") {
+    CHECK(read("PROXY UNKNOWN 127.0.0.1 127.0.0.1 1 2\r\n") == "itself (39)");
+    CHECK(read(binary(0x20, 0x11, tcp_4)) == "itself (28)");                   // LOCAL
+    CHECK(read(binary(0x21, 0x00, tcp_4)) == "itself (28)");                   // UNSPEC
+    CHECK(read(binary(0x21, 0x31, std::string(216, '\1'))) == "itself (232)"); // a Unix socket
+}
+
+TEST_CASE("proxy_header: bytes") {
+    CHECK(read(binary(0x21, 0x11, tcp_4)) == "10.0.0.1 4711 (28)");
+    CHECK(read(binary(0x21, 0x11, std::string(tcp_4) + std::string("\3\0\4abcd", 7))) ==
+          "10.0.0.1 4711 (35)");
+    CHECK(read(binary(0x21, 0x21,
+                      std::string(15, '\0') + '\1' + std::string(16, '\2') + "\x12\x67\x15\x38")) ==
+          "::1 4711 (52)");
+    const auto v6 = [](std::string_view address) {
+        return read(
+            binary(0x21, 0x21, std::string(address) + std::string(16, '\2') + "\x12\x67\x15\x38"));
+    };
+    CHECK(v6("\x20\1\x0d\xb8\0\0\0\0\0\1\0\0\0\0\0\7"sv) == "2001:db8::1:0:0:7 4711 (52)");
+    CHECK(v6("\0\1\0\2\0\3\0\4\0\5\0\6\0\7\0\0"sv) == "1:2:3:4:5:6:7:0 4711 (52)");
+    CHECK(v6(std::string(16, '\0')) == ":: 4711 (52)");
+    CHECK(read(binary(0x21, 0x11, tcp_4.substr(1))) == "an address is cut off");
+    CHECK(read(binary(0x21, 0x21, tcp_4)) == "an address is cut off");
+    CHECK(read(binary(0x11, 0x11, tcp_4)) == "the version or command is unknown");
+    CHECK(read(binary(0x22, 0x11, tcp_4)) == "the version or command is unknown");
+    CHECK(read(binary(0x21, 0x11, std::string(1'009, 'x'))) == "it is too long");
+}
+
+TEST_CASE("proxy_header: split at every byte, and what is none") {
+    for (const auto& whole : {std::string("PROXY TCP4 10.0.0.1 10.0.0.2 4711 5432\r\n"),
+                              std::string("PROXY UNKNOWN\r\n"), binary(0x21, 0x11, tcp_4)}) {
+        for (std::size_t size = 0; size < whole.size(); ++size) {
+            CHECK(read(whole.substr(0, size)) == "more");
+        }
+        CHECK(read(whole).ends_with("(" + std::to_string(whole.size()) + ")"));
+    }
+    for (const auto none :
+         {"\0\0\0\x08\x04\xd2\x16\x2f"sv, "PROXX"sv, "\r\n\r\r"sv, "\x16\x03\x01"sv}) {
+        CHECK(read(none) == "there is none");
+    }
+}
