@@ -5,6 +5,7 @@
 #include "daemon/metrics.hpp"
 #include "daemon/ops_snapshot.hpp"
 #include "daemon/read_password.hpp"
+#include "daemon/run_as.hpp"
 #include "daemon/service.hpp"
 #include "protocol/scram.hpp"
 
@@ -145,6 +146,8 @@ int main(int argc, char** argv) {
     app.add_option("--config", path, "configuration file")->capture_default_str();
     auto* const run_command = app.add_subcommand("run", "serve (the default)");
     run_command->add_option("--config", path, "configuration file");
+    std::string user;
+    run_command->add_option("--user", user, "whom to run as, if started by root");
     daemon::service::options opts;
     // Hidden: for tests and benchmarks.
     run_command->add_flag("--rotate-servers", opts.rotate_servers)->group("");
@@ -183,5 +186,10 @@ int main(int argc, char** argv) {
     if (*passwd_command) {
         return passwd(iterations);
     }
+    if (const auto wrong = daemon::run_as(user); !wrong.empty()) {
+        std::cerr << "pgweir: " << wrong << '\n';
+        return 1;
+    }
+    keep_memory_to_ourselves(); // whoever becomes somebody else is dumpable again
     return run(path, opts);
 }

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import json
 import os
+import pwd
 import signal
 import socket
 
@@ -33,6 +34,7 @@ def merged(base, over):
     return result
 
 
+ME = pwd.getpwuid(os.getuid()).pw_name
 LEAK = "a client has left session state behind"  # in the log, when an audit has found some
 AUDIT_EVERY = os.environ.get("PGWEIR_AUDIT_EVERY", "")
 ADMIN = "operator"  # logs in to the console only; PostgreSQL does not know it
@@ -95,6 +97,7 @@ class Pgweir(Pooler):
         super().__init__(postgres)
         self.arguments = (["--rotate-servers"] if rotate else []) + ([] if track else ["--without-tracking"])
         self.directory = surroundings.temporary_directory("daemon")
+        self.user = ME  # whom it runs as
         self.config_path = os.path.join(self.directory, "pgweir.yaml")
         self.log_path = os.path.join(self.directory, "pgweir.log")
         self.metrics_port = surroundings.reserve_port()
@@ -125,7 +128,7 @@ class Pgweir(Pooler):
 
     def start(self, **environment):
         self.process = surroundings.start_process(
-            [surroundings.BINARY, "run", "--config", self.config_path] + self.arguments, self.log_path,
+            [surroundings.BINARY, "run", "--user", self.user, "--config", self.config_path] + self.arguments, self.log_path,
             env=dict(os.environ, **environment))
         wait_for(self.is_up, lambda: "the daemon is up; its log:\n" + self.log(), 30)
         return self

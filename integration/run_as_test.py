@@ -1,0 +1,58 @@
+"""Whom the daemon runs as: never root, unless it is told so."""
+
+import os
+import subprocess
+import unittest
+
+from integration.support import surroundings
+from integration.support.case import shared_postgres
+from integration.support.pgweir import ME, Pgweir
+
+AS_ROOT = os.geteuid() == 0
+
+
+class RunAsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.postgres = shared_postgres()
+
+    def run_with(self, *arguments):
+        pooler = Pgweir(self.postgres)
+        return subprocess.run([surroundings.BINARY, "run", "--config", pooler.config_path, *arguments],
+                              capture_output=True, text=True, timeout=60, check=False)
+
+    @unittest.skipUnless(AS_ROOT, "is about root")
+    def test_root_has_to_say_whom_to_become(self):
+        ended = self.run_with()
+        self.assertEqual(1, ended.returncode)
+        self.assertIn("will not run as root", ended.stderr)
+
+    def test_somebody_who_is_not_there(self):
+        ended = self.run_with("--user", "nobody_by_that_name")
+        self.assertEqual(1, ended.returncode)
+        self.assertIn("there is no user 'nobody_by_that_name'", ended.stderr)
+
+    @unittest.skipIf(AS_ROOT, "is about others than root")
+    def test_only_root_becomes_somebody_else(self):
+        ended = self.run_with("--user", "root")
+        self.assertEqual(1, ended.returncode)
+        self.assertIn("only root can become 'root'", ended.stderr)
+
+    @unittest.skipUnless(AS_ROOT, "is about root")
+    def test_root_becomes_another_with_nothing_left(self):
+        pooler = Pgweir(self.postgres)
+        os.chmod(pooler.directory, 0o755)
+        os.chmod(pooler.config_path, 0o644)
+        pooler.user = "postgres"
+        pooler.start()
+        self.addCleanup(pooler.close)
+        with open("/proc/%d/status" % pooler.process.pid, encoding="ascii") as file:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        self.assertNotIn("0", status["Uid"].split() + status["Gid"].split())
+        self.assertEqual(0, int(status["CapEff"], 16))
+        self.assertNotEqual(ME, "")
+        pooler.query("select 1")
+
+
+if __name__ == "__main__":
+    unittest.main()
