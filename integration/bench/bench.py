@@ -13,9 +13,12 @@ is mostly PostgreSQL's and the client's.
 
 import argparse
 import collections
+import contextlib
+import copy
 import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -26,10 +29,11 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 from integration.bench import measure  # noqa: E402
 from integration.state.session import columns  # noqa: E402
 from integration.support import surroundings  # noqa: E402
+from integration.support.certificates import Authority, postgres_with_tls  # noqa: E402
 from integration.support.peers import raw_client  # noqa: E402
 from integration.support.pgbouncer import Pgbouncer  # noqa: E402
 from integration.support.pgweir import Pgweir  # noqa: E402
-from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres  # noqa: E402
+from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres, password_of  # noqa: E402
 
 HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 MANY = 12_000  # clients at most
@@ -69,10 +73,10 @@ class Bench:
                       log={"level": "warning", "connections": False, "disconnections": False},
                       slow_query="off").start()
 
-    def make_pgbouncer(self, servers, mode="transaction"):
-        return Pgbouncer(self.postgres, auth_type="trust", pool_mode=mode, default_pool_size=servers,
-                         min_pool_size=5, max_client_conn=MANY, query_wait_timeout=60,
-                         log_pooler_errors=0).start()
+    def make_pgbouncer(self, servers, mode="transaction", **more):
+        return Pgbouncer(self.postgres, **dict(dict(
+            auth_type="trust", pool_mode=mode, default_pool_size=servers, min_pool_size=5,
+            max_client_conn=MANY, query_wait_timeout=60, log_pooler_errors=0), **more)).start()
 
     def pair(self, servers, pgbouncer_mode="transaction"):
         return {"pgweir": self.make_pgweir(servers, pgbouncer_mode if STAND_IN else "transaction"),
@@ -387,6 +391,99 @@ def tracking(bench):
         yield from bench.compare("tracking " + protocol, compared(protocol), PGBENCH_METRICS[:2], ("on", "off"))
 
 
+# ------------------------------------------------------------------------------ logins and TLS
+
+
+IDLE_WITH_TLS = 400
+BULK_ROWS = 200_000  # of 100 bytes
+
+
+def with_tls(bench):
+    """The two, with TLS to clients and to PostgreSQL, and SCRAM with clients."""
+    authority = Authority()
+    secured = copy.copy(bench)
+    secured.postgres = postgres_with_tls(authority, hba=HBA, max_connections=150, log_connections="off").start()
+    certificate, key = authority.sign("pooler", "localhost", "DNS:localhost", "IP:127.0.0.1")
+    readable = authority.path("pgbouncer.key")  # pgbouncer runs as somebody else
+    shutil.copy(key, readable)
+    if surroundings.AS_ROOT:
+        shutil.chown(readable, "postgres", "postgres")
+    poolers = {
+        "pgweir": Pgweir(secured.postgres, workers=1, max_clients=MANY, slow_query="off",
+                         pool={"minconn": 5, "maxconn": 20, "wait_timeout": "60s"},
+                         databases={DATABASE: {"sslmode": "require"}},
+                         tls={"certificate": certificate, "key": key},
+                         log={"level": "warning", "connections": False, "disconnections": False}).start(),
+        "pgbouncer": secured.make_pgbouncer(
+            20, auth_type="scram-sha-256", client_tls_sslmode="allow", client_tls_cert_file=certificate,
+            client_tls_key_file=readable, server_tls_sslmode="require"),
+    }
+    secured.run_client(secured.postgres, "pgbench", "-i", "-q")
+    return secured, poolers
+
+
+def login_round(bench, pooler, sslmode):
+    """A connection for each transaction."""
+    os.environ["PGSSLMODE"] = sslmode
+    before = measure.cpu_microseconds(pooler.process.pid)
+    done = bench.run_client(pooler, "pgbench", "-n", "-S", "-C", "-c", "8", "-j", "2", "-T",
+                            "%d" % bench.arguments.seconds)
+    used = measure.cpu_microseconds(pooler.process.pid) - before
+    count = next(int(line.split(":")[1].split("/")[0]) for line in done.stdout.splitlines()
+                 if line.startswith("number of transactions actually processed:"))
+    return {"logins/s and core": 1e6 * count / used, "CPU µs/login": used / count}
+
+
+def bulk_round(pooler):
+    with contextlib.closing(pooler.connect(sslmode="require")) as connection:
+        cursor = connection.cursor()
+        before = measure.cpu_microseconds(pooler.process.pid)
+        started = time.monotonic()
+        with open(os.devnull, "w", encoding="ascii") as nowhere:
+            cursor.copy_expert("copy (select repeat('x', 100) from generate_series(1, %d)) to stdout" % BULK_ROWS,
+                               nowhere)
+        seconds = time.monotonic() - started
+        used = measure.cpu_microseconds(pooler.process.pid) - before
+    mebibytes = BULK_ROWS * 101 / 2**20
+    return {"MiB/s": mebibytes / seconds, "CPU µs/MiB": used / mebibytes}
+
+
+def idle_round(pooler):
+    empty = measure.resident_bytes(pooler.process.pid)
+    with contextlib.ExitStack() as held:
+        for _ in range(IDLE_WITH_TLS):
+            connection = held.enter_context(contextlib.closing(pooler.connect(sslmode="require")))
+            connection.autocommit = True
+            connection.cursor().execute("select 1")
+        time.sleep(SETTLE_SECONDS)
+        return {"bytes/idle client": (measure.resident_bytes(pooler.process.pid) - empty) / IDLE_WITH_TLS}
+
+
+def tls(bench):
+    """TLS 1.3 with clients and with PostgreSQL; logins with SCRAM, without TLS and with."""
+    secured, poolers = with_tls(bench)
+    os.environ["PGPASSWORD"] = password_of(OWNER)
+    try:
+        rounds = bench.arguments.rounds
+        yield from bench.compare("tls idle", {name: idle_round(each) for name, each in poolers.items()},
+                                 ("bytes/idle client",))
+        for name, sslmode in (("scram logins", "disable"), ("scram tls logins", "require")):
+            results = medians(secured.rounds_of(
+                poolers, lambda each, mode=sslmode: login_round(secured, each, mode), rounds))
+            yield from bench.compare(name, results, ("logins/s and core", "CPU µs/login"))
+        warmed(secured, poolers, "-c", "20")
+        results = medians(secured.rounds_of(
+            poolers, lambda each: pgbench_round(secured, each, "-c", "20", "-M", "simple"), rounds))
+        yield from bench.compare("tls simple", results, PGBENCH_METRICS)
+        results = medians(secured.rounds_of(poolers, bulk_round, rounds))
+        yield from bench.compare("tls bulk", results, ("MiB/s", "CPU µs/MiB"))
+    finally:
+        del os.environ["PGPASSWORD"]
+        os.environ.pop("PGSSLMODE", None)
+        close_all(poolers)
+        secured.postgres.close()
+
+
 SCENARIOS = {
     "simple": pgbench_scenario("simple", "-c", "20", "-M", "simple"),
     "extended": pgbench_scenario("extended", "-c", "20", "-M", "extended"),
@@ -397,6 +494,7 @@ SCENARIOS = {
     "idle": idle,
     "settings": settings,
     "tracking": tracking,
+    "tls": tls,
 }
 
 

@@ -1,9 +1,11 @@
 """Certificates for tests, made with openssl: an authority, and what it signs."""
 
 import os
+import shutil
 import subprocess
 
 from integration.support import surroundings
+from integration.support.postgres import HBA, Postgres
 
 
 class Authority:
@@ -42,3 +44,18 @@ class Authority:
                       "-CAcreateserial", "-days", "1", "-extfile", extensions, "-out", certificate)
         os.chmod(key, 0o600)
         return certificate, key
+
+
+def postgres_with_tls(authority, hba=HBA, **settings):
+    """A PostgreSQL that speaks TLS, not started yet."""
+    made = Postgres(hba=hba, **settings)
+    certificate, key = authority.sign("postgres", "localhost", "DNS:localhost")
+    for source, name in ((certificate, "server.crt"), (key, "server.key"), (authority.certificate, "root.crt")):
+        target = os.path.join(made.data, name)
+        shutil.copy(source, target)
+        os.chmod(target, 0o600)
+        if surroundings.AS_ROOT:
+            shutil.chown(target, "postgres", "postgres")
+    with open(os.path.join(made.data, "postgresql.auto.conf"), "a", encoding="ascii") as file:
+        file.write("ssl = on\nssl_ca_file = 'root.crt'\n")
+    return made
