@@ -1,6 +1,8 @@
 // See address.hpp.
 #include "config/address.hpp"
+
 #include "config/text.hpp"
+#include <charconv>
 
 #include <algorithm>
 
@@ -107,6 +109,28 @@ ip_address mask_of(std::size_t bits, std::uint8_t size_bytes) {
         result.bytes[i] = static_cast<std::uint8_t>(0xff00U >> here);
     }
     return result;
+}
+
+std::optional<network> read_network(std::string_view text) {
+    const auto slash = text.find('/');
+    const auto address = read_address(text.substr(0, slash));
+    if (!address || slash == std::string_view::npos) {
+        return std::nullopt;
+    }
+    const auto digits = text.substr(slash + 1);
+    unsigned bits = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
+    if (error != std::errc() || end != digits.data() + digits.size() ||
+        bits > 8U * address->size_bytes) {
+        return std::nullopt;
+    }
+    const network made{*address, mask_of(bits, address->size_bytes)};
+    for (std::size_t i = 0; i < address->size_bytes; ++i) {
+        if ((address->bytes[i] & ~made.mask.bytes[i] & 0xff) != 0) {
+            return std::nullopt;
+        }
+    }
+    return made;
 }
 
 } // namespace pgweir::config

@@ -32,6 +32,9 @@ struct network {
     [[nodiscard]] bool contains(const ip_address& what) const;
 };
 
+/// 10.0.0.0/8, ::1/128; nothing where bits beyond those are set, as in 10.0.0.1/8.
+[[nodiscard]] std::optional<network> read_network(std::string_view text);
+
 /// The mask of so many ones, for an address of that size. `bits` is at most 8 × size_bytes.
 [[nodiscard]] ip_address mask_of(std::size_t bits, std::uint8_t size_bytes);
 

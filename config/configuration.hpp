@@ -125,14 +125,19 @@ struct configuration {
 
     auth_method auth = auth_method::scram_sha_256; // auth.method
     std::string userlist;                          // auth.userlist: path, empty for none
+    std::string query_user;     // auth.query_user: asks PostgreSQL for users not named here
+    std::string query_database; // auth.query_database: where; empty: the client's own
+    std::string query = "SELECT name, secret, valid_until, groups FROM pgweir.user_lookup($1)";
     // Where there are rules, they and not auth.method say how a client proves who it is; that it
     // was let in by none of them refuses it. No rules: auth.method counts for everybody.
     std::vector<std::string> hba, ident; // auth.hba, auth.ident: the lines themselves
     std::string hba_file, ident_file;    // auth.hba_file, auth.ident_file: paths, empty for none
     std::vector<hba_rule> hba_rules;     // of whichever was given
     std::vector<ident_line> ident_lines; // the same
-    std::string query_user; // auth.query_user (accepted; used once auth_query is there)
     duration login_timeout = std::chrono::seconds(15); // auth.login_timeout
+    std::uint32_t max_unauthenticated = 5'000;         // auth.max_unauthenticated
+    std::uint32_t max_unauthenticated_per_address = 1'000;
+    std::vector<std::string> proxy_protocol; // networks; each is one (read_network())
 
     tls_mode tls = tls_mode::prefer;              // tls.mode
     std::string tls_certificate;                  // tls.certificate: path, empty for none

@@ -405,7 +405,7 @@ void parser::check_whole(const node& root) {
     check_tls(root);
     if (out_.auth == auth_method::trust && out_.hba_rules.empty()) {
         for (const auto& each : out_.listen) {
-            if (!is_loopback(each.address)) {
+            if (!is_loopback(each.address) && !each.address.starts_with('/')) {
                 in_.warn(method_at_, concat({"auth.method trust lets in everybody who reaches ",
                                              each.address, " as whoever they say they are"}));
             }

@@ -163,9 +163,13 @@ void reader::each_named(const node& map, std::string_view what, std::string_view
 
 bool reader::read_names(const setting& row, setting_owner owner, const node& value,
                         const std::string& name) {
-    const bool of_lines = row.form == text_form::line;
-    if (!is_a(node::kind::list, value, name,
-              of_lines ? "['local all all peer']" : "[alice, bob]")) {
+    const auto* const what = row.form == text_form::line      ? "a line"
+                             : row.form == text_form::network ? "a network"
+                                                              : "a name";
+    const auto* const example = row.form == text_form::line      ? "['local all all peer']"
+                                : row.form == text_form::network ? "[10.0.0.0/8]"
+                                                                 : "[alice, bob]";
+    if (!is_a(node::kind::list, value, name, example)) {
         return false;
     }
     for (const auto& item : value.items) {
@@ -173,8 +177,7 @@ bool reader::read_names(const setting& row, setting_owner owner, const node& val
                                  ? assign(row, owner, item.text)
                                  : std::optional<std::string>("must be a text");
         if (refused) {
-            complain(item.at,
-                     concat({of_lines ? "a line" : "a name", " in ", name, " ", *refused}));
+            complain(item.at, concat({what, " in ", name, " ", *refused}));
         }
     }
     return true;

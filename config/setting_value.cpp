@@ -1,5 +1,6 @@
 // What can be done with a row of the table: read, write, compare, describe. The member's type says
 // how. See settings.hpp. Tests: tests/config/settings_test.cpp.
+#include "config/address.hpp"
 #include "config/settings.hpp"
 #include "config/text.hpp"
 
@@ -125,6 +126,24 @@ maybe_refusal put(const setting& row, std::optional<duration>& into, std::string
     return refused;
 }
 
+bool has_form(text_form form, std::string_view text) {
+    switch (form) {
+    case text_form::address:
+        return is_address(text);
+    case text_form::listen:
+        return is_address(text) || text.starts_with('/');
+    case text_form::host:
+        return is_host(text);
+    case text_form::network:
+        return read_network(text).has_value();
+    case text_form::name:
+    case text_form::path:
+    case text_form::line:
+        break;
+    }
+    return true;
+}
+
 maybe_refusal put(const setting& row, std::string& into, std::string_view text) {
     const auto size = static_cast<std::int64_t>(text.size());
     if (size < row.least) {
@@ -136,12 +155,12 @@ maybe_refusal put(const setting& row, std::string& into, std::string_view text) 
     if (has_control_character(text)) {
         return "must not hold control characters";
     }
-    const bool free =
-        row.form == text_form::name || row.form == text_form::path || row.form == text_form::line;
-    const bool good =
-        text.empty() || free || (row.form == text_form::address ? is_address(text) : is_host(text));
-    if (!good) {
-        return must_be(row) + (row.form == text_form::address ? not_this(text) : "");
+    if (!text.empty() && !has_form(row.form, text)) {
+        if (row.form == text_form::network) { // one of a list
+            return "must be an address and how many of its bits count, such as 10.0.0.0/8" +
+                   not_this(text);
+        }
+        return must_be(row) + (row.form == text_form::host ? "" : not_this(text));
     }
     into = text;
     return std::nullopt;
@@ -255,7 +274,9 @@ std::string type_of(const setting& row) {
         } else if constexpr (std::is_enum_v<Value>) {
             return "choice";
         } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
-            return row.form == text_form::line ? "list of lines" : "list of names";
+            return row.form == text_form::line      ? "list of lines"
+                   : row.form == text_form::network ? "list of networks"
+                                                    : "list of names";
         } else if constexpr (std::is_same_v<Value, secret>) {
             return "secret";
         } else {
@@ -264,8 +285,12 @@ std::string type_of(const setting& row) {
                 return "name";
             case text_form::address:
                 return "address";
+            case text_form::listen:
+                return "address or directory";
             case text_form::host:
                 return "host";
+            case text_form::network:
+                return "network";
             case text_form::path:
                 return "path";
             case text_form::line:
@@ -306,6 +331,8 @@ std::string must_be(const setting& row) {
         } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
             return row.form == text_form::line
                        ? "must be a list of lines such as ['local all all peer']"
+                   : row.form == text_form::network
+                       ? "must be a list of networks such as [10.0.0.0/8, '::1/128']"
                        : "must be a list of names such as [alice, bob]";
         } else if constexpr (std::is_same_v<Value, secret>) {
             return "must be a text, env:NAME, file:PATH or credential:NAME";
@@ -315,6 +342,11 @@ std::string must_be(const setting& row) {
                 return "must be a name";
             case text_form::address:
                 return "must be an IPv4 or IPv6 address such as 127.0.0.1 or ::1";
+            case text_form::listen:
+                return "must be an IPv4 or IPv6 address such as 127.0.0.1 or ::1, or the absolute "
+                       "path of a directory";
+            case text_form::network:
+                return "must be a network such as 10.0.0.0/8";
             case text_form::host:
                 return "must be a host name, an address, or the absolute path of a directory";
             case text_form::path:

@@ -1,11 +1,14 @@
 #include "daemon/control_plane.hpp"
 
+#include "daemon/host_facts.hpp"
 #include "daemon/worker.hpp"
 #include "protocol/scram.hpp"
 
 #include <boost/asio.hpp>
 
+#include <array>
 #include <cstring>
+#include <pwd.h>
 
 namespace pgweir::daemon {
 
@@ -16,6 +19,15 @@ namespace {
 constexpr auto name_kept_for = std::chrono::seconds(15);
 constexpr auto failure_kept_for = std::chrono::seconds(1);
 constexpr std::size_t keys_kept = 10'000;
+
+std::string name_of_user(std::uint32_t uid) {
+    std::array<char, 16'384> space{};
+    passwd entry{};
+    passwd* found = nullptr;
+    const bool known =
+        ::getpwuid_r(uid, &entry, space.data(), space.size(), &found) == 0 && found != nullptr;
+    return known ? entry.pw_name : "";
+}
 
 } // namespace
 
@@ -43,6 +55,19 @@ void control_plane::resolve(const server_address& where, worker& on, connection&
                 }
             }
         });
+    });
+}
+
+void control_plane::name(login_question what, login_answer& into, std::function<void()> done) {
+    asio::post(threads_, [what = std::move(what), &into, done = std::move(done)] {
+        if (what.host_name) {
+            const auto address = config::read_address(what.address);
+            into.host_name = address ? confirmed_host_name(*address) : std::string();
+        }
+        if (what.peer_name) {
+            into.peer_name = name_of_user(what.peer_uid);
+        }
+        done();
     });
 }
 

@@ -36,6 +36,10 @@ public:
     void derive(protocol::secret password, std::string salt, std::uint32_t iterations,
                 std::function<void(protocol::secret)> done);
 
+    /// Asks the system for the names that `what` wants, puts them into `into`, which must stay, and
+    /// calls `done` on a thread of the pool. A host's name counts where it has that address.
+    void name(login_question what, login_answer& into, std::function<void()> done);
+
     /// learn_names_from(). `done` is called on a thread of the pool. One at a time, in order: many
     /// at once say the same as a rule, so that the first spares the others, and logins never wait
     /// for one as long as there is a second thread.

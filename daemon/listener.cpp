@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <fcntl.h>
 #include <limits>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace pgweir::daemon {
@@ -45,27 +47,67 @@ listener::listener(asio::io_context& io, logger& log, std::function<void(int)> t
     , end_of_client_descriptors_(daemon::end_of_client_descriptors()) {}
 
 void listener::listen(const std::string& address, std::uint16_t port) {
-    const tcp::endpoint where(asio::ip::make_address(address), port);
     try {
-        acceptor_.open(where.protocol());
-        acceptor_.set_option(asio::socket_base::reuse_address(true));
-        if (where.address().is_v6()) {
-            acceptor_.set_option(asio::ip::v6_only(true));
+        if (address.starts_with('/')) {
+            open_unix(address + "/.s.PGSQL." + std::to_string(port));
+        } else {
+            const tcp::endpoint where(asio::ip::make_address(address), port);
+            acceptor_.open(where.protocol());
+            acceptor_.set_option(asio::socket_base::reuse_address(true));
+            if (where.address().is_v6()) {
+                acceptor_.set_option(asio::ip::v6_only(true));
+            }
+            acceptor_.bind(where);
         }
-        acceptor_.bind(where);
         acceptor_.listen(backlog);
     } catch (const boost::system::system_error& e) {
         throw boost::system::system_error(e.code(),
                                           "listen on " + address + " port " + std::to_string(port));
     }
+    learn_name();
     accept();
+}
+
+/// What is left of a process that has ended is taken away; one that is there is left alone.
+void listener::open_unix(const std::string& path) {
+    const asio::local::stream_protocol::endpoint where(path);
+    acceptor_.open(where.protocol());
+    boost::system::error_code error;
+    asio::local::stream_protocol::socket probe(acceptor_.get_executor());
+    probe.connect(where, error);
+    if (!error) {
+        throw boost::system::system_error(asio::error::address_in_use);
+    }
+    if (error == asio::error::connection_refused) {
+        ::unlink(path.c_str());
+    }
+    acceptor_.bind(where);
+    unix_path_ = path;
+    constexpr mode_t everybody = 0777; // who may log in is the access rules' to say
+    (void)::chmod(path.c_str(), everybody);
+}
+
+void listener::learn_name() {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    (void)::getsockname(acceptor_.native_handle(), reinterpret_cast<sockaddr*>(&address), &length);
+    if (address.ss_family == AF_UNIX) {
+        name_ = std::string(local_peer) + ":" + unix_path_;
+        return;
+    }
+    tcp::endpoint where;
+    where.resize(length);
+    std::memcpy(where.data(), &address, length);
+    port_ = where.port();
+    name_ = where.address().to_string() + ":" + std::to_string(port_);
 }
 
 void listener::adopt(int fd) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     (void)::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
-    acceptor_.assign(address.ss_family == AF_INET6 ? tcp::v6() : tcp::v4(), fd);
+    acceptor_.assign(asio::generic::stream_protocol(address.ss_family, 0), fd);
+    learn_name();
     accept();
 }
 
@@ -73,17 +115,14 @@ void listener::stop() {
     boost::system::error_code ignored;
     acceptor_.close(ignored);
     pause_.cancel();
-}
-
-std::uint16_t listener::port() const { return acceptor_.local_endpoint().port(); }
-
-std::string listener::name() const {
-    const auto where = acceptor_.local_endpoint();
-    return where.address().to_string() + ":" + std::to_string(where.port());
+    if (!unix_path_.empty()) {
+        ::unlink(std::exchange(unix_path_, {}).c_str());
+    }
 }
 
 void listener::accept() {
-    acceptor_.async_accept([this](boost::system::error_code error, tcp::socket socket) {
+    acceptor_.async_accept([this](boost::system::error_code error,
+                                  asio::generic::stream_protocol::socket socket) {
         if (error == asio::error::operation_aborted || !acceptor_.is_open()) {
             return;
         }
@@ -100,7 +139,7 @@ void listener::accept() {
             return;
         }
         const int on = 1;
-        (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); // not on a Unix socket
         (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
         take_(fd);
         if (fd >= end_of_client_descriptors_) {

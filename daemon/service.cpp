@@ -1,8 +1,10 @@
 #include "daemon/service.hpp"
 
 #include "config/difference.hpp"
+#include "daemon/auth_query.hpp"
 #include "daemon/console.hpp"
 #include "daemon/control_plane.hpp"
+#include "daemon/host_facts.hpp"
 #include "daemon/listener.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/metrics.hpp"
@@ -10,6 +12,7 @@
 #include "daemon/ops_http.hpp"
 #include "daemon/ops_snapshot.hpp"
 #include "daemon/pool_directory.hpp"
+#include "daemon/socket_connection.hpp"
 #include "daemon/status_page.hpp"
 #include "daemon/worker.hpp"
 #include "systemd/listen_fds.hpp"
@@ -58,6 +61,14 @@ std::string random_secret() {
     return value;
 }
 
+/// Where a client that has just come counts until it has logged in.
+std::string place_of(int fd) {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    (void)::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length);
+    return name_of(address).first;
+}
+
 /// As many descriptors as allowed: every client and server is one.
 void raise_descriptor_limit() {
     rlimit limit{};
@@ -79,6 +90,7 @@ struct service::state {
         , worker_count(config->workers != 0 ? config->workers
                                             : std::max(1U, std::thread::hardware_concurrency()))
         , pools(worker_count, config, tls)
+        , users(log, config)
         , signals(ops)
         , timer(ops)
         , every_second(ops)
@@ -109,6 +121,8 @@ struct service::state {
     logger log;
     std::uint32_t worker_count;
     pool_directory pools;
+    auth_query users;
+    login_places logins;
     control_plane control;
     std::atomic<std::uint64_t> clients{0};
     std::vector<std::unique_ptr<worker>> workers;
@@ -120,6 +134,7 @@ struct service::state {
     asio::steady_timer every_second;
     time_point last_sign_of_life{};
     std::list<listener> listeners;
+    std::chrono::steady_clock::time_point crowd_told_until{};
     std::unique_ptr<metrics_collector> metrics;
     std::unique_ptr<ops_http> http;
     operator_view view;
@@ -162,6 +177,7 @@ int service::run() {
         worker->stop();
     }
     s.control.stop();
+    s.users.stop();
     s.log.log(log_severity::info, "stopped", {});
     return s.exit_status;
 }
@@ -177,10 +193,13 @@ void service::state::start_workers() {
         options.workers = worker_count;
         options.mock_secret = mock_secret;
         options.client_tls = tls->clients;
+        options.own_networks = own_networks();
         options.rotate_servers = for_tests.rotate_servers;
         options.track_sessions = for_tests.track_sessions;
         worker_surroundings around{
             control,
+            users,
+            logins,
             pools,
             log,
             clients,
@@ -210,8 +229,7 @@ void service::state::start_listeners() {
     const auto take = [this](int fd) { take_client(fd); };
     bool inherited = false;
     for (const auto& socket : systemd::take_listen_fds()) {
-        if (socket.what == systemd::inherited_socket::kind::tcp_listener &&
-            socket.name != "metrics") {
+        if (socket.what != systemd::inherited_socket::kind::unusable && socket.name != "metrics") {
             listeners.emplace_back(ops, log, take).adopt(socket.fd);
             inherited = true;
         } else {
@@ -249,6 +267,17 @@ void service::state::start_http() {
 
 void service::state::take_client(int fd) {
     view.count_accepted();
+    const auto place = place_of(fd);
+    if (!logins.enter(place, config->max_unauthenticated,
+                      config->max_unauthenticated_per_address)) {
+        ::close(fd);
+        if (const auto now = std::chrono::steady_clock::now(); now >= crowd_told_until) {
+            crowd_told_until = now + std::chrono::minutes(1);
+            log.log(log_severity::warning, "too many connections that have not logged in",
+                    {{"address", place}});
+        }
+        return;
+    }
     const bool over_limit = clients.fetch_add(1, std::memory_order_relaxed) >= config->max_clients;
     std::size_t least = 0;
     std::uint64_t least_load = std::numeric_limits<std::uint64_t>::max();
@@ -345,9 +374,11 @@ std::optional<std::string> service::state::reload() {
     log.set_layout(layout_of(config->format));
     tls = std::move(loaded.tls);
     pools.reconfigure(config, tls);
+    users.reconfigure(config);
     for (auto& worker : workers) {
-        worker->run([config = config, with_clients = tls->clients](engine& e, time_point now) {
-            e.use_tls(with_clients);
+        worker->run([config = config, with_clients = tls->clients,
+                     networks = own_networks()](engine& e, time_point now) {
+            e.use(with_clients, networks);
             e.reconfigure(now, config);
         });
     }

@@ -408,23 +408,6 @@ void socket_state::connect_ended() {
 
 // The connection ---------------------------------------------------------------------------------
 
-std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address) {
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    if (address.ss_family == AF_INET) {
-        sockaddr_in in{};
-        std::memcpy(&in, &address, sizeof in);
-        ::inet_ntop(AF_INET, &in.sin_addr, text.data(), text.size());
-        return {text.data(), ntohs(in.sin_port)};
-    }
-    if (address.ss_family == AF_INET6) {
-        sockaddr_in6 in{};
-        std::memcpy(&in, &address, sizeof in);
-        ::inet_ntop(AF_INET6, &in.sin6_addr, text.data(), text.size());
-        return {text.data(), ntohs(in.sin6_port)};
-    }
-    return {"unix", 0};
-}
-
 class socket_connection final : public connection {
 public:
     socket_connection(worker& on, state_ptr state)
@@ -477,6 +460,13 @@ connection::addresses socket_connection::names() const {
     if (::getpeername(state_->fd(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
         std::tie(result.peer, result.peer_port) = name_of(storage);
     }
+    if (storage.ss_family == AF_UNIX) {
+        ucred peer{};
+        socklen_t size = sizeof peer;
+        if (::getsockopt(state_->fd(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
+            result.peer_uid = peer.uid;
+        }
+    }
     length = sizeof storage;
     if (::getsockname(state_->fd(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
         std::tie(result.local, result.local_port) = name_of(storage);
@@ -485,6 +475,23 @@ connection::addresses socket_connection::names() const {
 }
 
 } // namespace
+
+std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address) {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    if (address.ss_family == AF_INET) {
+        sockaddr_in in{};
+        std::memcpy(&in, &address, sizeof in);
+        ::inet_ntop(AF_INET, &in.sin_addr, text.data(), text.size());
+        return {text.data(), ntohs(in.sin_port)};
+    }
+    if (address.ss_family == AF_INET6) {
+        sockaddr_in6 in{};
+        std::memcpy(&in, &address, sizeof in);
+        ::inet_ntop(AF_INET6, &in.sin6_addr, text.data(), text.size());
+        return {text.data(), ntohs(in.sin6_port)};
+    }
+    return {std::string(local_peer), 0};
+}
 
 detached_socket::detached_socket(int fd_, std::string unread_, std::unique_ptr<tls_stream> tls_)
     : fd(fd_)

@@ -50,6 +50,8 @@ struct connection_watch {
 };
 [[nodiscard]] std::shared_ptr<connection_watch> watch(connection& what);
 
+/// "127.0.0.1", 41234; of a Unix socket local_peer, 0.
+[[nodiscard]] std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address);
 /// The addresses that `where` names without asking a name server; nothing when it must be asked.
 [[nodiscard]] std::vector<endpoint> literal_endpoints(const server_address& where);
 

@@ -1,5 +1,6 @@
 #include "daemon/worker.hpp"
 
+#include "daemon/auth_query.hpp"
 #include "daemon/control_plane.hpp"
 #include "daemon/pool_directory.hpp"
 #include "daemon/socket_connection.hpp"
@@ -192,6 +193,33 @@ void worker::read_names(server_id asked, names_reading what) {
             e.on_names_read(at, asked, outcome);
         });
     });
+}
+
+/// First the system, which may have to ask a name server, then PostgreSQL.
+void worker::look_up(std::uint64_t ticket, login_question what) {
+    auto answer = std::make_shared<login_answer>();
+    auto tell = [this, ticket, answer] {
+        run([ticket, answer](engine& e, time_point at) { e.on_looked_up(at, ticket, *answer); });
+    };
+    auto ask = [this, answer, tell, what] {
+        if (!what.about_user) {
+            tell();
+            return;
+        }
+        around_.users.ask(what.database, what.user, [answer, tell](auth_query::answer user) {
+            answer->user = std::move(user);
+            tell();
+        });
+    };
+    if (what.host_name || what.peer_name) {
+        around_.control.name(what, *answer, std::move(ask));
+    } else {
+        ask();
+    }
+}
+
+void worker::forget_user(const std::string& database, const std::string& user) {
+    around_.users.forget(database, user);
 }
 
 void worker::random(std::span<std::byte> into) {

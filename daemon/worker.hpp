@@ -8,6 +8,7 @@
 #include "daemon/engine/engine.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/logging.hpp"
+#include "daemon/login_places.hpp"
 
 #include <atomic>
 #include <functional>
@@ -18,12 +19,15 @@
 
 namespace pgweir::daemon {
 
+class auth_query;
 class control_plane;
 class pool_directory;
 
 /// What a worker needs of the rest of the daemon.
 struct worker_surroundings {
     control_plane& control;
+    auth_query& users;
+    login_places& logins;
     pool_directory& pools;
     logger& log;
     std::atomic<std::uint64_t>& clients; // of all workers; max_clients is compared with it
@@ -72,9 +76,15 @@ private:
     std::shared_ptr<pool_entry> pool_for(const config::database& where, std::string_view user,
                                          const shown_secrets& shown, bool replication) override;
     void client_gone() override;
+    void login_over(const std::string& place) override { around_.logins.leave(place); }
     void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                 std::uint32_t iterations) override;
     void read_names(server_id asked, names_reading what) override;
+    void look_up(std::uint64_t ticket, login_question what) override;
+    void forget_user(const std::string& database, const std::string& user) override;
+    [[nodiscard]] std::chrono::system_clock::time_point wall_clock() const override {
+        return std::chrono::system_clock::now();
+    }
     void random(std::span<std::byte> into) override;
     void post(worker_index to, engine_message message) override;
     void console(client_id who, std::string_view user, std::string command) override;

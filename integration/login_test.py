@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import os
 import struct
+import threading
+import time
 import unittest
 
 import psycopg2
@@ -50,6 +52,22 @@ class RefusedTest(PoolerCase):
                 for wrong in ("wrong", password_of(OWNER) + "x", password_of(OWNER)[:-1]):
                     self.refused(pooler, self.REFUSED % OWNER, password=wrong)
                 pooler.query("select 1")
+
+    @only_pgweir
+    def test_failures_are_told_later(self):
+        pooler = new_pooler(self.postgres).start()
+        self.addCleanup(pooler.close)
+        before = time.monotonic()
+        self.refused(pooler, self.REFUSED % OWNER, password="wrong")
+        self.assertGreaterEqual(time.monotonic() - before, 0.2)
+        # It holds nobody up.
+        failures = [threading.Thread(target=self.refused, args=(pooler, self.REFUSED % "nobody"),
+                                     kwargs={"user": "nobody"}) for _ in range(20)]
+        for each in failures:
+            each.start()
+        pooler.query("select 1")
+        for each in failures:
+            each.join()
 
     @only_pgweir
     def test_an_unknown_user_is_told_the_same_as_a_wrong_password(self):

@@ -57,6 +57,13 @@ struct client_info {
     std::unique_ptr<protocol::startup_message> startup;
     protocol::replication_kind replication = protocol::replication_kind::none;
     server_id opening; // that server, until it has logged in
+    /// Who it says it is, until it is known on what terms that may log in.
+    std::unique_ptr<protocol::login_find_user> wants;
+    bool looked_up = false;    // its secret is not from the configuration
+    bool awaits_proxy = false; // the PROXY protocol's header comes first
+    std::string login_place;   // where it counts as one that has not logged in; empty: no longer
+    /// What it is told in a moment: that it has failed to prove who it is.
+    std::unique_ptr<protocol::login_refuse> late_refusal;
     /// Since when it is pinned, for each reason, and where that is counted; made by the first pin.
     struct pin {
         time_point counted_to{};

@@ -221,6 +221,7 @@ void engine::end(client& c, pool::client_close reason, time_point now) {
         abandon(s, now);
     }
     leave_pool(c, reason, now);
+    leave_login(c);
     log_client_end(c, reason, now);
     counters_.closes[static_cast<std::size_t>(reason)].add();
     counters_.clients.subtract();

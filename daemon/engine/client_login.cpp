@@ -1,6 +1,7 @@
 // From a client's first byte to its welcome. The exchange itself is protocol::client_login's; here
 // its actions are carried out, and the proven client is given what a real server says of itself.
 #include "daemon/engine/engine.hpp"
+#include "protocol/proxy_header.hpp"
 #include "protocol/sql_lexer.hpp"
 #include "protocol/startup_options.hpp"
 
@@ -36,6 +37,12 @@ protocol::error_words no_such_database(const protocol::startup_message& startup)
 } // namespace
 
 void engine::pump_login(client& c, time_point now) {
+    if (c.info->awaits_proxy && !take_proxy_header(c, now)) {
+        if (c.state == client_state::login) {
+            arm_read(c);
+        }
+        return;
+    }
     while (c.state == client_state::login && c.login && !c.blocked) {
         auto rest = c.in.held() ? c.in.unused() : protocol::bytes{};
         const auto before = rest.size();
@@ -73,25 +80,98 @@ void engine::login_step(client& c, protocol::login_action action, time_point now
         ports_.derive(c.id.value, derive->password, std::move(derive->salt), derive->iterations);
     } else if (auto* const cancel = std::get_if<protocol::login_cancel>(&action)) {
         c.login.reset();
+        leave_login(c);
         route(c, std::move(cancel->request.target), now);
     } else if (auto* const done = std::get_if<protocol::login_authenticated>(&action)) {
         authenticated(c, *done, now);
     } else if (auto* const refuse = std::get_if<protocol::login_refuse>(&action)) {
+        refuse_login(c, std::move(*refuse), now);
+    }
+}
+
+/// Who has failed to prove who it is hears of it a moment later, never after exactly as long as
+/// anybody else: guessing is slow, and how long a guess took says nothing.
+void engine::refuse_login(client& c, protocol::login_refuse refuse, time_point now) {
+    const bool failed = refuse.code == protocol::error::authentication_failed;
+    if (c.info->looked_up && failed) {
+        ports_.forget_user(c.info->database, c.info->user);
+    }
+    ports_.log(log_severity::info, "login refused",
+               {{"client", static_cast<std::int64_t>(c.id.value)},
+                {"user", c.login->user()},
+                {"address", c.info->where.peer},
+                {"cause", refuse.log_reason}});
+    if (!failed) {
+        tell_refusal(c, refuse, now);
+        return;
+    }
+    constexpr std::chrono::duration<double, std::milli> least(200), spread(200);
+    const auto later =
+        now + std::chrono::duration_cast<duration>(least + spread * random_fraction());
+    c.info->late_refusal = std::make_unique<protocol::login_refuse>(std::move(refuse));
+    set_state(c, client_state::deriving, now);
+    late_refusals_.emplace(later, c.id);
+    wake_by(later);
+}
+
+void engine::tell_refusal(client& c, const protocol::login_refuse& refuse, time_point now) {
+    c.out.own() += refuse.data;
+    close_when_sent(
+        c,
+        refuse.code == protocol::error::login_timeout      ? pool::client_close::login_timeout
+        : refuse.code == protocol::error::too_many_clients ? pool::client_close::too_many_clients
+        : refuse.code == protocol::error::protocol_violation
+            ? pool::client_close::protocol_violation
+            : pool::client_close::login_refused,
+        now);
+}
+
+void engine::tell_late_refusals(time_point now) {
+    while (!late_refusals_.empty() && late_refusals_.begin()->first <= now) {
+        const auto id = late_refusals_.begin()->second;
+        late_refusals_.erase(late_refusals_.begin());
+        if (auto* const c = find(id); c != nullptr && c->info->late_refusal) {
+            tell_refusal(*c, *std::exchange(c->info->late_refusal, nullptr), now);
+        }
+    }
+    if (!late_refusals_.empty()) {
+        wake_by(late_refusals_.begin()->first);
+    }
+}
+
+/// From a load balancer, the PROXY protocol's header comes first. False: not yet, or never.
+bool engine::take_proxy_header(client& c, time_point now) {
+    if (!c.in.held() || c.in.empty()) {
+        return false;
+    }
+    const auto got = protocol::read_proxy_header(c.in.unused());
+    const auto* const header = std::get_if<protocol::proxy_header>(&got);
+    const bool readable =
+        header != nullptr && (!header->source || config::read_address(header->source->address));
+    if (readable) {
+        c.in.use(header->size_bytes);
+        c.info->awaits_proxy = false;
+        if (header->source) {
+            c.info->where.peer = header->source->address;
+            c.info->where.peer_port = header->source->port;
+        }
+        return true;
+    }
+    const auto* const refused = std::get_if<protocol::proxy_header_refused>(&got);
+    if (refused != nullptr || header != nullptr) {
         ports_.log(log_severity::info, "login refused",
                    {{"client", static_cast<std::int64_t>(c.id.value)},
-                    {"user", c.login->user()},
                     {"address", c.info->where.peer},
-                    {"cause", refuse->log_reason}});
-        c.out.own() += refuse->data;
-        close_when_sent(c,
-                        refuse->code == protocol::error::login_timeout
-                            ? pool::client_close::login_timeout
-                        : refuse->code == protocol::error::too_many_clients
-                            ? pool::client_close::too_many_clients
-                        : refuse->code == protocol::error::protocol_violation
-                            ? pool::client_close::protocol_violation
-                            : pool::client_close::login_refused,
-                        now);
+                    {"cause", std::string("PROXY header: ") +
+                                  (refused != nullptr ? refused->why : "no address")}});
+        end(c, pool::client_close::protocol_violation, now);
+    }
+    return false;
+}
+
+void engine::leave_login(client& c) {
+    if (!c.info->login_place.empty()) {
+        ports_.login_over(std::exchange(c.info->login_place, {}));
     }
 }
 
@@ -123,23 +203,6 @@ void client::on_secured(time_point now, const protocol::tls_facts* facts,
     home.reap();
 }
 
-protocol::login_action engine::look_up_user(client& c, protocol::login_find_user ask) {
-    if (c.over_limit) {
-        std::string data;
-        protocol::append_error(data, protocol::error::too_many_clients);
-        return protocol::login_refuse{std::move(data), protocol::error::too_many_clients,
-                                      "max_clients reached"};
-    }
-    c.info->user = ask.user;
-    c.info->database = std::move(ask.database);
-    const auto* const user = config_->find_user(ask.user);
-    if (user == nullptr) {
-        return c.login->found_user(std::nullopt);
-    }
-    return c.login->found_user(
-        protocol::stored_credential{protocol::secret(std::string(user->password.reveal()))});
-}
-
 void engine::authenticated(client& c, protocol::login_authenticated& done, time_point now) {
     auto& startup = done.startup;
     c.info->user = startup.user;
@@ -147,6 +210,7 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
     c.info->minor_version = protocol::spoken_minor_version(startup.minor_version);
     c.out.own() += done.data;
     c.login.reset();
+    leave_login(c);
     if (shutting_down_) {
         tell_and_close(c, pool::client_close::shutdown, protocol::error::admin_shutdown, {}, now);
         return;

@@ -38,6 +38,8 @@ void engine::accept(time_point now, std::unique_ptr<connection> socket, bool ove
     c.state_since = now;
     c.info = std::make_unique<client_info>();
     c.info->where = c.socket->names();
+    c.info->login_place = c.info->where.peer;
+    c.info->awaits_proxy = is_proxy(c.info->where.peer);
     c.info->connected_at = now;
     c.settings = c.at_start = no_settings_;
     if (!options_.track_sessions) {
@@ -59,6 +61,20 @@ void engine::accept(time_point now, std::unique_ptr<connection> socket, bool ove
     wake_by(deadline);
     arm_read(c);
     reap();
+}
+
+/// Is that one of the load balancers?
+bool engine::is_proxy(std::string_view address) const {
+    if (config_->proxy_protocol.empty()) {
+        return false;
+    }
+    const auto where = config::read_address(address);
+    return where && std::any_of(config_->proxy_protocol.begin(), config_->proxy_protocol.end(),
+                                [&](const std::string& one) {
+                                    const auto trusted = config::read_network(one);
+                                    return trusted &&
+                                           trusted->contains(config::without_mapping(*where));
+                                });
 }
 
 void engine::on_message(time_point now, engine_message message) {
@@ -286,7 +302,11 @@ void engine::sweep_clients(time_point now) {
             wake_by(list.front().first);
         }
     };
+    tell_late_refusals(now);
     due(login_deadlines_, [&](client& c) {
+        if (c.info->late_refusal) {
+            return; // it has failed, and is told in a moment
+        }
         if (c.state == client_state::login || c.state == client_state::deriving) {
             login_step(c, c.login->timed_out(), now);
         } else if (c.state == client_state::cancelling) {

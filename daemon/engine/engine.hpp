@@ -183,6 +183,7 @@ public:
         std::uint32_t workers = 1;
         std::string mock_secret;                            // protocol::client_login::options
         std::shared_ptr<const tls_context> client_tls = {}; // nothing: TLS is not offered
+        std::vector<config::network> own_networks = {};     // this machine's
         /// Test-only: pool::limits::rotate.
         bool rotate_servers = false;
         /// For benchmarks: what clients do to their sessions is not looked at.
@@ -213,11 +214,15 @@ public:
     /// The answer of `asked` has been read (engine_ports::read_names).
     void on_names_read(time_point now, server_id asked, const names_outcome& what);
     /// What the console has to say: whole messages, ReadyForQuery among them.
+    /// What ports.look_up() was asked for.
+    void on_looked_up(time_point now, std::uint64_t ticket, const login_answer& answer);
     void on_console(time_point now, client_id who, std::string reply);
     void reconfigure(time_point now, std::shared_ptr<const config::configuration> config);
     /// For clients that come from now on.
-    void use_tls(std::shared_ptr<const tls_context> with_clients) {
-        options_.client_tls = std::move(with_clients);
+    void use(std::shared_ptr<const tls_context> client_tls,
+             std::vector<config::network> own_networks) {
+        options_.client_tls = std::move(client_tls);
+        options_.own_networks = std::move(own_networks);
     }
     /// Keep this pool's minimum open (told to every worker at start).
     void warm(time_point now, const std::shared_ptr<pool_entry>& entry);
@@ -256,6 +261,16 @@ private:
     void pump_login(client& c, time_point now);
     void login_step(client& c, protocol::login_action action, time_point now);
     void begin_tls(client& c, bool direct);
+    void refuse_login(client& c, protocol::login_refuse refuse, time_point now);
+    void tell_refusal(client& c, const protocol::login_refuse& refuse, time_point now);
+    void tell_late_refusals(time_point now);
+    bool take_proxy_header(client& c, time_point now);
+    void leave_login(client& c);
+    [[nodiscard]] bool is_proxy(std::string_view address) const;
+    protocol::login_action admit(client& c, const login_answer* known);
+    config::hba_decision rule_for(const client& c, const login_answer* known) const;
+    protocol::login_action terms_for(client& c, const config::hba_rule* rule,
+                                     const login_answer& known);
     [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask);
     void authenticated(client& c, protocol::login_authenticated& done, time_point now);
     [[nodiscard]] std::optional<config::database>
@@ -552,6 +567,7 @@ private:
     std::shared_ptr<const protocol::setting_map> no_settings_;
     std::size_t intern_limit_ = 64; // when sets that nobody carries any more are looked for
     std::deque<std::pair<time_point, client_id>> login_deadlines_;
+    std::multimap<time_point, client_id> late_refusals_;
     std::deque<std::pair<time_point, client_id>> closing_deadlines_;
     std::deque<std::pair<time_point, client_id>> leaving_deadlines_;
     std::deque<std::pair<time_point, client_id>> fence_deadlines_;

@@ -14,6 +14,7 @@
 
 #include <boost/system/error_code.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -23,6 +24,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 namespace pgweir::daemon {
 
@@ -61,6 +63,9 @@ struct tls_start {
     bool direct = false;          // nothing of PostgreSQL's protocol has been said before
     std::string server_name = {}; // whom we have connected to, as configured
 };
+
+/// What connection::names() says of a peer on a Unix socket.
+inline constexpr std::string_view local_peer = "unix";
 
 class detached_connection; // a socket between two workers (below)
 
@@ -105,6 +110,7 @@ public:
         std::uint16_t peer_port = 0;
         std::string local;
         std::uint16_t local_port = 0;
+        std::uint32_t peer_uid = ~0U; // of a Unix socket: the system's user at the other end
     };
     [[nodiscard]] virtual addresses names() const = 0;
 };
@@ -113,6 +119,28 @@ public:
 struct shown_secrets {
     protocol::secret password; // empty: not that
     std::optional<protocol::scram_keys> keys = {};
+};
+
+/// What PostgreSQL says of a user that no file names.
+struct looked_up_user {
+    protocol::secret secret;                                               // empty: it has none
+    std::optional<std::chrono::system_clock::time_point> valid_until = {}; // nothing: for ever
+    std::optional<std::vector<std::string>> groups = {};                   // nothing: not told
+};
+
+/// What has to be found out before it can be decided whether a client may log in.
+struct login_question {
+    std::string database, user;
+    bool about_user = false; // PostgreSQL is to be asked for it
+    bool host_name = false;  // the name of `address`
+    bool peer_name = false;  // the system's name of `peer_uid`
+    std::string address;
+    std::uint32_t peer_uid = 0;
+};
+struct login_answer {
+    std::shared_ptr<const looked_up_user> user;
+    std::optional<std::string> host_name; // where it was asked for; empty: it has none
+    std::optional<std::string> peer_name; // the same
 };
 
 /// Where a server is, as configured. Names are resolved by whoever implements open().
@@ -154,6 +182,8 @@ public:
                                                                std::string_view user,
                                                                const shown_secrets& shown,
                                                                bool replication) = 0;
+    /// It has logged in, or gone: one less of those who have not (auth.max_unauthenticated).
+    virtual void login_over(const std::string& place) = 0;
     /// A client connection has ended: one less of max_clients.
     virtual void client_gone() = 0;
     /// Derives a SCRAM SaltedPassword elsewhere. The answer is engine::on_derived(ticket, …).
@@ -162,6 +192,12 @@ public:
     /// Reads what `asked` has said that names hide, elsewhere (learn_names_from()). The answer is
     /// engine::on_names_read(asked, …), unless the daemon ends before.
     virtual void read_names(server_id asked, names_reading what) = 0;
+    /// Finds out elsewhere what a login depends on. The answer is engine::on_looked_up(ticket, …).
+    virtual void look_up(std::uint64_t ticket, login_question what) = 0;
+    /// A proof did not fit what was looked up.
+    virtual void forget_user(const std::string& database, const std::string& user) = 0;
+    /// The time of day: passwords expire by it.
+    [[nodiscard]] virtual std::chrono::system_clock::time_point wall_clock() const = 0;
     /// Bytes from a cryptographic generator (seeded in the simulator).
     virtual void random(std::span<std::byte> into) = 0;
     /// Hands a value to another worker's engine: on_message() there, in order.

@@ -165,7 +165,7 @@ TEST_CASE("every setting of the whole is seen when it changes") {
         const auto owner = is_in_pool(row) ? setting_owner(&after.pool) : setting_owner(&after);
         bool changed = false;
         for (const auto* value : {"7", "7s", "false", "true", "session", "md5", "debug", "json",
-                                  "::1", "never", "reject", "require", "1.3"}) {
+                                  "::1", "never", "reject", "require", "1.3", "10.0.0.0/8"}) {
             changed = changed || (!assign(row, owner, value) && after != before);
         }
         REQUIRE(changed);

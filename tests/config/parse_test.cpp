@@ -135,8 +135,13 @@ TEST_CASE("out of bounds: with the bounds") {
 TEST_CASE("addresses and hosts") {
     check({
         {"listen: [{ address: localhost }]" + rest,
-         "1:21: listen.address must be an IPv4 or IPv6 address such as 127.0.0.1 or ::1, not "
-         "'localhost'\n"},
+         "1:21: listen.address must be an IPv4 or IPv6 address such as 127.0.0.1 or ::1, or the "
+         "absolute path of a directory, not 'localhost'\n"},
+        {"listen: [{ address: /run/pgweir }]" + rest, ""},
+        {"proxy_protocol: [10.0.0.0/8, '::1/128']" + rest, ""},
+        {"proxy_protocol: [10.0.0.1/8]" + rest, "1:18: a network in proxy_protocol must be an "
+                                                "address and how many of its bits count, such "
+                                                "as 10.0.0.0/8\n"},
         {"metrics: { address: 256.0.0.1 }" + rest,
          "1:21: metrics.address must be an IPv4 or IPv6 address such as 127.0.0.1 or ::1, not "
          "'256.0.0.1'\n"},

@@ -153,8 +153,9 @@ TEST_CASE("a secret is never told") {
 TEST_CASE("keys under a prefix") {
     using keys = std::vector<std::string_view>;
     CHECK(keys_under("") == keys{"listen", "databases", "users", "pool", "auth", "tls", "console",
-                                 "workers", "max_clients", "statement_memory", "shutdown_timeout",
-                                 "functions_interval", "slow_query", "metrics", "log"});
+                                 "proxy_protocol", "workers", "max_clients", "statement_memory",
+                                 "shutdown_timeout", "functions_interval", "slow_query", "metrics",
+                                 "log"});
     CHECK(keys_under("metrics.") == keys{"address", "port"});
     CHECK(keys_under("users.<name>.") == keys{"password"});
     CHECK(keys_under("nothing.").empty());

@@ -2,6 +2,7 @@
 // told, then sends; and nothing that has been read gets lost in between.
 #include "daemon/socket_connection.hpp"
 
+#include "daemon/auth_query.hpp"
 #include "daemon/control_plane.hpp"
 #include "daemon/pool_directory.hpp"
 #include "daemon/worker.hpp"
@@ -29,8 +30,11 @@ struct bench {
     daemon::pool_directory pools{1, config};
     daemon::logger log{{.level = daemon::log_severity::error}};
     std::atomic<std::uint64_t> clients{0};
-    daemon::worker worker{
-        {.self = {}, .mock_secret = "x"}, {control, pools, log, clients, {}, {}}, config};
+    daemon::auth_query users{log, config};
+    daemon::login_places logins;
+    daemon::worker worker{{.self = {}, .mock_secret = "x"},
+                          {control, users, logins, pools, log, clients, {}, {}},
+                          config};
 
     bench() { worker.start(); }
     ~bench() { worker.stop(); }

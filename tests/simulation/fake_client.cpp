@@ -2,6 +2,7 @@
 
 #include "protocol/scram.hpp"
 #include "protocol/startup.hpp"
+#include "tests/simulation/salted_password.hpp"
 
 namespace pgweir::simulation {
 
@@ -131,8 +132,7 @@ void fake_client::answer_authentication(const message& m) {
             static_cast<std::uint32_t>(std::stoul(rest.substr(rest.find(",i=") + 3)));
         const auto without_proof = "c=biws,r=" + nonce;
         const auto auth_message = scram_first_ + "," + rest + "," + without_proof;
-        const auto salted =
-            protocol::derive_salted_password(protocol::secret(password), salt, iterations);
+        const auto salted = salted_password(protocol::secret(password), salt, iterations);
         const auto client_key = protocol::hmac_sha256(salted.reveal(), "Client Key");
         const auto signature = protocol::hmac_sha256(protocol::sha256(client_key), auth_message);
         put(password_message(

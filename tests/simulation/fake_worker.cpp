@@ -1,5 +1,7 @@
 #include "tests/simulation/fake_worker.hpp"
 
+#include "tests/simulation/salted_password.hpp"
+
 #include "protocol/scram.hpp"
 #include "tests/simulation/salted_password.hpp"
 
@@ -104,11 +106,15 @@ std::shared_ptr<daemon::pool_entry> fake_worker::pool_for(const config::database
 
 void fake_worker::client_gone() { --daemon_.clients; }
 
+void fake_worker::look_up(std::uint64_t, daemon::login_question) {
+    daemon_.shared.violation("a user looked up, and all are known here");
+}
+
 void fake_worker::derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                          std::uint32_t iterations) {
     auto& shared = daemon_.shared;
     const auto takes = shared.random.between(microseconds(100), milliseconds(20));
-    auto key = protocol::derive_salted_password(password, salt, iterations);
+    auto key = salted_password(password, salt, iterations);
     shared.time.after(takes, [this, ticket, key = std::move(key)] {
         engine.on_derived(daemon_.shared.time.now(), ticket, key);
     });

@@ -59,9 +59,13 @@ private:
                                                  const daemon::shown_secrets& shown,
                                                  bool replication) override;
     void client_gone() override;
+    void login_over(const std::string&) override {}
     void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                 std::uint32_t iterations) override;
     void read_names(daemon::server_id asked, daemon::names_reading what) override;
+    void look_up(std::uint64_t ticket, daemon::login_question what) override;
+    void forget_user(const std::string&, const std::string&) override {}
+    [[nodiscard]] std::chrono::system_clock::time_point wall_clock() const override { return {}; }
     void random(std::span<std::byte> into) override;
     void post(daemon::worker_index to, daemon::engine_message message) override;
     void console(daemon::client_id who, std::string_view user, std::string command) override;

@@ -1,0 +1,160 @@
+// On what terms a client may log in: what the configuration's users and access rules say of it, and
+// what has to be asked elsewhere (PostgreSQL for users that no file names, the system for names of
+// addresses and of peers). The login itself is protocol::client_login's.
+//
+// Tests: integration/auth_query_test.py, access_test.py, tls_test.py.
+#include "daemon/engine/engine.hpp"
+
+#include <utility>
+
+namespace pgweir::daemon {
+
+namespace {
+
+protocol::auth_method method_of(config::hba_method method) {
+    switch (method) {
+    case config::hba_method::trust:
+        return protocol::auth_method::trust;
+    case config::hba_method::reject:
+        return protocol::auth_method::reject;
+    case config::hba_method::password:
+        return protocol::auth_method::password;
+    case config::hba_method::md5:
+        return protocol::auth_method::md5;
+    case config::hba_method::scram_sha_256:
+        return protocol::auth_method::scram_sha_256;
+    case config::hba_method::cert:
+        return protocol::auth_method::cert;
+    case config::hba_method::peer:
+        return protocol::auth_method::peer;
+    }
+    return protocol::auth_method::reject;
+}
+
+bool is_in(const std::vector<std::string>& groups, std::string_view group) {
+    return std::find(groups.begin(), groups.end(), group) != groups.end();
+}
+
+} // namespace
+
+protocol::login_action engine::look_up_user(client& c, protocol::login_find_user ask) {
+    if (c.over_limit) {
+        std::string data;
+        protocol::append_error(data, protocol::error::too_many_clients);
+        return protocol::login_refuse{std::move(data), protocol::error::too_many_clients,
+                                      "max_clients reached"};
+    }
+    c.info->user = ask.user;
+    c.info->database = ask.database;
+    c.info->wants = std::make_unique<protocol::login_find_user>(std::move(ask));
+    return admit(c, nullptr);
+}
+
+/// The first rule for this client. It may depend on what is not known yet.
+config::hba_decision engine::rule_for(const client& c, const login_answer* known) const {
+    const auto& ask = *c.info->wants;
+    const bool local = c.info->where.peer == local_peer;
+    const config::hba_request request{
+        .database = ask.database,
+        .user = ask.user,
+        .physical_replication = ask.replication == protocol::replication_kind::physical,
+        .address = local ? std::nullopt : config::read_address(c.info->where.peer),
+        .tls = ask.tls};
+    config::hba_facts facts;
+    facts.own_networks = options_.own_networks;
+    if (known != nullptr) {
+        facts.host_name = known->host_name.value_or(std::string());
+    }
+    facts.is_member = [known](std::string_view group) -> std::optional<bool> {
+        if (known == nullptr) {
+            return std::nullopt;
+        }
+        return known->user != nullptr && known->user->groups && is_in(*known->user->groups, group);
+    };
+    return config::decide(config_->hba_rules, request, facts);
+}
+
+/// `known`: what has been looked up; nothing: nothing yet.
+protocol::login_action engine::admit(client& c, const login_answer* known) {
+    const auto& ask = *c.info->wants;
+    const bool local = c.info->where.peer == local_peer;
+    const auto* const listed = config_->find_user(ask.user);
+    const bool by_query = !config_->query_user.empty();
+    const auto decision = config_->hba_rules.empty() ? config::hba_decision{} : rule_for(c, known);
+    const auto* const rule = decision.rule;
+    if (known == nullptr) {
+        login_question question{
+            .database = ask.database,
+            .user = ask.user,
+            .about_user = by_query && (listed == nullptr || !decision.groups.empty()),
+            .host_name = decision.host_name,
+            .peer_name = rule != nullptr && rule->method == config::hba_method::peer && local,
+            .address = c.info->where.peer,
+            .peer_uid = c.info->where.peer_uid};
+        if (question.about_user || question.host_name || question.peer_name) {
+            set_state(c, client_state::deriving, c.state_since);
+            ports_.look_up(c.id.value, std::move(question));
+            return protocol::login_read{};
+        }
+        static const login_answer nothing;
+        return decision.decided() ? terms_for(c, rule, nothing) : admit(c, &nothing);
+    }
+    return terms_for(c, rule, *known);
+}
+
+/// … all that it depends on being known.
+protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule,
+                                         const login_answer& known) {
+    const auto ask = std::move(*std::exchange(c.info->wants, nullptr));
+    const bool local = c.info->where.peer == local_peer;
+    protocol::admission terms;
+    const protocol::admission_subject subject{.host = local ? "[local]" : c.info->where.peer,
+                                              .user = ask.user,
+                                              .database = ask.database,
+                                              .replication = ask.replication,
+                                              .tls = ask.tls};
+    if (config_->hba_rules.empty()) {
+        terms.method = static_cast<protocol::auth_method>(config_->auth);
+    } else if (rule == nullptr) {
+        terms.refusal = protocol::no_entry_for(subject);
+    } else if (rule->method == config::hba_method::reject) {
+        terms.refusal = protocol::rejected_by_entry(subject);
+    } else {
+        using certificate = config::client_certificate;
+        terms.method = method_of(rule->method);
+        terms.require_client_certificate = rule->certificate != certificate::not_asked;
+        terms.certificate_names_user = rule->certificate == certificate::verify_full;
+        const auto stands_for_user = [&](std::string_view system_name) {
+            return config::may_be(config_->ident_lines, rule->map, system_name, ask.user);
+        };
+        if (const auto* const tls = c.login->facts()) {
+            terms.certificate_user =
+                stands_for_user(tls->client_common_name) ? ask.user : tls->client_common_name;
+        }
+        if (known.peer_name && !known.peer_name->empty()) {
+            terms.peer_user = stands_for_user(*known.peer_name) ? ask.user : *known.peer_name;
+        }
+    }
+    if (const auto* const listed = config_->find_user(ask.user)) {
+        terms.credential = {protocol::secret(std::string(listed->password.reveal()))};
+    } else if (known.user != nullptr) {
+        c.info->looked_up = true;
+        const auto& until = known.user->valid_until;
+        // As PostgreSQL: whose password has expired has none.
+        terms.credential = {!until || *until > ports_.wall_clock() ? known.user->secret
+                                                                   : protocol::secret()};
+    }
+    return c.login->found_user(std::move(terms));
+}
+
+void engine::on_looked_up(time_point now, std::uint64_t ticket, const login_answer& answer) {
+    auto* const c = find(client_id{ticket});
+    if (c != nullptr && c->state == client_state::deriving && c->login && c->info->wants) {
+        set_state(*c, client_state::login, now);
+        login_step(*c, admit(*c, &answer), now);
+        pump_login(*c, now);
+    }
+    reap();
+}
+
+} // namespace pgweir::daemon

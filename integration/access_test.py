@@ -1,0 +1,212 @@
+"""Who is let in from where: access rules, Unix sockets with `peer`, client certificates, the PROXY
+protocol, and the bounds that hold before anybody has logged in."""
+
+import contextlib
+import os
+import pwd
+import socket
+import struct
+import unittest
+
+import psycopg2
+
+from integration.support import surroundings, wire
+from integration.support.case import shared_postgres
+from integration.support.certificates import Authority
+from integration.support.pgweir import ADMIN, Pgweir, users
+from integration.support.postgres import DATABASE, OWNER, password_of
+from integration.support.waiting import wait_for
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+class AccessCase(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.postgres = shared_postgres()
+
+    def pgweir(self, **settings):
+        made = Pgweir(self.postgres, **settings).start()
+        self.addCleanup(made.close)
+        return made
+
+    def refused(self, pooler, text, **options):
+        with self.assertRaises(psycopg2.OperationalError) as raised:
+            pooler.connect(**options)
+        self.assertIn(text, str(raised.exception))
+
+
+class RulesTest(AccessCase):
+    def test_the_first_that_matches_counts_and_no_match_refuses(self):
+        pooler = self.pgweir(users=users(OWNER, "md5_user", "scram_user", "trust_user"), auth={"hba": [
+            "host all trust_user 127.0.0.1/32 trust",
+            "host all md5_user 127.0.0.1/32 reject",
+            "host fitness_club fitness samehost scram-sha-256",
+            "host all scram_user 10.0.0.0/8 trust"]})
+        self.assertEqual([(1,)], pooler.query("select 1", user="trust_user", password="whatever"))
+        self.assertEqual([(1,)], pooler.query("select 1"))
+        self.refused(pooler, "password authentication failed", password="wrong")
+        self.refused(pooler, 'pg_hba.conf rejects connection for host "127.0.0.1", user "md5_user",'
+                             ' database "fitness_club", no encryption', user="md5_user")
+        self.refused(pooler, 'no pg_hba.conf entry for host "127.0.0.1", user "scram_user",'
+                             ' database "fitness_club", no encryption', user="scram_user")
+        # Nobody who is not known comes in, by no method.
+        self.refused(pooler, "", user="stranger")
+
+    def test_a_reload_counts_for_the_next_and_a_bad_line_refuses_it(self):
+        pooler = self.pgweir(auth={"hba": ["host all all all scram-sha-256"]})
+        kept = pooler.connect()
+        pooler.reload(auth={"hba": ["host all all all rejekt"]})
+        wait_for(lambda: "reload refused" in pooler.log(), "it is refused", 20)
+        pooler.query("select 1")
+        pooler.reload(auth={"hba": ["host all all all reject"]})
+        wait_for(lambda: not self.gets_in(pooler), "it counts", 20)
+        with kept.cursor() as cursor:
+            cursor.execute("select 1")
+
+    @staticmethod
+    def gets_in(pooler):
+        try:
+            pooler.connect().close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+
+    def test_certificates(self):
+        authority = Authority()
+        certificate, key = authority.sign("pgweir", "localhost", "DNS:localhost")
+        pooler = self.pgweir(
+            tls={"certificate": certificate, "key": key, "ca": authority.certificate},
+            auth={"hba": ["hostssl all fitness all cert map=people",
+                          "hostssl all all all scram-sha-256 clientcert=verify-full"],
+                  "ident": ["people anna fitness"]})
+        anna = dict(zip(("sslcert", "sslkey"), authority.sign("anna", "anna")))
+        otto = dict(zip(("sslcert", "sslkey"), authority.sign("otto", "otto")))
+        none = {"sslcert": "/nonexistent", "sslkey": "/nonexistent"}
+        self.assertEqual([(1,)], pooler.query("select 1", sslmode="require", **anna))
+        self.refused(pooler, 'certificate authentication failed for user "fitness"', sslmode="require", **otto)
+        self.refused(pooler, "connection requires a valid client certificate", sslmode="require", **none)
+        self.refused(pooler, "no pg_hba.conf entry", sslmode="disable")
+        # Its password would do, but the certificate is another's.
+        self.refused(pooler, "", user=ADMIN, database="pgbouncer", sslmode="require", **otto)
+        self.assertEqual("operator", authority.sign("op", ADMIN)[0] and ADMIN)
+
+
+class UnixSocketTest(AccessCase):
+    def setUp(self):
+        self.directory = surroundings.temporary_directory("sockets")
+        self.port = surroundings.reserve_port()
+
+    def on_socket(self, **settings):
+        listen = [{"address": "127.0.0.1", "port": self.port}, {"address": self.directory, "port": self.port}]
+        pooler = Pgweir(self.postgres, **settings)
+        pooler.port = self.port
+        pooler.settings["listen"] = listen
+        pooler.write_config()
+        pooler.start()
+        self.addCleanup(pooler.close)
+        return pooler
+
+    def test_clients_on_a_unix_socket(self):
+        pooler = self.on_socket()
+        self.assertEqual([(1,)], pooler.query("select 1", host=self.directory))
+        self.refused(pooler, "password authentication failed", host=self.directory, password="wrong")
+        self.assertEqual({"unix", "127.0.0.1"} & {row["addr"] for row in pooler.console("show clients")},
+                         {"127.0.0.1"})
+        pooler.close_connections()
+        pooler.stop()
+        self.assertEqual([], os.listdir(self.directory))
+
+    def test_what_is_left_of_another_is_taken_away_and_one_that_is_there_is_not(self):
+        path = os.path.join(self.directory, ".s.PGSQL.%d" % self.port)
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(path)
+        pooler = self.on_socket()
+        pooler.query("select 1", host=self.directory)
+        second = Pgweir(self.postgres)
+        second.settings["listen"] = [{"address": self.directory, "port": self.port}]
+        second.write_config()
+        with self.assertRaises(AssertionError):
+            second.start()
+        second.close()
+        pooler.query("select 1", host=self.directory)
+
+    def test_peer(self):
+        pooler = self.on_socket(auth={"hba": ["local all fitness peer map=system", "local all all peer"],
+                                      "ident": ["system %s fitness" % ME]})
+        self.assertEqual([(1,)], pooler.query("select 1", host=self.directory, password=""))
+        self.refused(pooler, 'Peer authentication failed for user "%s"' % ADMIN, host=self.directory,
+                     user=ADMIN, password="")
+
+
+class ProxyProtocolTest(AccessCase):
+    def hello(self, pooler, header):
+        with wire.Wire(pooler.host, pooler.port) as raw:
+            raw.send(header + wire.startup(user=OWNER, database=DATABASE))
+            return raw.read_message()
+
+    def test_the_client_is_where_the_header_says(self):
+        pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"],
+                             auth={"hba": ["host all all 192.0.2.7/32 scram-sha-256"]})
+        good = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 6432\r\n"
+        self.assertEqual("R", self.hello(pooler, good)[0])
+        kind, body = self.hello(pooler, b"PROXY TCP4 192.0.2.8 10.0.0.1 4711 6432\r\n")
+        self.assertEqual("E", kind)
+        self.assertIn(b'no pg_hba.conf entry for host "192.0.2.8"', body)
+        binary = (b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", 12) + bytes([192, 0, 2, 7, 10, 0, 0, 1])
+                  + struct.pack("!HH", 4711, 6432))
+        self.assertEqual("R", self.hello(pooler, binary)[0])
+
+    def test_2026_48772_unknown_keeps_the_address_of_the_socket(self):
+        pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"],
+                             auth={"hba": ["host all all 192.0.2.7/32 trust"]})
+        kind, body = self.hello(pooler, b"PROXY UNKNOWN 192.0.2.7 10.0.0.1 4711 6432\r\n")
+        self.assertEqual("E", kind)
+        self.assertIn(b'no pg_hba.conf entry for host "127.0.0.1"', body)
+
+    def test_without_the_header_and_from_those_who_are_not_trusted(self):
+        pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"])
+        with wire.Wire(pooler.host, pooler.port) as raw:
+            raw.send(wire.startup(user=OWNER, database=DATABASE))
+            self.assertEqual([], raw.read_to_end())
+        untrusted = self.pgweir(proxy_protocol=["10.0.0.0/8"])
+        with wire.Wire(untrusted.host, untrusted.port) as raw:
+            raw.send(b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 6432\r\n" + wire.startup(user=OWNER, database=DATABASE))
+            self.assertNotIn("R", [kind for kind, _ in raw.read_to_end()])
+        untrusted.query("select 1")
+
+
+class BoundsTest(AccessCase):
+    def test_so_many_who_have_not_logged_in(self):
+        pooler = self.pgweir(auth={"max_unauthenticated_per_address": 5})
+        with contextlib.ExitStack() as held:
+            waiting = [held.enter_context(socket.create_connection((pooler.host, pooler.port), timeout=20))
+                       for _ in range(5)]
+            wait_for(lambda: self.is_closed(pooler), "no more are let in", 20)
+            waiting.pop().close()
+            wait_for(lambda: not self.is_closed(pooler), "there is room again", 20)
+        wait_for(lambda: self.works(pooler), "and everybody else comes in", 20)
+        clients = [pooler.connect() for _ in range(7)]  # those who have logged in do not count
+        self.assertEqual(7, len(clients))
+
+    @staticmethod
+    def works(pooler):
+        try:
+            return pooler.query("select 1") == [(1,)]
+        except psycopg2.OperationalError:
+            return False
+
+    @staticmethod
+    def is_closed(pooler):
+        with socket.create_connection((pooler.host, pooler.port), timeout=20) as one:
+            one.settimeout(0.3)
+            try:
+                return one.recv(1) == b""
+            except ConnectionError:
+                return True
+            except socket.timeout:
+                return False
+
+
+if __name__ == "__main__":
+    unittest.main()

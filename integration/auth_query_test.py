@@ -1,0 +1,150 @@
+"""Users whom no file names: PostgreSQL is asked for them, with no rights but those that
+deploy/auth_query.sql gives, and logged in to with the client's own proof."""
+
+import os
+import subprocess
+import unittest
+
+import psycopg2
+
+from integration.support import surroundings
+from integration.support.pgweir import ADMIN, Pgweir, users
+from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres, password_of
+from integration.support.waiting import wait_for
+
+SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "deploy", "auth_query.sql")
+QUERY_USER = "pgweir"
+REFUSED = 'password authentication failed for user "%s"'
+
+
+class AuthQueryTest(unittest.TestCase):
+    """The fitness club's set-up: no password in the YAML but that of pgweir itself."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.postgres = Postgres().start()
+        cls.addClassCleanup(cls.postgres.close)
+        cls.postgres.query("create role pgweir login password 'pgweir-secret'")
+        subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v",
+                        "query_user=" + QUERY_USER, "-h", cls.postgres.directory, "-p",
+                        str(cls.postgres.port), "-U", "postgres", "-d", DATABASE, "-f", SCRIPT],
+                       check=True, capture_output=True)
+
+    def pgweir(self, **settings):
+        made = Pgweir(self.postgres, **settings)
+        made.settings["users"] = users(QUERY_USER, ADMIN)
+        made.settings["auth"] = dict({"query_user": QUERY_USER}, **settings.get("auth", {}))
+        made.write_config()
+        made.start()
+        self.addCleanup(made.close)
+        return made
+
+    def role(self, name, options="", password=None):
+        self.postgres.query("create role %s login password '%s' %s" %
+                            (name, password or password_of(name), options))
+        self.addCleanup(lambda: self.postgres.query("drop role %s" % name))
+
+    def refused(self, pooler, user, **options):
+        with self.assertRaises(psycopg2.OperationalError) as raised:
+            pooler.connect(user=user, **options)
+        return str(raised.exception)
+
+    def test_zero_passwords_in_yaml(self):
+        pooler = self.pgweir(pool={"minconn": 2})
+        self.assertEqual([(OWNER, OWNER)],
+                         pooler.query("select current_user::text, session_user::text"))
+        # The minimum is opened, and comes back, with the same proof.
+        def open_servers():
+            return {row[0] for row in self.postgres.query(
+                "select pid from pg_stat_activity where usename = %s and client_addr is not null", OWNER)}
+        wait_for(lambda: len(open_servers()) >= 2, "the minimum is there", 20)
+        before = open_servers()
+        self.postgres.query("select pg_terminate_backend(pid) from pg_stat_activity"
+                            " where usename = %s and client_addr is not null", OWNER)
+        wait_for(lambda: len(open_servers() - before) >= 2, "and comes back", 20)
+
+    def test_2015_6817_unknown_users_are_nobody(self):
+        pooler = self.pgweir()
+        pooler.query("select 1")
+        for user in ("nobody", "Fitness", "fitness ", "fitness\ttab", "pgweir' or '1'='1"):
+            self.assertIn("password authentication failed", self.refused(pooler, user, password="x"))
+
+    def test_superusers_and_those_who_may_not_log_in_are_left_out(self):
+        self.role("boss", "superuser")
+        self.role("nologin_role")
+        self.postgres.query("alter role nologin_role nologin")
+        self.postgres.query("create role no_password login")
+        self.addCleanup(lambda: self.postgres.query("drop role no_password"))
+        pooler = self.pgweir()
+        for user in ("boss", "nologin_role", "no_password"):
+            self.assertIn(REFUSED % user, self.refused(pooler, user))
+
+    def test_2025_2291_an_expired_password_is_refused_fresh_cached_and_on_reconnect(self):
+        self.role("expired", "valid until '2001-01-01'")
+        self.role("expiring", "valid until '2099-01-01'")
+        pooler = self.pgweir()
+        self.assertIn(REFUSED % "expired", self.refused(pooler, "expired"))
+        pooler.query("select 1", user="expiring")
+        self.postgres.query("alter role expiring valid until '%s'" % self.postgres.query(
+            "select now() + interval '2 seconds'")[0][0])
+        wait_for(lambda: "expiring" in self.refusal_or_nothing(pooler, "expiring"),
+                 "it has expired, although the answer from before is kept", 60)
+
+    @staticmethod
+    def refusal_or_nothing(pooler, user):
+        try:
+            pooler.connect(user=user).close()
+            return ""
+        except psycopg2.OperationalError as refused:
+            return str(refused)
+
+    def test_a_changed_password_is_noticed_at_the_first_failure(self):
+        self.role("changing", password="first")
+        pooler = self.pgweir()
+        pooler.query("select 1", user="changing", password="first")
+        self.postgres.query("alter role changing password 'second'")
+        wait_for(lambda: self.works(pooler, "changing", "second"), "the new one counts", 20)
+        self.assertFalse(self.works(pooler, "changing", "first"))
+
+    @staticmethod
+    def works(pooler, user, password):
+        try:
+            return pooler.query("select 1", user=user, password=password) == [(1,)]
+        except psycopg2.OperationalError:
+            return False
+
+    def test_2025_12819_what_clients_set_reaches_nothing_of_it(self):
+        self.postgres.query("create schema if not exists hostile")
+        self.postgres.query("create or replace function hostile.user_lookup(text) returns table"
+                            " (name text, secret text) language sql as $$ select 'x', 'y' $$")
+        pooler = self.pgweir()
+        for options in ("-c search_path=hostile", "-c role=fitness"):
+            self.assertEqual([(1,)], pooler.query("select 1", options=options))
+
+    def test_an_unknown_database_is_told_after_the_proof_only(self):
+        pooler = self.pgweir(auth={"query_database": DATABASE})
+        self.assertIn(REFUSED % OWNER, self.refused(pooler, OWNER, database="none", password="x"))
+        self.assertIn('database "none" does not exist', self.refused(pooler, OWNER, database="none"))
+        without = self.pgweir()
+        self.assertIn(REFUSED % OWNER, self.refused(without, OWNER, database="none"))
+
+    def test_groups_of_access_rules(self):
+        self.postgres.query("create role trainers")
+        self.postgres.query("create role staff")
+        self.postgres.query("grant staff to trainers")
+        self.role("anna", "in role trainers")
+        self.role("otto")
+        pooler = self.pgweir(auth={"hba": ["host all +staff all scram-sha-256"]})
+        self.assertEqual([("anna",)], pooler.query("select current_user::text", user="anna"))
+        self.assertIn("no pg_hba.conf entry for host", self.refused(pooler, "otto"))
+        self.postgres.query("drop role trainers, staff")
+
+    def test_while_postgresql_is_away_nobody_gets_in_and_it_is_said_why(self):
+        pooler = self.pgweir(databases={DATABASE: {"port": surroundings.reserve_port()}})
+        self.assertIn(REFUSED % OWNER, self.refused(pooler, OWNER))
+        self.assertIn("users cannot be looked up", pooler.log())
+        self.assertNotIn("pgweir-secret", pooler.log())
+
+
+if __name__ == "__main__":
+    unittest.main()

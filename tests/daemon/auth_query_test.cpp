@@ -1,0 +1,49 @@
+// Arrays as PostgreSQL writes them, and whom nobody can be asked for.
+#include "daemon/auth_query.hpp"
+
+#include <doctest/doctest.h>
+
+#include <future>
+#include <string>
+#include <vector>
+
+using namespace pgweir;
+using daemon::parse_text_array;
+
+TEST_CASE("auth_query: arrays of texts") {
+    using list = std::vector<std::string>;
+    CHECK(parse_text_array("{}") == list{});
+    CHECK(parse_text_array("{a}") == list{"a"});
+    CHECK(parse_text_array("{a,b}") == list{"a", "b"});
+    CHECK(parse_text_array(R"({"a b",c,"d\"e","f\\g","{h}","i,j",""})") ==
+          list{"a b", "c", "d\"e", "f\\g", "{h}", "i,j", ""});
+    CHECK(parse_text_array("{a,NULL,\"NULL\"}") == list{"a", "NULL"});
+    for (const auto* const bad : {"", "{", "a", "{a", "{{a},{b}}", "{\"a}", "{\"a\"b}", "{\"a\\"}) {
+        CAPTURE(bad);
+        CHECK_FALSE(parse_text_array(bad));
+    }
+}
+
+TEST_CASE("auth_query: whose database nobody knows is nobody, and nobody waits for long") {
+    auto config = std::make_shared<config::configuration>();
+    config->query_user = "pgweir";
+    config::database shop;
+    shop.name = "shop";
+    shop.port = 1; // where nothing listens
+    config->databases.push_back(shop);
+    config->index();
+    daemon::logger log({.level = daemon::log_severity::error});
+    daemon::auth_query users(log, config);
+    const auto ask = [&](const std::string& database) {
+        std::promise<daemon::auth_query::answer> told;
+        users.ask(database, "anna",
+                  [&](daemon::auth_query::answer answer) { told.set_value(std::move(answer)); });
+        auto answer = told.get_future();
+        REQUIRE(answer.wait_for(std::chrono::seconds(30)) == std::future_status::ready);
+        return answer.get();
+    };
+    CHECK(ask("none") == nullptr);
+    CHECK(ask("shop") == nullptr);
+    users.forget("shop", "anna");
+    CHECK(ask("shop") == nullptr);
+}
