@@ -121,7 +121,7 @@ std::vector<std::shared_ptr<pool_entry>> pool_directory::make_configured() {
             continue;
         }
         for (const auto& user : config->users) {
-            if (!user.from_file && can_log_in(user.password) &&
+            if (!user.from_file && can_log_in(user.password) && user.name != config->query_user &&
                 !listed(config->admin_users, user.name) &&
                 !listed(config->stats_users, user.name)) {
                 made.push_back(find_or_make(database, user.name, shown_secrets{}));

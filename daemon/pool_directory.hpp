@@ -34,7 +34,7 @@ public:
     find_or_make_replication(const config::database& where, std::string_view user,
                              const shown_secrets& shown);
     /// Pools that are kept warm from the start: every configured database with each user of the
-    /// YAML file who has a password to log in with (or its own `user`).
+    /// YAML file who has a password to log in with (or its own `user`), but for auth.query_user.
     [[nodiscard]] std::vector<std::shared_ptr<pool_entry>> make_configured();
     [[nodiscard]] std::vector<std::shared_ptr<pool_entry>> all() const;
     /// Hosts and passwords may have changed: pools whose way to PostgreSQL did get the new one.

@@ -62,6 +62,9 @@ class AuthQueryTest(unittest.TestCase):
         self.postgres.query("select pg_terminate_backend(pid) from pg_stat_activity"
                             " where usename = %s and client_addr is not null", OWNER)
         wait_for(lambda: len(open_servers() - before) >= 2, "and comes back", 20)
+        # The one who asks has one connection, and no pool that is kept warm.
+        self.assertEqual([("pgweir auth_query", 1)], self.postgres.query(
+            "select application_name, count(*) from pg_stat_activity where usename = %s group by 1", QUERY_USER))
 
     def test_2015_6817_unknown_users_are_nobody(self):
         pooler = self.pgweir()
