@@ -141,7 +141,7 @@ BAD_ANSWERS = [
 class BadServerTest(unittest.TestCase):
     def run_daemon(self, server):
         daemon = new_pooler(server, workers=1, auth={"method": "trust"}, databases={
-            DATABASE: {"host": server.host, "port": server.port}},
+            DATABASE: {"host": server.host, "port": server.port, "sslmode": "disable"}},
             pool={"minconn": 1, "maxconn": 2, "wait_timeout": "300ms", "connect_timeout": "2s"})
         self.addCleanup(server.close)
         self.addCleanup(daemon.close)

@@ -162,7 +162,7 @@ class NewServer:
 class ServersTest(unittest.TestCase):
     def run_daemon(self, server):
         daemon = new_pooler(server, workers=1, auth={"method": "trust"}, databases={
-            DATABASE: {"host": server.host, "port": server.port}},
+            DATABASE: {"host": server.host, "port": server.port, "sslmode": "disable"}},
             pool={"minconn": 0, "maxconn": 1, "wait_timeout": "500ms"})
         self.addCleanup(server.close)
         self.addCleanup(daemon.close)
