@@ -127,7 +127,7 @@ struct configuration {
     std::string userlist;                          // auth.userlist: path, empty for none
     std::string query_user;     // auth.query_user: asks PostgreSQL for users not named here
     std::string query_database; // auth.query_database: where; empty: the client's own
-    std::string query = "SELECT name, secret, valid_until, groups FROM pgweir.user_lookup($1)";
+    std::string query = "SELECT name, verifier, valid_until, groups FROM pgweir.user_lookup($1)";
     // Where there are rules, they and not auth.method say how a client proves who it is; that it
     // was let in by none of them refuses it. No rules: auth.method counts for everybody.
     std::vector<std::string> hba, ident; // auth.hba, auth.ident: the lines themselves

@@ -142,7 +142,7 @@ constexpr setting table[] = {
      .least = 0, .most = longest_name,
      .doc = "One of `databases`, in which that is asked; not given, it is the one the client wants."},
     {.key = "auth.query", .where = &configuration::query,
-     .fallback = "SELECT name, secret, valid_until, groups FROM pgweir.user_lookup($1)",
+     .fallback = "SELECT name, verifier, valid_until, groups FROM pgweir.user_lookup($1)",
      .least = 1, .most = longest_line,
      .doc = "What is asked, `$1` being the user's name: one row with the name, what PostgreSQL keeps of the password and, if it likes, until when that counts (seconds since 1970) and the roles it is a member of (an array). No row: there is no such user."},
     {.key = "auth.max_unauthenticated", .where = &configuration::max_unauthenticated, .fallback = "5000",

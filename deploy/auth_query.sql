@@ -13,7 +13,7 @@ begin;
 create schema if not exists pgweir;
 revoke all on schema pgweir from public;
 
-create or replace function pgweir.user_lookup(in wanted text, out name text, out secret text,
+create or replace function pgweir.user_lookup(in wanted text, out name text, out verifier text,
                                               out valid_until double precision, out groups text[])
     returns setof record
     language sql

@@ -119,7 +119,7 @@ class AuthQueryTest(unittest.TestCase):
     def test_2025_12819_what_clients_set_reaches_nothing_of_it(self):
         self.postgres.query("create schema if not exists hostile")
         self.postgres.query("create or replace function hostile.user_lookup(text) returns table"
-                            " (name text, secret text) language sql as $$ select 'x', 'y' $$")
+                            " (name text, verifier text) language sql as $$ select 'x', 'y' $$")
         pooler = self.pgweir()
         for options in ("-c search_path=hostile", "-c role=fitness"):
             self.assertEqual([(1,)], pooler.query("select 1", options=options))
