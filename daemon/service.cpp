@@ -187,13 +187,14 @@ int service::run() {
 
 void service::state::start_workers() {
     const auto mock_secret = random_secret();
+    const auto networks = own_networks();
     for (std::uint32_t i = 0; i < worker_count; ++i) {
         engine::options options;
         options.self = {i};
         options.workers = worker_count;
         options.mock_secret = mock_secret;
         options.client_tls = tls->clients;
-        options.own_networks = own_networks();
+        options.own_networks = networks;
         options.rotate_servers = for_tests.rotate_servers;
         options.track_sessions = for_tests.track_sessions;
         worker_surroundings around{
@@ -373,14 +374,15 @@ std::optional<std::string> service::state::reload() {
     log.set_level(severity_of(config->level));
     log.set_layout(layout_of(config->format));
     tls = std::move(loaded.tls);
+    const auto networks = own_networks();
     pools.reconfigure(config, tls);
     users.reconfigure(config);
     for (auto& worker : workers) {
-        worker->run([config = config, with_clients = tls->clients,
-                     networks = own_networks()](engine& e, time_point now) {
-            e.use(with_clients, networks);
-            e.reconfigure(now, config);
-        });
+        worker->run(
+            [config = config, with_clients = tls->clients, networks](engine& e, time_point now) {
+                e.use(with_clients, networks);
+                e.reconfigure(now, config);
+            });
     }
     log.log(log_severity::info, "reloaded",
             {{"changes", static_cast<std::int64_t>(difference.lines().size())}});

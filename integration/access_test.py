@@ -53,6 +53,10 @@ class RulesTest(AccessCase):
         # Nobody who is not known comes in, by no method.
         self.refused(pooler, "", user="stranger")
 
+    def test_a_line_about_a_group_that_cannot_be_known_is_not_stepped_over(self):
+        pooler = self.pgweir(auth={"hba": ["host all +banned all reject", "host all all all scram-sha-256"]})
+        self.refused(pooler, "no pg_hba.conf entry for host")
+
     def test_a_reload_counts_for_the_next_and_a_bad_line_refuses_it(self):
         pooler = self.pgweir(auth={"hba": ["host all all all scram-sha-256"]})
         kept = pooler.connect()

@@ -65,11 +65,16 @@ config::hba_decision engine::rule_for(const client& c, const login_answer* known
     if (known != nullptr) {
         facts.host_name = known->host_name.value_or(std::string());
     }
-    facts.is_member = [known](std::string_view group) -> std::optional<bool> {
-        if (known == nullptr) {
-            return std::nullopt;
+    // Who is known to nobody gets in by no line, and is in no group. Of anybody else it has to be
+    // known: a line that may be about it is not stepped over.
+    const bool listed = config_->find_user(ask.user) != nullptr;
+    facts.is_member = [known, listed](std::string_view group) -> std::optional<bool> {
+        if (known != nullptr && known->user == nullptr && !listed) {
+            return false;
         }
-        return known->user != nullptr && known->user->groups && is_in(*known->user->groups, group);
+        return known != nullptr && known->user != nullptr && known->user->groups
+                   ? std::optional(is_in(*known->user->groups, group))
+                   : std::nullopt;
     };
     return config::decide(config_->hba_rules, request, facts);
 }
