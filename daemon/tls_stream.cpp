@@ -1,5 +1,6 @@
 #include "daemon/tls_stream.hpp"
 
+#include "config/text.hpp"
 #include "daemon/socket_calls.hpp"
 
 #include <openssl/err.h>
@@ -7,7 +8,6 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <arpa/inet.h>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -70,16 +70,10 @@ BIO_METHOD* wire_method() {
     return method;
 }
 
-bool is_address(const std::string& name) {
-    std::array<unsigned char, sizeof(in6_addr)> ignored{};
-    return ::inet_pton(AF_INET, name.c_str(), ignored.data()) == 1 ||
-           ::inet_pton(AF_INET6, name.c_str(), ignored.data()) == 1;
-}
-
 // The name that a server's certificate must have, and that it is asked for by.
 bool expect_server(SSL* ssl, const tls_start& how) {
     const auto& name = how.server_name;
-    const bool address = is_address(name);
+    const bool address = config::is_address(name);
     if (!address && !name.empty() && name.front() != '/' &&
         SSL_set_tlsext_host_name(ssl, name.c_str()) != 1) {
         return false;

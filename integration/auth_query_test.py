@@ -8,6 +8,7 @@ import unittest
 import psycopg2
 
 from integration.support import surroundings
+from integration.support.peers import assert_comes_back
 from integration.support.pgweir import ADMIN, Pgweir, users
 from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres, password_of
 from integration.support.waiting import wait_for
@@ -54,14 +55,7 @@ class AuthQueryTest(unittest.TestCase):
         self.assertEqual([(OWNER, OWNER)],
                          pooler.query("select current_user::text, session_user::text"))
         # The minimum is opened, and comes back, with the same proof.
-        def open_servers():
-            return {row[0] for row in self.postgres.query(
-                "select pid from pg_stat_activity where usename = %s and client_addr is not null", OWNER)}
-        wait_for(lambda: len(open_servers()) >= 2, "the minimum is there", 20)
-        before = open_servers()
-        self.postgres.query("select pg_terminate_backend(pid) from pg_stat_activity"
-                            " where usename = %s and client_addr is not null", OWNER)
-        wait_for(lambda: len(open_servers() - before) >= 2, "and comes back", 20)
+        assert_comes_back(self.postgres, OWNER, 2)
         # The one who asks has one connection, and no pool that is kept warm.
         self.assertEqual([("pgweir auth_query", 1)], self.postgres.query(
             "select application_name, count(*) from pg_stat_activity where usename = %s group by 1", QUERY_USER))

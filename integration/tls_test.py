@@ -16,6 +16,7 @@ import psycopg2
 from integration.support import surroundings, wire
 from integration.support.case import PoolerCase
 from integration.support.certificates import Authority, postgres_with_tls
+from integration.support.peers import assert_comes_back
 from integration.support.pgweir import Pgweir
 from integration.support.postgres import DATABASE, OWNER, Postgres, password_of
 from integration.support.waiting import wait_for
@@ -317,14 +318,7 @@ class PassThroughTest(unittest.TestCase):
     def test_the_first_client_and_reconnects_and_refills(self):
         pooler = self.pgweir(pool={"minconn": 2})
         self.assertEqual([(OWNER,)], pooler.query("select current_user::text"))
-        def open_servers():
-            return {row[0] for row in self.postgres.query(
-                "select pid from pg_stat_activity where usename = %s and client_addr is not null", OWNER)}
-        wait_for(lambda: len(open_servers()) >= 2, "the minimum is there", 20)
-        before = open_servers()
-        self.postgres.query("select pg_terminate_backend(pid) from pg_stat_activity"
-                            " where usename = %s and client_addr is not null", OWNER)
-        wait_for(lambda: len(open_servers() - before) >= 2, "and comes back", 20)
+        assert_comes_back(self.postgres, OWNER, 2)
         self.assertEqual([("scram_user",)], pooler.query("select current_user::text", user="scram_user"))
 
     def test_with_channel_binding_on_both_sides(self):

@@ -125,6 +125,18 @@ class PeakMemory:
         self.grown = memory_bytes(self.process, "VmHWM") - self.before
 
 
+def assert_comes_back(postgres, user, minimum):
+    """So many servers of the user's are opened, and opened again when PostgreSQL has ended them."""
+    def open_servers():
+        return {row[0] for row in postgres.query(
+            "select pid from pg_stat_activity where usename = %s and client_addr is not null", user)}
+    wait_for(lambda: len(open_servers()) >= minimum, "the minimum is there", 20)
+    before = open_servers()
+    postgres.query("select pg_terminate_backend(pid) from pg_stat_activity"
+                   " where usename = %s and client_addr is not null", user)
+    wait_for(lambda: len(open_servers() - before) >= minimum, "and comes back", 20)
+
+
 def assert_idle(case, pooler, seconds=0.5, times=20):
     """The daemon, with nothing to do, takes less than 1 % of a core (under a sanitizer, 5 %) at least once:
     something may just be ending, and a machine that is stolen from charges what it loses to whoever was
