@@ -283,6 +283,55 @@ class AheadTest(RawCase):
                 for _ in range(SERVERS * 2):
                     self.assertEqual("D GMT", self.shown(b.ask("show timezone"))[1])
 
+    def test_what_fails_behind_them_leaves_the_clients_settings(self):
+        """… at once, when it is planned, when it commits; and what stands behind that in one write."""
+        self.postgres.query("create table if not exists ahead_unique (a int unique deferrable"
+                            " initially deferred)", database=DATABASE)
+        self.postgres.query("grant all on ahead_unique to public", database=DATABASE)
+        a = self.with_settings(timezone="UTC", search_path="one")
+        b = self.with_settings(timezone="GMT", search_path="two")
+        look = "select current_setting('timezone') || ' ' || current_setting('search_path')"
+        own = [(a, "D UTC one"), (b, "D GMT two")]
+        for text, code in [("select 1/0", "22012"), ("select * from there_is_none", "42P01"),
+                           ("select '", "42601"),
+                           ("insert into public.ahead_unique values (1), (1)", "23505")]:
+            with self.subTest(text=text):
+                for _ in range(SERVERS):
+                    for client, shown in own:
+                        self.assertEqual(["E " + code, "Z"], self.shown(client.ask(text)))
+                        self.assertEqual(["T", shown, "C SELECT 1", "Z"],
+                                         self.shown(client.ask(look)))
+                    for client, shown in own:
+                        client.send(wire.query(text), wire.query(look), wire.query(text),
+                                    wire.query(look))
+                        answers = [self.shown(client.read_until("Z")) for _ in range(4)]
+                        self.assertEqual([["E " + code, "Z"], ["T", shown, "C SELECT 1", "Z"]] * 2, answers)
+        self.assertEqual(0, self.pooler.metric("pgweir_pool_pinned_clients", user=RAW_USER))
+
+    def test_a_query_is_as_if_it_were_alone(self):
+        a = self.with_settings(timezone="UTC", work_mem="5MB", statement_timeout="100ms")
+        b = self.with_settings(timezone="GMT", work_mem="6MB", statement_timeout="0")
+        for _ in range(SERVERS):
+            # How long it may take is this client's, whoever's timer ran before.
+            self.assertEqual("E 57014", self.shown(a.ask("select pg_sleep(20)"))[-2])
+            self.assertEqual("C SELECT 1", self.shown(b.ask("select pg_sleep(0.3)"))[-2])
+            # What it sets for its transaction ends with it.
+            for client, own in [(a, "5MB"), (b, "6MB")]:
+                self.assertEqual("D 9MB", self.shown(client.ask("select set_config('work_mem', '9MB', true)"))[1])
+                self.assertEqual("D " + own, self.shown(client.ask("show work_mem"))[1])
+                self.assertEqual("D t", self.shown(client.ask("select now() = statement_timestamp()"))[1])
+
+    def test_nothing_is_left_of_them_when_the_client_vanishes(self):
+        a, b = self.with_settings(timezone="UTC"), self.with_settings(timezone="GMT")
+        for text in ("select 1/0", "select pg_sleep(0.1), 1", "select 1/(pg_sleep(0.1) is null)::int"):
+            for _ in range(SERVERS):
+                c = self.with_settings(timezone="PST8PDT")
+                c.send(wire.query(text))
+                c.socket.close()
+            for _ in range(SERVERS * 2):
+                for client, own in [(a, "D UTC"), (b, "D GMT")]:
+                    self.assertEqual(own, self.shown(client.ask("select current_setting('timezone')"))[1])
+
     def test_what_comes_with_the_first_batch_goes_to_the_same_server(self):
         a, b = self.with_settings(timezone="UTC"), self.with_settings(timezone="GMT")
         for _ in range(SERVERS * 2):
