@@ -48,7 +48,7 @@ bool engine::cancel_session(const route_cancel& request, time_point now) {
         // left alone, and so is one that is still being given this client's settings, or asked.
         if (c->state == client_state::active && c->held != nullptr && !c->held->ready_current &&
             !c->held->replaying && !c->held->question && !c->held->pin_question &&
-            c->held->errand == channel_errand::none) {
+            !c->held->names && c->held->errand == channel_errand::none) {
             open_cancel(*c->held, {request}, now);
             return true;
         }

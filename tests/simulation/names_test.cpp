@@ -94,6 +94,24 @@ TEST_CASE("names: who has made something waits until it has been read, and other
     }
 }
 
+TEST_CASE("names: what a client's server is asked for us its cancel does not strike") {
+    house in;
+    client maker(in, "app");
+    REQUIRE(in.until([&] { return maker.is_welcome() && in.known("app"); }));
+    REQUIRE(maker.ask(make));
+    const auto sockets = in.state.open_sockets; // a cancel has one of its own
+    CHECK(in.until([&] {
+        maker.cancel();
+        return in.known("app") || in.state.open_sockets != sockets;
+    }));
+    CHECK(in.state.open_sockets == sockets);
+    CHECK(maker.ask(look));
+    maker.send(look + " ms=50");
+    in.pass(milliseconds(5));
+    maker.cancel();
+    CHECK(in.state.open_sockets == sockets + 1);
+}
+
 TEST_CASE(
     "names: a reading that takes too long is waited for by nobody, and counts when it is done") {
     house in;
