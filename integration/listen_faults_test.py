@@ -265,10 +265,12 @@ class TimeoutTest(ListenCase):
             self.addCleanup(self.direct.run, "alter role %s reset %s" % (OWNER, name))
 
     def test_idles_for_as_long_as_anybody_listens(self):
-        one = self.listener("rare")
+        one = self.listener("rare", options="-c idle_session_timeout=0")
         self.is_shared()
         before = self.listening_process()
-        wait_for(lambda: "idle-session timeout" in self.postgres.log(), "others are ended")
+        self.connect()
+        wait_for(lambda: self.pooler.metric("pgweir_client_closes_total", user=OWNER,
+                                            reason="idle_session_timeout") == 1, "others are ended")
         time.sleep(0.6)
         self.assertEqual(before, self.listening_process())
         self.assertEqual(0, self.metric("pgweir_listen_gaps_total"))

@@ -40,6 +40,8 @@ std::string_view to_string(client_close reason) {
         return "setting_refused";
     case client_close::pin_idle_timeout:
         return "pin_idle_timeout";
+    case client_close::idle_session_timeout:
+        return "idle_session_timeout";
     case client_close::notifications_unread:
         return "notifications_unread";
     case client_close::shutdown:

@@ -26,6 +26,7 @@ enum class client_close : std::uint8_t {
     transaction_in_statement_mode,
     setting_refused,
     pin_idle_timeout,     // it kept its server between transactions and did nothing
+    idle_session_timeout, // its own, or that of its role or database
     notifications_unread, // too many waited for it
     shutdown,
     internal_error,

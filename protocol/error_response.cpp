@@ -37,6 +37,8 @@ constexpr std::array rows{
     error_row{error::setting_refused, "22023", true, "a session setting could not be restored"},
     error_row{error::pin_idle_timeout, "57P05", true,
               "terminating connection due to pin_idle_timeout"},
+    error_row{error::idle_session_timeout, "57P05", true,
+              "terminating connection due to idle-session timeout"},
     error_row{error::state_rejected, "0A000", false,
               "what this statement leaves in the session is not allowed here"},
     error_row{error::console_syntax, "42601", false, "syntax error"},

@@ -36,7 +36,8 @@ enum class error : std::uint8_t {
     transaction_in_statement_mode, // 0A000 FATAL
     notifications_unread,          // 53400 FATAL a listener does not read what it is notified of
     setting_refused,       // 22023 FATAL a start-up setting could not be restored on a server
-    pin_idle_timeout,      // 57P05 FATAL, as idle_session_timeout
+    pin_idle_timeout,      // 57P05 FATAL, as the next one
+    idle_session_timeout,  // 57P05 FATAL
     state_rejected,        // 0A000 ERROR session_state: reject
     console_syntax,        // 42601 ERROR
     console_privilege,     // 42501 ERROR

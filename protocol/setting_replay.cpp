@@ -45,7 +45,7 @@ constexpr std::array<std::string_view, 2> identities = {session_authorization, r
 bool is_identity(std::string_view name) { return name == role || name == session_authorization; }
 
 // … but not for these, which anybody may set to anything, whoever one is: those that are set often.
-constexpr std::array<std::string_view, 22> everybodys = {
+constexpr std::array<std::string_view, 23> everybodys = {
     "jit",
     "role",
     "timezone",
@@ -62,6 +62,7 @@ constexpr std::array<std::string_view, 22> everybodys = {
     "extra_float_digits",
     "synchronous_commit",
     "client_min_messages",
+    "idle_session_timeout",
     "maintenance_work_mem",
     "standard_conforming_strings",
     "default_transaction_isolation",

@@ -114,6 +114,7 @@ struct client final : pool::waiter, connection_events {
     std::shared_ptr<const protocol::setting_map> at_start; // what RESET goes back to
     std::shared_ptr<const protocol::setting_map> reported; // what it has been told of them
     time_point state_since{};
+    duration idle_limit{}; // its idle_session_timeout; 0: none
     time_point transaction_started{};
     time_point query_started{};
     bool query_running = false;
@@ -122,6 +123,7 @@ struct client final : pool::waiter, connection_events {
 
     // Cold.
     time_point pinned_idle_since{};
+    time_point idle_until{}; // its place in engine::idle_deadlines_, unless zero
     std::unique_ptr<listening_client> listening; // to channels that need no server
     time_point said_no_more_at{}; // Terminate or EOF came while it was still being answered
     pool::client_close closing_for = pool::client_close::internal_error;

@@ -97,6 +97,9 @@ void engine::set_state(client& c, client_state to, time_point now) {
     }
     c.state = to;
     c.state_since = now;
+    if (to == client_state::idle && c.idle_limit != duration{}) [[unlikely]] {
+        idle_begins(c, now);
+    }
 }
 
 void engine::tell_and_close(client& c, pool::client_close reason, protocol::error code,
@@ -270,6 +273,7 @@ void engine::leave_pool(client& c, pool::client_close reason, time_point now) {
         abandon(s, now);
     }
     stop_listening(c);
+    forget_idle_limit(c);
     set_state(c, client_state::idle, now);
     c.pool->stats().clients.subtract();
     c.pool->stats().client_closes[static_cast<std::size_t>(reason)].add();

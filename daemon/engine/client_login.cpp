@@ -374,6 +374,7 @@ void engine::send_welcome(client& c, const std::map<std::string, std::string>& p
     // While it holds a server from its first byte on (session mode), a client is told PostgreSQL's
     // own process id, so that pg_backend_pid() and NotificationResponse agree with it.
     remember_reported(c, parameters);
+    note_idle_limit(c);
     const auto process_id = c.held != nullptr ? c.held->key.process_id : unused_process_id();
     auto& key = c.info->key.key;
     key.resize(protocol::own_cancel_key_bytes(c.info->minor_version));

@@ -127,6 +127,7 @@ bool engine::pump_idle(client& c, time_point now) {
     case protocol::client_wants::nothing:
         return true;
     case protocol::client_wants::ready:
+        set_state(c, client_state::idle, now); // it begins to idle anew
         protocol::append_ready_for_query(c.out.own(), protocol::transaction_status::idle);
         return flush(c, now);
     case protocol::client_wants::terminate:

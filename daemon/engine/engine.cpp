@@ -91,6 +91,7 @@ void engine::on(time_point now, server_in_transit& message) {
     s.generation = message.generation;
     s.created_at = message.created_at;
     s.expires_at = message.expires_at;
+    s.ready_at = message.ready_at;
     s.socket = ports_.attach(std::move(message.socket), s);
     s.pool = &part;
     s.task = server_task::none;
@@ -99,6 +100,7 @@ void engine::on(time_point now, server_in_transit& message) {
     s.parameters = std::move(message.parameters);
     s.opened_with = intern(std::move(message.opened_with));
     s.carried = intern(std::move(message.carried));
+    s.own_idle_limit = message.own_idle_limit;
     s.statements.restore(message.statements);
     s.sequences_of = message.sequences_of;
     s.sequences.foreign = message.sequences_foreign;
@@ -218,6 +220,7 @@ void engine::sweep_pools(time_point now) {
             close_server(static_cast<server&>(idle), reason, now);
         });
         sweep_pins(*part, now);
+        sweep_idle_servers(*part, now);
         grow(*part, now);
         learn_when_due(*part, now);
         sweep_listening(*part, now);
@@ -303,6 +306,7 @@ void engine::sweep_clients(time_point now) {
         }
     };
     tell_late_refusals(now);
+    sweep_idle_clients(now);
     due(login_deadlines_, [&](client& c) {
         if (c.info->late_refusal) {
             return; // it has failed, and is told in a moment

@@ -8,7 +8,7 @@
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
 // server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, settings.cpp,
-// names.cpp, pins.cpp, statements.cpp, sequences.cpp, audit.cpp, listening.cpp,
+// names.cpp, pins.cpp, idle_limits.cpp, statements.cpp, sequences.cpp, audit.cpp, listening.cpp,
 // listening_connection.cpp, cancel.cpp, snapshot.cpp.
 #pragma once
 
@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <variant>
@@ -37,12 +38,13 @@ struct server_in_transit {
     server_id id;
     std::shared_ptr<const server_access> access;
     std::uint32_t generation = 0;
-    time_point created_at, expires_at;
+    time_point created_at, expires_at, ready_at;
     std::unique_ptr<detached_connection> socket;
     protocol::cancel_key key;
     std::map<std::string, std::string> parameters;
     protocol::setting_map opened_with;
     protocol::setting_map carried;
+    std::chrono::milliseconds own_idle_limit{};
     std::vector<protocol::server_statements::held> statements;
     client_id sequences_of;
     bool sequences_foreign = false;
@@ -121,8 +123,7 @@ struct engine_message {
         what;
 };
 
-// One pool's part on this worker
-// --------------------------------------------------------------------
+// One pool's part on this worker ------------------------------------------------------------------
 
 struct pool_part {
     pool_part(std::shared_ptr<pool_entry> entry_, worker_index self, const pool::limits& bounds)
@@ -238,8 +239,7 @@ public:
     /// After begin_shutdown(): no clients and no servers are left.
     [[nodiscard]] bool empty() const { return clients_.empty() && servers_.empty(); }
 
-    // What can be asked
-    // -----------------------------------------------------------------------------
+    // What can be asked -------------------------------------------------------------------------
 
     [[nodiscard]] const engine_counters& counters() const { return counters_; }
     [[nodiscard]] const protocol::statement_table& statements() const { return statements_; }
@@ -397,6 +397,14 @@ private:
     void count_pins(client& c, server& s, std::uint16_t pins, time_point now);
     void stays_pinned(client& c, server& s, time_point now);
     void sweep_pins(pool_part& part, time_point now);
+
+    // idle_limits.cpp: idle_session_timeout
+    static void note_idle_limit(client& c);
+    void idle_begins(client& c, time_point now);
+    void forget_idle_limit(client& c);
+    void sweep_idle_clients(time_point now);
+    [[nodiscard]] bool lift_limit_first(server& s, time_point now);
+    void sweep_idle_servers(pool_part& part, time_point now);
 
     // names.cpp: what the names in a database hide
     /// One look at an atomic while nothing has changed.
@@ -571,6 +579,7 @@ private:
     std::deque<std::pair<time_point, client_id>> closing_deadlines_;
     std::deque<std::pair<time_point, client_id>> leaving_deadlines_;
     std::deque<std::pair<time_point, client_id>> fence_deadlines_;
+    std::set<std::pair<time_point, client_id>> idle_deadlines_; // each client's once at most
     struct pending_refusal {
         std::uint32_t answers_missing = 0;
         time_point deadline{};

@@ -14,6 +14,7 @@
 #include "protocol/server_login.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -137,6 +138,10 @@ struct pool_entry {
     /// others when a client is given them.
     std::atomic<bool> sequences_read{false};
     std::atomic<std::uint32_t> server_max_connections{0}; // 0: not known yet
+    /// idle_session_timeout of the server that has logged in last, where no client has set one.
+    std::atomic<std::chrono::milliseconds> own_idle_limit{std::chrono::milliseconds(0)};
+    /// Some client or server has had one: from now on no server may idle with it.
+    std::atomic<bool> idle_limited{false};
 };
 
 } // namespace pgweir::daemon

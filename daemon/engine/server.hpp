@@ -26,6 +26,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -125,6 +126,7 @@ struct server final : pool::server, connection_events {
     bool leaving = false;            // PostgreSQL has said that it ends
     bool said_fatal = false;         // a FATAL of its own has been passed on to the client
     protocol::transaction_status status = protocol::transaction_status::idle;
+    time_point ready_at{}; // its latest ReadyForQuery, whoever was answered
     std::uint32_t cancels_in_flight = 0;
     std::size_t replay_ready_owed = 0; // while replaying: so many ReadyForQuery end that
     std::size_t pinned_bytes = 0;      // at the front of `in`, in the client's outbox
@@ -166,6 +168,8 @@ struct server final : pool::server, connection_events {
     std::unique_ptr<protocol::server_login> login;
     protocol::cancel_key key; // PostgreSQL's own
     std::map<std::string, std::string> parameters;
+    /// Its idle_session_timeout, where nobody has set one; 0: none.
+    std::chrono::milliseconds own_idle_limit{};
     protocol::error_words replay_error; // what PostgreSQL said of a setting
     connection::addresses where;
 };

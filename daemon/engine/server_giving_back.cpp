@@ -243,9 +243,11 @@ void engine::place_now(server& s, time_point now) {
         close_server(s, pool::server_close::reconfigured, now);
     } else {
         const bool names_due = s.pool->names_overdue || s.pool->entry->names->awaited();
-        const bool asked_first = (names_due && learn_first(s, now)) ||
-                                 (s.trail && audit_first(s, now)); // it comes back to this
-        if (!asked_first) {
+        const bool limited = s.pool->entry->idle_limited.load(std::memory_order_relaxed);
+        const bool told_first = (names_due && learn_first(s, now)) ||
+                                (s.trail && audit_first(s, now)) ||
+                                (limited && lift_limit_first(s, now)); // it comes back to this
+        if (!told_first) {
             carry_out(s, s.pool->shard.free(s, now), now);
         }
     }
@@ -290,10 +292,12 @@ void engine::send_to_other(server& s, worker_index to) {
     message.generation = s.generation;
     message.created_at = s.created_at;
     message.expires_at = s.expires_at;
+    message.ready_at = s.ready_at;
     message.key = std::move(s.key);
     message.parameters = std::move(s.parameters);
     message.opened_with = *s.opened_with;
     message.carried = *s.carried;
+    message.own_idle_limit = s.own_idle_limit;
     message.statements = s.statements.contents();
     message.sequences_of = s.sequences_of;
     message.sequences_foreign = s.sequences.foreign;

@@ -1,6 +1,7 @@
 // Opening servers: when the pool grows, how a login succeeds or fails, and what those are told who
 // wait for it.
 #include "daemon/engine/engine.hpp"
+#include "protocol/idle_session.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -9,8 +10,11 @@ namespace pgweir::daemon {
 
 namespace {
 
-/// Asked of the first server of a pool: how many connections PostgreSQL allows at all.
-constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
+/// Asked of each server: how many connections PostgreSQL allows at all, and how long its session
+/// may idle where nobody has set anything.
+constexpr std::string_view probe =
+    "VALUES (pg_catalog.current_setting('max_connections')), "
+    "(pg_catalog.current_setting('idle_session_timeout', true))"; // PostgreSQL 14
 
 /// Waiting would not help: a direct connection would fail, too.
 bool is_hopeless(const connect_failure& why) {
@@ -39,6 +43,24 @@ std::string as_options(const protocol::setting_map& settings) {
         }
     }
     return text;
+}
+
+void take_probe(server& s, const std::vector<std::string>& answers) {
+    if (answers.size() != 2) {
+        return;
+    }
+    auto& entry = *s.pool->entry;
+    std::uint32_t allowed = 0;
+    std::from_chars(answers[0].data(), answers[0].data() + answers[0].size(), allowed);
+    entry.server_max_connections.store(allowed, std::memory_order_relaxed);
+    const auto limit = protocol::read_milliseconds(answers[1]);
+    s.own_idle_limit = limit.value_or(std::chrono::milliseconds(0));
+    if (!s.only_for) { // else it may be that client's
+        entry.own_idle_limit.store(s.own_idle_limit);
+    }
+    if (s.own_idle_limit.count() != 0 && entry.is == pool_entry::kind::clients) {
+        entry.idle_limited.store(true);
+    }
 }
 
 } // namespace
@@ -131,9 +153,7 @@ protocol::server_login::options engine::login_options(const server& s) {
     }
     // For the pool, none: what such a server reports of itself is what a direct connection without
     // any would see.
-    if (s.pool->entry->server_max_connections.load() == 0) {
-        result.probe_sql = probe;
-    }
+    result.probe_sql = probe;
     return result;
 }
 
@@ -232,12 +252,8 @@ void engine::server_logged_in(server& s, protocol::server_ready& ready, time_poi
     s.login.reset();
     s.ready_current = true;
     s.status = protocol::transaction_status::idle;
-    if (!ready.welcome.probe_answers.empty()) {
-        const auto& text = ready.welcome.probe_answers.front();
-        std::uint32_t allowed = 0;
-        std::from_chars(text.data(), text.data() + text.size(), allowed);
-        entry.server_max_connections.store(allowed);
-    }
+    s.ready_at = now;
+    take_probe(s, ready.welcome.probe_answers);
     if (!s.only_for) { // else it is what it is because of that client's settings
         entry.welcome.store(std::make_shared<const protocol::server_welcome>(ready.welcome));
     }

@@ -295,6 +295,7 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
 bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours, time_point now) {
     auto* const c = s.user;
     s.status = step.status;
+    s.ready_at = now;
     if (s.tables_changed && s.status == protocol::transaction_status::idle) {
         s.tables_changed = false;
         s.pool->entry->epoch.fetch_add(1, std::memory_order_relaxed);

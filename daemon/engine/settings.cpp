@@ -3,6 +3,7 @@
 // replayed there. The rules are in protocol/setting_changes.hpp, setting_question.hpp and
 // setting_replay.hpp; this is where clients and servers meet them.
 #include "daemon/engine/engine.hpp"
+#include "protocol/idle_session.hpp"
 #include "protocol/sql_lexer.hpp"
 #include "protocol/statement_names.hpp"
 #include "protocol/statement_scan.hpp"
@@ -59,12 +60,16 @@ void engine::give_settings(client& c, server& s) {
 /// The same by calls.
 void engine::replay_settings(client& c, server& s, protocol::refused_setting refused) {
     if (opens_for_clients(*s.pool)) {
-        // It is as it was opened, but for this.
-        protocol::setting_map lacking;
+        // It is as it was opened, but for this, and that its own limit was lifted while it idled.
+        protocol::setting_map has, lacking;
+        if (const auto lifted = s.carried->find(protocol::idle_session_timeout);
+            lifted != s.carried->end() && lifted->second == "0") {
+            has.insert(*lifted);
+        }
         if (const auto name = c.settings->find("application_name"); name != c.settings->end()) {
             lacking.insert(*name);
         }
-        protocol::append_setting_replay(s.out.own(), s.owed, {}, lacking, refused);
+        protocol::append_setting_replay(s.out.own(), s.owed, has, lacking, refused);
     } else {
         protocol::append_setting_replay(s.out.own(), s.owed, *s.carried, *c.settings, refused);
     }
@@ -199,6 +204,7 @@ void engine::settings_told(server& s) {
     }
     if (answer->session != *c->settings) {
         c->settings = intern(answer->session);
+        note_idle_limit(*c);
         if (const auto name = c->settings->find("application_name"); name != c->settings->end()) {
             c->info->application_name = protocol::printable(name->second, 63);
         }

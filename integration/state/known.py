@@ -7,8 +7,6 @@ KNOWN_WRONG = {
     # What a backend remembers.
     "sequence_cached": "each server has numbers of its own in its cache",
     "library_loaded_by_function": "no statement says which library a function in C loads",
-    # Seen from outside.
-    "idle_timeout": "the server idles, is ended and replaced; the client is not ended",
     "temp_table_under_prepared": LIVED + ": a plan made when it has a temporary schema already stays",
     "temp_schema_is_none_at_first": LIVED + ": the schema is emptied, not dropped",
     "custom_setting_is_null_at_first": LIVED + ": PostgreSQL forgets no custom setting, it empties it",

@@ -64,6 +64,7 @@ TEST_CASE("what a driver acts on is as the header says") {
                              row{error::admin_shutdown, "57P01", true},
                              row{error::setting_refused, "22023", true},
                              row{error::pin_idle_timeout, "57P05", true},
+                             row{error::idle_session_timeout, "57P05", true},
                              row{error::state_rejected, "0A000", false},
                              row{error::console_syntax, "42601", false},
                              row{error::console_privilege, "42501", false},

@@ -145,7 +145,7 @@ bool backend_process::process_startup() {
 }
 
 void backend_process::start_session(std::string_view parameters) {
-    settings at_start;
+    auto at_start = home_.own_settings;
     while (!parameters.empty() && parameters[0] != '\0') {
         const auto next = [&] {
             const auto text = parameters.substr(0, parameters.find('\0'));
@@ -261,6 +261,7 @@ void backend_process::authenticated() {
     protocol::append_ready_for_query(out, protocol::transaction_status::idle);
     phase_ = phase::ready;
     write(out);
+    idle();
     process();
 }
 
@@ -384,10 +385,28 @@ void backend_process::finish(std::string flushed) {
     if (oddly || session_.unflushed().size() >= full) {
         flushed += session_.send_unflushed();
     }
+    const bool ready = !flushed.empty() && messages_of(flushed).back().type == 'Z';
     write(flushed);
     if (session_.closed()) {
         exit(duration(0));
+    } else if (ready) {
+        idle();
     }
+}
+
+/// It has said that it is ready. If it is outside of a transaction, it does not wait for ever.
+void backend_process::idle() {
+    const auto limit = session_.idle_limit();
+    if (limit.count() == 0 || session_.status() != protocol::transaction_status::idle) {
+        return;
+    }
+    home_.shared_.time.after(limit, [weak = weak_from_this(), serial = statement_serial_] {
+        const auto self = weak.lock();
+        if (self && self->phase_ == phase::ready && self->statement_serial_ == serial) {
+            ++self->home_.idled_too_long_;
+            self->say_fatal("57P05", "terminating connection due to idle-session timeout");
+        }
+    });
 }
 
 void backend_process::take_writes() {

@@ -109,6 +109,9 @@ bool fake_client::fatal_excusable(std::string_view sqlstate) const {
     if (sqlstate == "57P01") {
         return rules_.shutting_down || server_trouble();
     }
+    if (sqlstate == "57P05") {
+        return limited_; // when, tests/simulation/idle_limits_test.cpp looks at
+    }
     if (sqlstate == "08006" || sqlstate == "57P02" ||
         (sqlstate == "57P03" && rules_.own_servers && at_login)) {
         return server_trouble();
@@ -246,6 +249,7 @@ void fake_client::look_ahead() {
         const bool goodbye = current_.m.type == 'X';
         auto replies = model_.execute(current_.m);
         note_copy(replies);
+        limited_ = limited_ || model_.idle_limit().count() != 0;
         for (auto& reply : replies) {
             // To one who says goodbye in the middle of COPY, PostgreSQL explains what is wrong
             // with that.

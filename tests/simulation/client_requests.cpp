@@ -144,7 +144,9 @@ void fake_client::send_session_state() {
     const bool plain = plan_.at_start.empty();
     switch (random.below(plain ? 9 : 7)) {
     case 0:
-        query("SET custom.x = 'of " + tag_ + "'");
+        query(random.chance(70)   ? "SET custom.x = 'of " + tag_ + "'"
+              : random.chance(60) ? "SET idle_session_timeout = '300ms'"
+                                  : "SET idle_session_timeout = '0'");
         break;
     case 1:
         query("SET timezone = 'Zone/" + tag_ + "'");

@@ -26,6 +26,14 @@ std::string password_message(std::string_view body) {
     return out;
 }
 
+/// What a session is like at its start that asks for these.
+settings with(settings own, const settings& asked) {
+    for (const auto& [name, value] : asked) {
+        own[name] = value;
+    }
+    return own;
+}
+
 } // namespace
 
 fake_client::fake_client(world& shared, network& net, client_rules& rules, client_plan plan)
@@ -35,9 +43,10 @@ fake_client::fake_client(world& shared, network& net, client_rules& rules, clien
     , plan_(std::move(plan))
     , tag_("c" + std::to_string(plan_.number))
     , self_(std::make_shared<fake_client*>(this))
-    , model_(plan_.at_start)
+    , model_(with(rules.own_settings, plan_.at_start))
     , snapshot_(settings{})
-    , requests_left_(plan_.requests) {}
+    , requests_left_(plan_.requests)
+    , limited_(model_.idle_limit().count() != 0) {}
 
 fake_client::~fake_client() {
     *self_ = nullptr;

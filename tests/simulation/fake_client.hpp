@@ -35,6 +35,7 @@ struct client_rules {
     duration login_timeout{};
     duration connect_timeout{};
     bool own_servers = false; // pool.reuse: never. What a server says at its login, clients hear.
+    settings own_settings;    // of PostgreSQL's, where a client sets none
     bool bulk = false;        // large answers
     std::uint64_t slow_statement_ms = 0; // some statements take up to so long
     unsigned slow_percent = 15;          // … so many of them
@@ -214,6 +215,7 @@ private:
     unsigned console_owed_ = 0;
     bool negotiated_ = false; // was told which protocol is spoken
     bool thinking_ = false;
+    bool limited_ = false; // has had an idle_session_timeout
     bool cancel_asked_ = false;
     bool cut_ = false;
     bool vanished_ = false;

@@ -72,6 +72,7 @@ private:
     void flush();
     void say_fatal(std::string_view sqlstate, std::string_view text);
     void exit(duration after);
+    void idle();
     void linger();
     void later(duration delay, void (backend_process::*what)());
     [[nodiscard]] std::string name() const;
@@ -120,11 +121,14 @@ public:
     [[nodiscard]] std::uint32_t backends() const;
     [[nodiscard]] backend_process* find(std::uint32_t process_id);
     [[nodiscard]] const std::map<std::string, unsigned>& log() const { return log_; }
+    /// Backends that have ended because of their idle_session_timeout.
+    [[nodiscard]] std::uint64_t idled_too_long() const { return idled_too_long_; }
     void commit(const std::string& write);
 
     std::uint32_t max_connections = 100;
     server_auth auth = server_auth::trust;
     std::string password = "server secret";
+    settings own_settings;                // of the role, or of the database
     duration max_step = microseconds(50); // what any message takes at most
     duration max_exit = milliseconds(50); // from end of file to process end
     unsigned names_refused_percent = 0;   // the question what names hide is an error
@@ -143,6 +147,7 @@ private:
     std::vector<std::shared_ptr<backend_process>> backends_;
     std::map<std::string, unsigned> log_; // committed writes, and how often
     std::uint32_t last_process_id_ = 100;
+    std::uint64_t idled_too_long_ = 0;
 };
 
 } // namespace pgweir::simulation

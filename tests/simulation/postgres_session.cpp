@@ -1,6 +1,8 @@
 // What a session is, and what its statements do to it. See postgres_session.hpp.
 #include "tests/simulation/postgres_session.hpp"
 
+#include "protocol/idle_session.hpp"
+
 #include <algorithm>
 #include <array>
 
@@ -17,7 +19,7 @@ constexpr std::string_view list_of_settings = "SELECT pg_catalog.lower(name), se
 constexpr std::string_view audit_question = "(SELECT 'setting'::pg_catalog.text, ";
 constexpr std::string_view names_question = "\nWITH RECURSIVE\nseparators (";
 constexpr std::string_view lastval = "SELECT lastval()";
-constexpr std::string_view probe = "SELECT pg_catalog.current_setting('max_connections')";
+constexpr std::string_view probe = "VALUES (pg_catalog.current_setting('max_connections')), (";
 
 /// The database's only function: what the catalogues tell of it (protocol/hidden_effects.hpp).
 constexpr std::array<std::array<const char*, 3>, 3> hidden_function = {{
@@ -73,6 +75,11 @@ settings postgres_session::reported() const {
         all[name] = now_.values.at(name);
     }
     return all;
+}
+
+std::chrono::milliseconds postgres_session::idle_limit() const {
+    return protocol::idle_limit_of({now_.values.begin(), now_.values.end()},
+                                   std::chrono::milliseconds(0));
 }
 
 std::vector<std::string> postgres_session::listens() const {
@@ -161,6 +168,9 @@ std::optional<std::size_t> postgres_session::row_count(std::string_view text) co
     if (starts_with(text, list_of_settings)) {
         return set_by_session().size();
     }
+    if (starts_with(text, probe)) {
+        return 2;
+    }
     if (starts_with(text, question)) {
         return 1;
     }
@@ -178,7 +188,10 @@ std::optional<std::size_t> postgres_session::row_count(std::string_view text) co
 std::string postgres_session::row_text(const portal& what, std::size_t index) const {
     const std::string_view sql = what.statement;
     if (starts_with(sql, probe)) {
-        return std::to_string(max_connections);
+        const auto own = at_start_.find("idle_session_timeout");
+        return index == 0               ? std::to_string(max_connections)
+               : own == at_start_.end() ? "0"
+                                        : own->second;
     }
     std::string text = "tag=";
     text += word_of(sql, "tag");

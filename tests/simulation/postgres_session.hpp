@@ -19,6 +19,7 @@
 #include "tests/simulation/session_messages.hpp"
 #include "tests/support/postgres_model.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -57,6 +58,8 @@ public:
     [[nodiscard]] settings reported() const;
     /// Something stays behind that shows in no row, but where PostgreSQL is asked for all there is.
     void leave_unseen() { unseen_ = true; }
+    /// idle_session_timeout. To end the session then is its owner's business.
+    [[nodiscard]] std::chrono::milliseconds idle_limit() const;
     /// Channels listened to.
     [[nodiscard]] std::vector<std::string> listens() const;
 

@@ -66,6 +66,11 @@ void simulation::plan_network() {
     daemon_.readings.most = random.chance(70) ? milliseconds(2) : milliseconds(300);
     daemon_.readings.late_percent = random.chance(20) ? 30 : 0;
     postgres_.odd_percent = random.chance(30) ? 10 : 0;
+    if (random.chance(20)) {
+        auto& limit = postgres_.own_settings["idle_session_timeout"];
+        limit = random.chance(50) ? "300ms" : random.chance(50) ? "4s" : "1h";
+        rules_.own_settings = postgres_.own_settings;
+    }
     postgres_.max_step = random.chance(70) ? microseconds(100) : microseconds(3'000);
     postgres_.max_exit = random.chance(70) ? milliseconds(20) : milliseconds(1'500);
 }
@@ -162,6 +167,9 @@ client_plan simulation::plan_client(std::uint32_t number) {
     if (random.chance(20)) {
         plan.at_start["timezone"] = "Zone/" + std::to_string(number % 2);
         plan.settings_as_options = random.chance(50);
+    }
+    if (random.chance(10)) {
+        plan.at_start["idle_session_timeout"] = random.chance(50) ? "0.3s" : "0";
     }
     plan.asks_for_tls = random.chance(20);
     plan.minor_version = static_cast<std::uint16_t>(random.chance(60) ? 0 : random.between(1, 4));
