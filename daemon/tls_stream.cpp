@@ -121,14 +121,22 @@ std::string common_name(const X509_NAME* name) {
 
 tls_stream::tls_stream(int fd, const tls_start& how)
     : wire_{fd, std::string(how.first), false}
-    , ssl_(SSL_new(how.context->get()))
     , direct_(how.direct)
     , context_(how.context) {
+    if (!context_->accepts() && begin() && !expect_server(ssl_, how)) {
+        broken_ = true;
+        failure_ = "the server has no name that a certificate could have";
+    }
+}
+
+bool tls_stream::begin() {
+    ssl_ = SSL_new(context_->get());
     auto* const bio =
         ssl_ == nullptr || wire_method() == nullptr ? nullptr : BIO_new(wire_method());
     if (bio == nullptr) {
-        SSL_free(ssl_);
-        throw tls_error("out of memory");
+        broken_ = true;
+        failure_ = "out of memory";
+        return false;
     }
     BIO_set_data(bio, &wire_);
     SSL_set_bio(ssl_, bio, bio);
@@ -136,9 +144,37 @@ tls_stream::tls_stream(int fd, const tls_start& how)
         SSL_set_accept_state(ssl_);
     } else {
         SSL_set_connect_state(ssl_);
-        if (!expect_server(ssl_, how)) {
+    }
+    return true;
+}
+
+/// False: more of the client's first record has to come.
+bool tls_stream::hello_is_there() {
+    constexpr std::size_t header_bytes = 5;
+    constexpr char handshake_record = 22;
+    auto& first = wire_.first;
+    for (;;) {
+        const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(first[at]); };
+        std::size_t wanted = header_bytes;
+        if (first.size() >= header_bytes) {
+            wanted += static_cast<std::size_t>(byte(3)) * 256 + byte(4);
+        }
+        // What cannot be a ClientHello is for OpenSSL to find fault with.
+        if (first.size() >= wanted || (!first.empty() && first.front() != handshake_record)) {
+            return true;
+        }
+        if (wanted > longest_hello_bytes) {
             broken_ = true;
-            failure_ = "the server has no name that a certificate could have";
+            failure_ = "the ClientHello is too long";
+            return true;
+        }
+        const auto held = first.size();
+        first.reserve(wanted);
+        first.resize(wanted);
+        const auto got = receive(wire_.fd, std::as_writable_bytes(std::span(first).subspan(held)));
+        first.resize(held + (got > 0 ? static_cast<std::size_t>(got) : 0));
+        if (got <= 0) {
+            return got == 0 || !would_block(); // an end, which OpenSSL will find as well
         }
     }
 }
@@ -179,6 +215,14 @@ tls_stream::outcome tls_stream::outcome_of(int returned) {
 }
 
 tls_stream::outcome tls_stream::handshake() {
+    if (ssl_ == nullptr && !broken_) {
+        if (!hello_is_there()) {
+            return outcome::wants_read;
+        }
+        if (!broken_) {
+            (void)begin();
+        }
+    }
     if (broken_) {
         return outcome::cut;
     }
@@ -234,7 +278,7 @@ tls_stream::result tls_stream::read(std::span<std::byte> into) {
 }
 
 bool tls_stream::has_more() const {
-    return broken_ || !socket_is_empty() || SSL_has_pending(ssl_) == 1 ||
+    return broken_ || !socket_is_empty() || ssl_ == nullptr || SSL_has_pending(ssl_) == 1 ||
            (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0;
 }
 
@@ -284,7 +328,7 @@ tls_stream::result tls_stream::send(std::span<const protocol::bytes> pieces) {
 }
 
 void tls_stream::say_goodbye() {
-    if (!broken_ && SSL_is_init_finished(ssl_) == 1) {
+    if (!broken_ && ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1) {
         SSL_shutdown(ssl_);
         ERR_clear_error();
     }

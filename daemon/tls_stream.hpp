@@ -1,6 +1,7 @@
 // TLS over one socket, by OpenSSL on the socket itself: what is read is decrypted on its way into
 // the caller's buffer, what is sent is encrypted on its way to the kernel. Between two messages it
-// holds no buffers.
+// holds no buffers. Before a handshake OpenSSL takes 50 kB, for whoever comes: with a client it is
+// begun when the whole ClientHello is there.
 //
 // It never waits: where the socket has no more, or takes no more, it says so, and is called again
 // when that has changed. May go to another worker together with its socket.
@@ -26,7 +27,10 @@ namespace pgweir::daemon {
 
 class tls_stream {
 public:
-    /// On this socket, as `how` says. Throws tls_error where memory is short.
+    /// A client's first record is no longer, nor is a start-up packet.
+    static constexpr std::size_t longest_hello_bytes = 10'000;
+
+    /// On this socket, as `how` says.
     tls_stream(int fd, const tls_start& how);
     ~tls_stream();
     tls_stream(const tls_stream&) = delete;
@@ -69,11 +73,13 @@ public:
     };
 
 private:
+    bool begin();
+    [[nodiscard]] bool hello_is_there();
     [[nodiscard]] outcome outcome_of(int returned);
     [[nodiscard]] bool socket_is_empty() const { return wire_.was_short && wire_.first.empty(); }
 
     wire wire_;
-    ssl_st* ssl_;
+    ssl_st* ssl_ = nullptr;
     bool broken_ = false; // nothing more may be done with it
     int error_ = 0;       // … because of this
     bool direct_;

@@ -226,6 +226,42 @@ TEST_CASE_FIXTURE(with_certificates, "tls: the beginning may have been read alre
     }
 }
 
+TEST_CASE_FIXTURE(with_certificates, "tls: a ClientHello comes byte by byte, or is too long") {
+    conversation c(files);
+    socket_pair between;
+    c.client.emplace(between.ends[1],
+                     tls_start{.context = tls_context::make(c.connecting), .server_name = c.name});
+    CHECK(c.client->handshake() == outcome::wants_read);
+    std::string hello(10'000, '\0');
+    const auto got = ::read(between.ends[0], hello.data(), hello.size());
+    REQUIRE(got > 0);
+    hello.resize(static_cast<std::size_t>(got));
+    const tls_start accepting{.context = tls_context::make(c.accepting)};
+    std::string answer(10'000, '\0');
+
+    socket_pair slow;
+    tls_stream server(slow.ends[0], accepting);
+    for (const auto byte : hello) {
+        CHECK(server.handshake() == outcome::wants_read);
+        CHECK(::read(slow.ends[1], answer.data(), answer.size()) == -1); // no answer yet
+        slow.write(1, {&byte, 1});
+    }
+    CHECK(server.handshake() == outcome::wants_read);
+    CHECK(::read(slow.ends[1], answer.data(), answer.size()) > 500);
+
+    socket_pair endless;
+    tls_stream bounded(endless.ends[0], accepting);
+    endless.write(1, "\x16\x03\x01\x27\x0c"); // 9,996 bytes, and the header
+    CHECK(bounded.handshake() == outcome::cut);
+    CHECK(bounded.failure() == "the ClientHello is too long");
+    socket_pair just;
+    tls_stream within(just.ends[0], accepting);
+    just.write(1, "\x16\x03\x01\x27\x0b");
+    CHECK(within.handshake() == outcome::wants_read);
+    just.close(1); // in the middle of it
+    CHECK(within.handshake() != outcome::wants_read);
+}
+
 TEST_CASE_FIXTURE(with_certificates, "tls: a lot, through a socket that takes a little") {
     conversation c(files);
     c.begin_well();
