@@ -326,7 +326,8 @@ void socket_state::handshake() {
         return; // an edge will tell
     }
     securing_ = false;
-    readable_ = true; // behind the last of the handshake may be more
+    // Behind the last of the handshake may be more. A read in vain would keep a buffer.
+    readable_ = ended_ || tls_->has_more();
     if (now == tls_stream::outcome::done) {
         const auto facts = tls_->facts();
         events_->on_secured(on_.now(), &facts, {});

@@ -168,14 +168,12 @@ bool tls_stream::hello_is_there() {
             failure_ = "the ClientHello is too long";
             return true;
         }
-        const auto held = first.size();
-        first.reserve(wanted);
-        first.resize(wanted);
-        const auto got = receive(wire_.fd, std::as_writable_bytes(std::span(first).subspan(held)));
-        first.resize(held + (got > 0 ? static_cast<std::size_t>(got) : 0));
+        std::array<std::byte, 4096> piece; // what is behind it comes along
+        const auto got = receive(wire_.fd, piece);
         if (got <= 0) {
             return got == 0 || !would_block(); // an end, which OpenSSL will find as well
         }
+        first.append(reinterpret_cast<const char*>(piece.data()), static_cast<std::size_t>(got));
     }
 }
 

@@ -102,14 +102,14 @@ class MemoryTest(PoolerCase):
 
     def test_in_the_middle_of_the_handshake(self):
         # All this is OpenSSL's, as long as the handshake runs; who is let in at all is counted.
-        self.measure("a ClientHello, then nothing", lambda: self.open([SSL_REQUEST], CLIENT_HELLO), 64 * 1024)
+        self.measure("a ClientHello, then nothing", lambda: self.open([SSL_REQUEST], CLIENT_HELLO), 56 * 1024)
 
     def test_behind_the_handshake_of_tls(self):
         context = ssl.create_default_context(cafile=self.authority.certificate)
 
         def make():
             return context.wrap_socket(self.open([SSL_REQUEST]), server_hostname="localhost")
-        self.measure("TLS, then nothing", make, 32 * 1024)
+        self.measure("TLS, then nothing", make, 20 * 1024)
 
 
 class ProxyHeaderTest(MemoryTest):

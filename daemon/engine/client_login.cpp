@@ -182,6 +182,7 @@ void engine::begin_tls(client& c, bool direct) {
     c.socket->secure(
         {.context = options_.client_tls, .first = protocol::as_text(rest), .direct = direct});
     c.in.use(rest.size());
+    buffers_.give_back(c.in);
 }
 
 void client::on_secured(time_point now, const protocol::tls_facts* facts,
