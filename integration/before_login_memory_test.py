@@ -12,7 +12,7 @@ import unittest
 from integration.support import wire
 from integration.support.case import PoolerCase, only_pgweir
 from integration.support.certificates import Authority
-from integration.support.login_matrix import FULL_SIZE
+from integration.support.login_matrix import FULL_SIZE, SASL_INITIAL
 from integration.support.peers import memory_bytes, memory_tells
 from integration.support.postgres import DATABASE, OWNER
 from integration.support.waiting import wait_for
@@ -20,8 +20,6 @@ from integration.support.waiting import wait_for
 COUNT = 20_000 if FULL_SIZE else 5_000
 BYTES_EACH = 16 * 1024
 STARTUP = wire.startup(user=OWNER, database=DATABASE)
-FIRST_SCRAM = b"n,,n=,r=abcdefghijklmnopqrstuvwx"
-SASL_INITIAL = wire.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(FIRST_SCRAM)) + FIRST_SCRAM)
 LONG = wire.startup(user=OWNER, database=DATABASE, options="-c " + "x" * 9_800)
 PROXY = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", 12)
 SSL_REQUEST = wire.untyped(wire.SSL_REQUEST)

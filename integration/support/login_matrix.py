@@ -6,15 +6,19 @@ comparison, and whoever compares has a list of what may differ, with the reason.
 import concurrent.futures
 import os
 import re
+import struct
 
 import psycopg2
 
+from integration.support import wire
 from integration.support.certificates import Authority
 
 FULL_SIZE = bool(os.environ.get("PGWEIR_FULL_SIZE"))
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 BINDINGS = ("disable", "prefer", "require")
 NO_FILE = "/nonexistent"
+FIRST_SCRAM = b"n,,n=,r=abcdefghijklmnopqrstuvwx"
+SASL_INITIAL = wire.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(FIRST_SCRAM)) + FIRST_SCRAM)
 
 # A role for each way to prove who one is: (method of pg_hba.conf, options, how PostgreSQL keeps the
 # password). `m_pass` is known to the daemon by the verifier alone.
