@@ -40,15 +40,41 @@ int read_wire(BIO* bio, char* into, int size) {
     return static_cast<int>(got);
 }
 
-int write_wire(BIO* bio, const char* from, int size) {
-    BIO_clear_retry_flags(bio);
-    const protocol::bytes piece(reinterpret_cast<const std::byte*>(from),
-                                static_cast<std::size_t>(size));
-    const auto sent = send_pieces(wire_of(bio).fd, {&piece, 1});
-    if (sent < 0 && would_block()) {
-        BIO_set_retry_write(bio);
+/// Sends what is unsent, as far as the socket takes it. False with errno where it is broken.
+bool flush_wire(tls_stream::wire& wire) {
+    const auto piece = protocol::as_bytes(std::string_view(wire.unsent));
+    const auto sent = send_pieces(wire.fd, {&piece, 1});
+    if (sent < 0) {
+        return would_block();
     }
-    return static_cast<int>(sent);
+    wire.unsent.erase(0, static_cast<std::size_t>(sent));
+    wire.unsent.shrink_to_fit();
+    return true;
+}
+
+/// Takes all there is, even if the socket does not: OpenSSL must not be left in the middle of a
+/// record, because reading may make it answer (KeyUpdate), which it then cannot.
+int write_wire(BIO* bio, const char* from, int size) {
+    constexpr std::size_t most_unsent_bytes = 32 * 1024; // of a peer who asks and does not read
+    BIO_clear_retry_flags(bio);
+    auto& wire = wire_of(bio);
+    const std::string_view all(from, static_cast<std::size_t>(size));
+    std::size_t sent = 0;
+    if (wire.unsent.empty()) {
+        const auto piece = protocol::as_bytes(all);
+        const auto taken = send_pieces(wire.fd, {&piece, 1});
+        if (taken < 0 && !would_block()) {
+            return -1;
+        }
+        sent = taken > 0 ? static_cast<std::size_t>(taken) : 0;
+    } else if (wire.unsent.size() > most_unsent_bytes) {
+        BIO_set_retry_write(bio);
+        return -1;
+    }
+    if (sent != all.size()) {
+        wire.unsent += all.substr(sent);
+    }
+    return size;
 }
 
 long control_wire(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
@@ -120,7 +146,7 @@ std::string common_name(const X509_NAME* name) {
 } // namespace
 
 tls_stream::tls_stream(int fd, const tls_start& how)
-    : wire_{fd, std::string(how.first), false}
+    : wire_{fd, std::string(how.first), false, {}}
     , direct_(how.direct)
     , context_(how.context) {
     if (!context_->accepts() && begin() && !expect_server(ssl_, how)) {
@@ -224,6 +250,9 @@ tls_stream::outcome tls_stream::handshake() {
     if (broken_) {
         return outcome::cut;
     }
+    if (!wire_.unsent.empty()) {
+        (void)flush_wire(wire_); // if it is broken, reading will tell
+    }
     errno = 0;
     const int returned = SSL_do_handshake(ssl_);
     return returned == 1 ? outcome::done : outcome_of(returned);
@@ -253,6 +282,9 @@ protocol::tls_facts tls_stream::facts() const {
 
 tls_stream::result tls_stream::read(std::span<std::byte> into) {
     result total;
+    if (!wire_.unsent.empty()) {
+        (void)flush_wire(wire_); // the answer to a KeyUpdate; if it is broken, sending will tell
+    }
     while (total.count != into.size()) {
         if (broken_) {
             return {outcome::cut, total.count, total.count != 0 ? 0 : error_};
@@ -280,31 +312,59 @@ bool tls_stream::has_more() const {
            (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0;
 }
 
+namespace {
+
+// One record holds so much; small pieces share one.
+constexpr std::size_t record_bytes = SSL3_RT_MAX_PLAIN_LENGTH;
+
+protocol::bytes gather(std::span<const protocol::bytes> pieces, std::size_t skip,
+                       std::span<std::byte, record_bytes> into) {
+    std::size_t filled = 0;
+    for (const auto& piece : pieces) {
+        const auto part = piece.subspan(std::exchange(skip, 0));
+        const auto count = std::min(part.size(), record_bytes - filled);
+        std::copy_n(part.begin(), count, into.begin() + static_cast<std::ptrdiff_t>(filled));
+        filled += count;
+        if (filled == record_bytes) {
+            break;
+        }
+    }
+    return into.first(filled);
+}
+
+} // namespace
+
 tls_stream::result tls_stream::send(std::span<const protocol::bytes> pieces) {
-    // One record holds so much; small pieces share one.
-    constexpr std::size_t record_bytes = SSL3_RT_MAX_PLAIN_LENGTH;
     thread_local std::array<std::byte, record_bytes> gathered;
     result total;
     std::size_t skip = 0; // of the first piece
+    const auto advance = [&](std::size_t sent) {
+        total.count += sent;
+        skip += sent;
+        while (!pieces.empty() && skip >= pieces.front().size()) {
+            skip -= pieces.front().size();
+            pieces = pieces.subspan(1);
+        }
+    };
+    if (!wire_.unsent.empty() && !broken_) {
+        if (!flush_wire(wire_)) {
+            broken_ = true;
+            error_ = errno;
+            failure_ = std::strerror(errno);
+        } else if (!wire_.unsent.empty()) {
+            return {outcome::wants_write, 0, 0};
+        }
+    }
+    if (!broken_) {
+        advance(std::exchange(held_bytes_, 0));
+    }
     while (!pieces.empty()) {
         if (broken_) {
             return {outcome::cut, total.count, error_ != 0 ? error_ : EPIPE};
         }
         protocol::bytes next = pieces.front().subspan(skip);
         if (next.size() < record_bytes && pieces.size() > 1) {
-            std::size_t filled = 0;
-            auto from = skip;
-            for (const auto& piece : pieces) {
-                const auto part = piece.subspan(std::exchange(from, 0));
-                const auto count = std::min(part.size(), record_bytes - filled);
-                std::copy_n(part.begin(), count,
-                            gathered.begin() + static_cast<std::ptrdiff_t>(filled));
-                filled += count;
-                if (filled == record_bytes) {
-                    break;
-                }
-            }
-            next = std::span(gathered).first(filled);
+            next = gather(pieces, skip, gathered);
         }
         std::size_t sent = 0;
         if (!next.empty()) {
@@ -314,13 +374,12 @@ tls_stream::result tls_stream::send(std::span<const protocol::bytes> pieces) {
                 const auto why = outcome_of(returned);
                 return {why, total.count, broken_ ? (error_ != 0 ? error_ : EPIPE) : 0};
             }
+            if (!wire_.unsent.empty()) {
+                held_bytes_ = sent; // it is sent when the socket has taken all of it
+                return {outcome::wants_write, total.count, 0};
+            }
         }
-        total.count += sent;
-        skip += sent;
-        while (!pieces.empty() && skip >= pieces.front().size()) {
-            skip -= pieces.front().size();
-            pieces = pieces.subspan(1);
-        }
+        advance(sent);
     }
     return total;
 }

@@ -70,6 +70,7 @@ public:
         int fd = -1;
         std::string first;      // comes before what is in the socket
         bool was_short = false; // the last read has emptied it
+        std::string unsent;     // encrypted, and not taken by the socket yet
     };
 
 private:
@@ -80,8 +81,9 @@ private:
 
     wire wire_;
     ssl_st* ssl_ = nullptr;
-    bool broken_ = false; // nothing more may be done with it
-    int error_ = 0;       // … because of this
+    std::size_t held_bytes_ = 0; // of what comes to send() first, those in `unsent`
+    bool broken_ = false;        // nothing more may be done with it
+    int error_ = 0;              // … because of this
     bool direct_;
     std::shared_ptr<const tls_context> context_;
     std::string failure_;
