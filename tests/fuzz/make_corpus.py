@@ -354,10 +354,29 @@ def userlist():
     yield "wrong", b'ann "x"\n"bob\n"eve" \n"" "x"\n"a" "x"\n"a" "y"'
 
 
+def proxy_headers():
+    signature = b"\r\n\r\n\0\r\nQUIT\n"
+    yield "version_1", b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 6432\r\n" + startup(user="ann")
+    yield "version_1_ipv6", b"PROXY TCP6 2001:db8::1 ::1 4711 6432\r\n"
+    yield "unknown", b"PROXY UNKNOWN ffff:f...f:ffff 65535 65535\r\n"
+    yield "version_2", (signature + b"\x21\x11" + struct.pack(">H", 12) + bytes([192, 0, 2, 7, 10, 0, 0, 1])
+                        + struct.pack(">HH", 4711, 6432) + startup(user="ann"))
+    yield "version_2_ipv6", (signature + b"\x21\x21" + struct.pack(">H", 39) + b"\x20" * 32
+                             + struct.pack(">HH", 4711, 6432) + b"\4\0\0")
+    yield "local", signature + b"\x20\x00\0\0"
+
+
+def options():
+    yield "switches", b"-c work_mem=1MB --statement-timeout=9s -c search_path=a,\\ b"
+    yield "joined", b"-cgeqo=off  -c\tdatestyle=iso\\,\\ dmy"
+    yield "no_name", b"-c= -c =x --=x -c"
+    yield "refused", b"-c a=b -d 5"
+
+
 TARGETS = {
     "reader_client": reader_client, "reader_server": reader_server, "startup": startup_logins,
     "server_login": server_logins, "sql": sql, "relay": relay,
-    "hba": hba, "userlist": userlist,
+    "hba": hba, "userlist": userlist, "options": options, "proxy_header": proxy_headers,
 }
 
 
