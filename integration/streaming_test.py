@@ -171,7 +171,8 @@ class LargeCopyTest(StreamingCase):
         report(what, bytes=ROWS * ROW_BYTES, seconds="%.1f" % took,
                mb_per_second="%.0f" % (ROWS * ROW_BYTES / took / 1e6),
                rss_growth_kib=memory.grown // 1024)
-        self.assertLess(memory.grown, BYTES_PER_CONNECTION + ALLOCATOR_BYTES)
+        if PATIENCE == 1:  # else a sanitizer keeps what was freed
+            self.assertLess(memory.grown, BYTES_PER_CONNECTION + ALLOCATOR_BYTES)
 
     def copy_out(self):
         raw = self.raw()

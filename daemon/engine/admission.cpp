@@ -111,9 +111,9 @@ protocol::login_action engine::admit(client& c, const login_answer* known) {
 protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule,
                                          const login_answer& known) {
     const auto ask = std::move(*std::exchange(c.info->wants, nullptr));
-    const bool local = c.info->where.peer == local_peer;
+    const std::string_view peer = c.info->where.peer;
     protocol::admission terms;
-    const protocol::admission_subject subject{.host = local ? "[local]" : c.info->where.peer,
+    const protocol::admission_subject subject{.host = peer == local_peer ? "[local]" : peer,
                                               .user = ask.user,
                                               .database = ask.database,
                                               .replication = ask.replication,
