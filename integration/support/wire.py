@@ -119,6 +119,8 @@ class Wire:
                 messages.append(self.read_message())
         except Closed:
             return messages
+        except TimeoutError as late:
+            raise AssertionError("it was not closed behind %r" % messages) from late
 
     def read_to_end_or(self, kind):
         """All messages up to the first of that type, or until the other side closes."""
