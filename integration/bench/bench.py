@@ -21,16 +21,13 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 # pylint: disable=wrong-import-position
-from integration.bench import measure  # noqa: E402
-from integration.state.session import columns  # noqa: E402
+from integration.bench import measure, tuned  # noqa: E402
 from integration.support import surroundings  # noqa: E402
 from integration.support.certificates import Authority, postgres_with_tls  # noqa: E402
-from integration.support.peers import raw_client  # noqa: E402
 from integration.support.pgbouncer import Pgbouncer  # noqa: E402
 from integration.support.pgweir import Pgweir  # noqa: E402
 from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres, password_of  # noqa: E402
@@ -132,12 +129,12 @@ def close_all(poolers):
 # ------------------------------------------------------------------------- pgbench's scenarios
 
 
-def pgbench_round(bench, pooler, *arguments):
+def pgbench_round(bench, pooler, *arguments, script=("-S",)):
     """One short run of pgbench: throughput, percentiles from its log, the proxy's CPU."""
     directory = surroundings.temporary_directory("pgbench")
     prefix = os.path.join(directory, "log")
     before = measure.cpu_microseconds(pooler.process.pid)
-    done = bench.run_client(pooler, "pgbench", "-n", "-S", "-j", "2", "-T",
+    done = bench.run_client(pooler, "pgbench", "-n", *script, "-j", "2", "-T",
                             "%d" % bench.arguments.seconds, "-l", "--log-prefix", prefix,
                             "--sampling-rate", "0.2", *arguments)
     used = measure.cpu_microseconds(pooler.process.pid) - before
@@ -304,58 +301,20 @@ def idle(bench):
 
 
 TUNED, TUNED_SERVERS = 100, 5
-OWN_SETTINGS = ("set search_path = bench_{}, public; set role bench_{}; set timezone = 'XYZ{}';"
-                " set statement_timeout = 1000{}")
-LOOK = ("select current_schema(), current_user, current_setting('timezone'),"
-        " setting || unit from pg_settings where name = 'statement_timeout'")
-LOOKS = 10  # of each client
-
-
-def prepare_tuned(bench):
-    for number in range(TUNED):
-        bench.postgres.query("create role bench_{0}; grant bench_{0} to {1}; create schema bench_{0};"
-                             " grant usage on schema bench_{0} to bench_{0}".format(number, OWNER),
-                             database=DATABASE)
-    bench.postgres.query("grant select on all tables in schema public to public", database=DATABASE)
-
-
-def look_at_settings(pooler):
-    """Every client sees its own settings at every statement, while others are served; not timed."""
-    def look(numbers, failures):
-        clients = [(number, raw_client(pooler, user=OWNER)) for number in numbers]
-        for number, client in clients:
-            client.ask(OWN_SETTINGS.replace("{}", str(number)))
-        for _ in range(LOOKS):
-            for number, client in clients:
-                kind, body = next(message for message in client.ask(LOOK) if message[0] in "DE")
-                own = tuple(text % number for text in ("bench_%d", "bench_%d", "XYZ%d", "1000%dms"))
-                if kind != "D" or columns(body) != own:
-                    failures.append((own, kind, body))
-        for _, client in clients:
-            client.socket.close()
-
-    failures = []
-    threads = [threading.Thread(target=look, args=(range(first, TUNED, 10), failures)) for first in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise RuntimeError("%d looks at others' settings, such as %r" % (len(failures), failures[0]))
 
 
 def settings(bench):
     """A hundred clients, each with settings and a role of its own, on five servers; and without."""
     bench.notes.append("settings: %d clients on %d servers, each with its own search_path, role, TimeZone and"
-                       " statement_timeout, beside the same without." % (TUNED, TUNED_SERVERS))
-    prepare_tuned(bench)
+                       " statement_timeout, beside the same without; a SELECT by primary key is a transaction,"
+                       " or (transfer) all five statements of pgbench's own." % (TUNED, TUNED_SERVERS))
+    tuned.prepare(bench.postgres, TUNED)
     poolers = {"with": bench.make_pgweir(TUNED_SERVERS), "without": bench.make_pgweir(TUNED_SERVERS)}
-    greetings = {poolers["with"]: OWN_SETTINGS, poolers["without"]: None}
 
-    def one_round(pooler):
+    def select_round(pooler):
         process = start_load(bench, pooler, TUNED, bench.arguments.seconds, 0,
                              "select abalance from public.pgbench_accounts where aid = 4711",
-                             greeting=greetings[pooler])
+                             greeting=tuned.OWN_SETTINGS if pooler is poolers["with"] else None)
         before = measure.cpu_microseconds(pooler.process.pid)
         result = finish_load(process)
         used = measure.cpu_microseconds(pooler.process.pid) - before
@@ -364,15 +323,21 @@ def settings(bench):
         return {"transactions/s": result["messages"] / result["seconds"],
                 "CPU µs/transaction": used / result["messages"], "p50 ms": result["p50"], "p99 ms": result["p99"]}
 
+    def transfer_round(pooler):
+        return pgbench_round(bench, pooler, "-c", "%d" % TUNED,
+                             script=tuned.script(tuned.TRANSFER, pooler is poolers["with"]))
+
     try:
-        look_at_settings(poolers["with"])
-        results = bench.alternate(poolers, one_round)
+        tuned.look(poolers["with"], TUNED)
+        selects = bench.alternate(poolers, select_round)
+        transfers = bench.alternate(poolers, transfer_round)
         pinned = poolers["with"].metric("pgweir_pool_pinned_clients")
     finally:
         close_all(poolers)
     if pinned:
         raise RuntimeError("%d clients are pinned" % pinned)
-    yield from bench.compare("settings", results, list(results["with"]), ("with", "without"))
+    yield from bench.compare("settings", selects, list(selects["with"]), ("with", "without"))
+    yield from bench.compare("settings transfer", transfers, PGBENCH_METRICS[:2], ("with", "without"))
 
 
 def tracking(bench):

@@ -39,8 +39,8 @@ class BenchTest(unittest.TestCase):
             self.assertIn(row[row.rindex("ratio"):], text)
 
     def test_ratios_of_two_pgweirs_say_whose_they_are(self):
-        for row in self.rows_of(8, "settings", "tracking"):
-            self.assertRegex(row, r"^(settings +\S.* with +\S+ +without +\S+|tracking (simple|prepared) +\S.* on"
+        for row in self.rows_of(10, "settings", "tracking"):
+            self.assertRegex(row, r"^(settings +(transfer +)?\S.* with +\S+ +without +\S+|tracking (simple|prepared) +\S.* on"
                                   r" +\S+ +off +\S+) +ratio [0-9.]+$")
 
     def test_the_protocols_of_one_pgweir_are_compared_in_one_run(self):
