@@ -1,13 +1,14 @@
 """Runs an instrumented daemon (preset `profile`) under plain loads, so that the compiler can lay the
 release build's code out by what runs when. `./dev build release` does it. Numbers of no load matter
 here, only that each kind of work is seen: short statements in every protocol, transactions of several
-statements, logins, and bulk in both directions."""
+statements, clients with settings of their own, logins, and bulk in both directions."""
 
 import argparse
 import io
 import os
 import subprocess
 
+from integration.bench import tuned
 from integration.support import surroundings
 from integration.support.pgweir import Pgweir
 from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres, password_of
@@ -51,6 +52,9 @@ def main():
             for script in scripts:
                 seconds = SECONDS if script == "select-only" else 1
                 pgbench(pooler, "-n", "-b", script, "-M", protocol, "-c", str(CLIENTS), "-T", str(seconds))
+        if servers < CLIENTS:
+            tuned.prepare(postgres, CLIENTS)
+            pgbench(pooler, "-n", *tuned.script(tuned.SELECT), "-c", str(CLIENTS), "-T", str(SECONDS))
         pgbench(pooler, "-n", "-S", "-C", "-c", "4", "-T", "1")
         bulk(pooler)
         pooler.close_connections()
