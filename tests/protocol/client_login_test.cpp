@@ -271,22 +271,15 @@ TEST_CASE("a script split at every byte comes out the same") {
         CAPTURE(way.name);
         std::vector<std::string> script;
         const auto whole = log_in(way.method, {{"ann", way.stored}}, "pencil", &script);
-        for (std::size_t step = 0; step < script.size(); ++step) {
-            for (std::size_t at = 1; at < script[step].size(); ++at) {
-                client_side side(client_options(way.method), {{"ann", way.stored}});
-                for (std::size_t i = 0; i < script.size(); ++i) {
-                    if (i == step) {
-                        side.feed(script[i].substr(0, at));
-                        REQUIRE_FALSE(side.over());
-                        side.feed(script[i].substr(at));
-                    } else {
-                        side.feed(script[i]);
-                    }
-                }
+        split_at_every_byte(
+            script,
+            [&] {
+                return client_side(client_options(way.method), {{"ann", way.stored}});
+            },
+            [&](const client_side& side) {
                 REQUIRE(side.sent == whole.sent);
                 REQUIRE(side.done.has_value() == whole.done.has_value());
-            }
-        }
+            });
         client_side trickle(client_options(way.method), {{"ann", way.stored}});
         for (const auto& part : script) {
             for (const char c : part) {

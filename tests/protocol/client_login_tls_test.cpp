@@ -230,23 +230,17 @@ TEST_CASE("a login through TLS, split at every byte, comes out the same") {
         const std::vector<std::string> script =
             method == auth_method::trust ? std::vector{gss, ssl, ann}
                                          : std::vector{ssl, ann, password_message("pencil")};
-        for (std::size_t step = 0; step < script.size(); ++step) {
-            for (std::size_t at = 1; at < script[step].size(); ++at) {
+        split_at_every_byte(
+            script,
+            [&] {
                 auto side = side_of(offering(method));
                 side.handshake = plain_facts();
-                for (std::size_t i = 0; i < script.size(); ++i) {
-                    if (i == step) {
-                        side.feed(script[i].substr(0, at));
-                        REQUIRE_FALSE(side.over());
-                        side.feed(script[i].substr(at));
-                    } else {
-                        side.feed(script[i]);
-                    }
-                }
+                return side;
+            },
+            [](const client_side& side) {
                 REQUIRE(side.done);
                 REQUIRE(side.tls);
-            }
-        }
+            });
     }
 }
 

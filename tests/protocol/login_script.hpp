@@ -331,4 +331,25 @@ inline std::string stored_scram(std::string_view password, std::uint32_t iterati
         derive_salted_password(secret(std::string(password)), salt, iterations), salt, iterations));
 }
 
+/// Feeds `script` to a side of its own, from `make`, for each byte that one of its steps can be cut
+/// at; `check` is given each of them at the end.
+template <typename Make, typename Check>
+void split_at_every_byte(const std::vector<std::string>& script, Make make, Check check) {
+    for (std::size_t step = 0; step < script.size(); ++step) {
+        for (std::size_t at = 1; at < script[step].size(); ++at) {
+            auto side = make();
+            for (std::size_t i = 0; i < script.size(); ++i) {
+                if (i == step) {
+                    side.feed(script[i].substr(0, at));
+                    REQUIRE_FALSE(side.over());
+                    side.feed(script[i].substr(at));
+                } else {
+                    side.feed(script[i]);
+                }
+            }
+            check(side);
+        }
+    }
+}
+
 } // namespace login_script

@@ -1,8 +1,7 @@
 // What is put in front of a message that may read what the server remembers of others' sequences.
 #include "protocol/sequence_memory.hpp"
 
-#include "protocol/relay.hpp"
-#include "tests/support/text_sink.hpp"
+#include "tests/support/shared_server_client.hpp"
 
 #include <doctest/doctest.h>
 
@@ -36,56 +35,12 @@ std::string call(std::string_view function) {
 const std::string call_of_lastval = call(std::string_view("\0\0\x09\xff", 4));
 
 // A client on a server that remembers what others have done with sequences.
-struct on_anothers {
-    on_anothers() { memory.foreign = true; }
-
-    client_step send(std::string_view bytes) {
-        const statement_link link{.mine = mine,
-                                  .there = there,
-                                  .table = table,
-                                  .settings = settings,
-                                  .per_server = 10,
-                                  .counted = counted,
-                                  .sequences = &memory,
-                                  .status = status,
-                                  .cancel_under_way = cancel_under_way};
-        return stream.forward(as_bytes(bytes), false, sink, owed, session, &link);
+struct on_anothers : shared_server_client {
+    on_anothers() {
+        memory.foreign = true;
+        link.sequences = &memory;
     }
-
-    /// The types of what has been sent since the last time; ours in front of the client's own.
-    std::string sent() {
-        std::string types;
-        auto rest = as_bytes(sink.text);
-        while (!rest.empty()) {
-            const auto head = read_header(rest);
-            types += head.type;
-            rest = rest.subspan(head.frame_bytes());
-        }
-        sink.text.clear();
-        return types;
-    }
-
-    void answer(std::string_view types) {
-        for (const char type : types) {
-            CHECK(owed.received(static_cast<backend>(type), "25P02").what !=
-                  reply::kind::unexpected);
-        }
-        there.apply(owed.outcomes(), &mine);
-        owed.clear_outcomes();
-    }
-
-    statement_table table{"key", 1'000'000};
-    client_statements mine{table};
-    server_statements there;
-    reply_queue owed;
-    session_state session;
-    client_stream stream;
-    setting_map settings;
-    statement_link::counts counted;
     sequence_memory memory;
-    text_sink sink;
-    transaction_status status = transaction_status::idle;
-    bool cancel_under_way = false;
 };
 
 constexpr std::string_view discard = "CPBECC"; // Close, Parse, Bind, Execute, Close of either

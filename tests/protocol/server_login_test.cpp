@@ -253,24 +253,14 @@ TEST_CASE("a server split at every byte comes out the same") {
         auto whole = started(options_for(way.password, "SELECT probe"));
         run_honest(whole, way, true, &script);
         REQUIRE(whole.ready);
-        for (std::size_t step = 0; step < script.size(); ++step) {
-            for (std::size_t at = 1; at < script[step].size(); ++at) {
-                auto side = started(options_for(way.password, "SELECT probe"));
-                for (std::size_t i = 0; i < script.size(); ++i) {
-                    if (i == step) {
-                        side.feed(script[i].substr(0, at));
-                        REQUIRE_FALSE(side.over());
-                        side.feed(script[i].substr(at));
-                    } else {
-                        side.feed(script[i]);
-                    }
-                }
+        split_at_every_byte(
+            script, [&] { return started(options_for(way.password, "SELECT probe")); },
+            [&](const server_side& side) {
                 REQUIRE(side.ready);
                 REQUIRE(side.sent == whole.sent);
                 REQUIRE(side.ready->welcome.parameters == whole.ready->welcome.parameters);
                 REQUIRE(side.ready->welcome.probe_answers == whole.ready->welcome.probe_answers);
-            }
-        }
+            });
     }
 }
 

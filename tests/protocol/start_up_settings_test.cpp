@@ -1,8 +1,7 @@
 // What stands behind a text that resets what the client asked for at its start.
 #include "protocol/start_up_settings.hpp"
 
-#include "protocol/relay.hpp"
-#include "tests/support/text_sink.hpp"
+#include "tests/support/shared_server_client.hpp"
 
 #include <doctest/doctest.h>
 
@@ -43,53 +42,12 @@ std::string behind(std::string_view sql, const setting_map& at_start) {
 const setting_map start = {{"a", "1"}, {"app.user", "u"}, {"role", "r"}};
 
 // A client with start-up settings, on a server that is everybody's.
-struct client_of {
-    client_step send(std::string_view bytes) {
-        const statement_link link{.mine = mine,
-                                  .there = there,
-                                  .table = table,
-                                  .settings = at_start,
-                                  .at_start = &at_start,
-                                  .per_server = 10,
-                                  .counted = counted,
-                                  .status = status,
-                                  .cancel_under_way = cancel_under_way};
-        return stream.forward(as_bytes(bytes), false, sink, owed, session, &link);
+struct client_of : shared_server_client {
+    client_of() {
+        settings = {{"a", "1"}};
+        link.at_start = &settings;
+        status = transaction_status::in_transaction;
     }
-
-    /// The types of what has been sent since the last time.
-    std::string sent() {
-        std::string types;
-        auto rest = as_bytes(sink.text);
-        while (!rest.empty()) {
-            const auto head = read_header(rest);
-            types += head.type;
-            rest = rest.subspan(head.frame_bytes());
-        }
-        sink.text.clear();
-        return types;
-    }
-
-    void answer(std::string_view types) {
-        for (const char type : types) {
-            CHECK(owed.received(static_cast<backend>(type), "25P02").what !=
-                  reply::kind::unexpected);
-        }
-        there.apply(owed.outcomes(), &mine);
-        owed.clear_outcomes();
-    }
-
-    setting_map at_start = {{"a", "1"}};
-    statement_table table{"key", 1'000'000};
-    client_statements mine{table};
-    server_statements there;
-    reply_queue owed;
-    session_state session;
-    client_stream stream;
-    statement_link::counts counted;
-    text_sink sink;
-    transaction_status status = transaction_status::in_transaction;
-    bool cancel_under_way = false;
 };
 
 } // namespace
@@ -170,7 +128,7 @@ TEST_CASE("start_up_settings: not where there is no transaction, or it has faile
         CHECK(c.sent() == "Q");
     }
     client_of plain;
-    plain.at_start.clear();
+    plain.settings.clear();
     plain.send(query("RESET ALL") + parse("RESET ALL") + bind() + execute() + sync_message);
     CHECK(plain.sent() == "QPBES");
 }
