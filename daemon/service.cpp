@@ -292,7 +292,7 @@ void service::state::take_client(int fd) {
         }
     }
     ++handed[least];
-    workers[least]->post_client(fd, over_limit);
+    workers[least]->post_client(fd, {.over_limit = over_limit, .login_place = place});
 }
 
 // Signals, reload, watchdog

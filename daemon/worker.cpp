@@ -50,7 +50,7 @@ private:
 struct worker::letter {
     struct new_client {
         int fd;
-        bool over_limit;
+        arrival how;
     };
     std::variant<new_client, engine_message, task> what;
 };
@@ -107,7 +107,7 @@ void worker::put(letter what) {
 }
 
 void worker::run(task what) { put({std::move(what)}); }
-void worker::post_client(int fd, bool over_limit) { put({letter::new_client{fd, over_limit}}); }
+void worker::post_client(int fd, arrival how) { put({letter::new_client{fd, std::move(how)}}); }
 void worker::post_message(engine_message message) { put({std::move(message)}); }
 
 void worker::read_mail() {
@@ -118,7 +118,7 @@ void worker::read_mail() {
     for (auto& item : opened_) {
         const auto at = now();
         if (auto* const client = std::get_if<letter::new_client>(&item.what)) {
-            engine_.accept(at, make_connection(*this, client->fd), client->over_limit);
+            engine_.accept(at, make_connection(*this, client->fd), std::move(client->how));
         } else if (auto* const message = std::get_if<engine_message>(&item.what)) {
             engine_.on_message(at, std::move(*message));
         } else {

@@ -52,7 +52,7 @@ public:
     using task = std::function<void(engine&, time_point)>;
     void run(task what);
     /// A client has connected; owns `fd`.
-    void post_client(int fd, bool over_limit);
+    void post_client(int fd, arrival how);
     /// From another engine.
     void post_message(engine_message message);
     /// When the worker last went through its loop; for the watchdog.

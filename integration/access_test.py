@@ -193,6 +193,15 @@ class BoundsTest(AccessCase):
         clients = [pooler.connect() for _ in range(7)]  # those who have logged in do not count
         self.assertEqual(7, len(clients))
 
+    def test_who_resets_its_connection_at_once_leaves_no_place_taken(self):
+        pooler = self.pgweir(workers=2, auth={"max_unauthenticated_per_address": 3})
+        for _ in range(4000):
+            with socket.socket() as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with contextlib.suppress(ConnectionError):
+                    one.connect((pooler.host, pooler.port))
+        wait_for(lambda: self.works(pooler), "everybody else comes in", 20)
+
     @staticmethod
     def works(pooler):
         try:

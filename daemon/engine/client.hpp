@@ -20,6 +20,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace pgweir::daemon {
@@ -61,7 +62,8 @@ struct client_info {
     std::unique_ptr<protocol::login_find_user> wants;
     bool looked_up = false;    // its secret is not from the configuration
     bool awaits_proxy = false; // the PROXY protocol's header comes first
-    std::string login_place;   // where it counts as one that has not logged in; empty: no longer
+    /// Where it counts as one that has not logged in; nothing: no longer.
+    std::optional<std::string> login_place;
     /// What it is told in a moment: that it has failed to prove who it is.
     std::unique_ptr<protocol::login_refuse> late_refusal;
     /// Since when it is pinned, for each reason, and where that is counted; made by the first pin.

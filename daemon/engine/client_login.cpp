@@ -170,8 +170,8 @@ bool engine::take_proxy_header(client& c, time_point now) {
 }
 
 void engine::leave_login(client& c) {
-    if (!c.info->login_place.empty()) {
-        ports_.login_over(std::exchange(c.info->login_place, {}));
+    if (const auto place = std::exchange(c.info->login_place, std::nullopt)) {
+        ports_.login_over(*place);
     }
 }
 

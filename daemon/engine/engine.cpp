@@ -30,15 +30,15 @@ engine::engine(options opts, engine_ports& ports,
 
 engine::~engine() = default;
 
-void engine::accept(time_point now, std::unique_ptr<connection> socket, bool over_limit) {
+void engine::accept(time_point now, std::unique_ptr<connection> socket, arrival how) {
     const client_id id{next_id()};
     auto owned = std::make_unique<client>(*this, id, std::move(socket), statements_);
     auto& c = *owned;
-    c.over_limit = over_limit;
+    c.over_limit = how.over_limit;
     c.state_since = now;
     c.info = std::make_unique<client_info>();
     c.info->where = c.socket->names();
-    c.info->login_place = c.info->where.peer;
+    c.info->login_place = std::move(how.login_place);
     c.info->awaits_proxy = is_proxy(c.info->where.peer);
     c.info->connected_at = now;
     c.settings = c.at_start = no_settings_;

@@ -208,8 +208,8 @@ public:
 
     // What happens outside ----------------------------------------------------------------------
 
-    /// A client has connected. `over_limit`: it is one more than max_clients.
-    void accept(time_point now, std::unique_ptr<connection> socket, bool over_limit);
+    /// A client has connected.
+    void accept(time_point now, std::unique_ptr<connection> socket, arrival how);
     void on_message(time_point now, engine_message message);
     void on_derived(time_point now, std::uint64_t ticket, protocol::secret salted_password);
     /// The answer of `asked` has been read (engine_ports::read_names).

@@ -143,6 +143,13 @@ struct login_answer {
     std::optional<std::string> peer_name; // the same
 };
 
+/// A client that has just come, as whoever has taken it saw it: its socket may have been reset
+/// since, and does not say any more where the client is.
+struct arrival {
+    bool over_limit = false; // it is one more than max_clients
+    std::string login_place; // where it counts until it has logged in: login_over()
+};
+
 /// Where a server is, as configured. Names are resolved by whoever implements open().
 struct server_address {
     std::string host; // address, name, or directory of a Unix socket

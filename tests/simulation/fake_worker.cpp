@@ -39,10 +39,11 @@ fake_worker::fake_worker(daemon_state& daemon, std::uint32_t self, std::uint32_t
 
 void fake_worker::accept(network::end_ptr end, bool over_limit) {
     auto& shared = daemon_.shared;
-    ++daemon_.clients;
+    const auto place = "192.0.2." + std::to_string(daemon_.clients++ % 3);
+    ++daemon_.logging_in[place];
     engine.accept(shared.time.now(),
                   std::make_unique<engine_socket>(shared, std::move(end), daemon_.open_sockets),
-                  over_limit);
+                  {.over_limit = over_limit, .login_place = place});
 }
 
 time_point fake_worker::next_sweep() {
@@ -105,6 +106,15 @@ std::shared_ptr<daemon::pool_entry> fake_worker::pool_for(const config::database
 }
 
 void fake_worker::client_gone() { --daemon_.clients; }
+
+void fake_worker::login_over(const std::string& place) {
+    const auto at = daemon_.logging_in.find(place);
+    if (at == daemon_.logging_in.end()) {
+        daemon_.shared.violation("a place for a login given back that was not taken");
+    } else if (--at->second == 0) {
+        daemon_.logging_in.erase(at);
+    }
+}
 
 void fake_worker::look_up(std::uint64_t, daemon::login_question) {
     daemon_.shared.violation("a user looked up, and all are known here");

@@ -34,6 +34,7 @@ struct daemon_state {
     std::string server_password;
     reading_speed readings = {};
     std::uint64_t readings_under_way = 0;
+    std::map<std::string, std::size_t> logging_in = {}; // by place: have not logged in yet
 };
 
 class fake_worker final : public daemon::engine_ports {
@@ -59,7 +60,7 @@ private:
                                                  const daemon::shown_secrets& shown,
                                                  bool replication) override;
     void client_gone() override;
-    void login_over(const std::string&) override {}
+    void login_over(const std::string& place) override;
     void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                 std::uint32_t iterations) override;
     void read_names(daemon::server_id asked, daemon::names_reading what) override;

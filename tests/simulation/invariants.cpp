@@ -204,6 +204,10 @@ void invariants::when_quiet() {
         shared_.violation("everybody has left, but " + to_string(daemon_.clients) +
                           " clients are counted against max_clients");
     }
+    if (!daemon_.logging_in.empty()) {
+        shared_.violation("everybody has left, but somebody still counts as logging in from " +
+                          daemon_.logging_in.begin()->first);
+    }
     if (daemon_.open_sockets != servers) {
         shared_.violation(to_string(daemon_.open_sockets) + " sockets are open for " +
                           to_string(servers) + " idle servers");
