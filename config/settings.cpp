@@ -150,7 +150,7 @@ constexpr setting table[] = {
      .doc = "Connections that have not logged in yet, in all; further ones are closed."},
     {.key = "auth.max_unauthenticated_per_address", .where = &configuration::max_unauthenticated_per_address, .fallback = "1000",
      .least = 1, .most = 1'000'000,
-     .doc = "The same for those from one address; Unix sockets count as one."},
+     .doc = "The same for those from one address; Unix sockets count as one. Through a load balancer of `proxy_protocol`, it is the address in its header that counts, and until that has come only `auth.max_unauthenticated` does."},
     {.key = "auth.login_timeout", .where = &configuration::login_timeout, .fallback = "15s",
      .least = ns(100ms), .most = ns(10min),
      .doc = "How long a client may take from its first byte to the end of its login."},

@@ -1,5 +1,6 @@
 #include "daemon/service.hpp"
 
+#include "config/address.hpp"
 #include "config/difference.hpp"
 #include "daemon/auth_query.hpp"
 #include "daemon/console.hpp"
@@ -61,8 +62,8 @@ std::string random_secret() {
     return value;
 }
 
-/// Where a client that has just come counts until it has logged in.
-std::string place_of(int fd) {
+/// Where a client is that has just come, or the load balancer it came through.
+std::string address_of(int fd) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     (void)::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length);
@@ -134,7 +135,6 @@ struct service::state {
     asio::steady_timer every_second;
     time_point last_sign_of_life{};
     std::list<listener> listeners;
-    std::chrono::steady_clock::time_point crowd_told_until{};
     std::unique_ptr<metrics_collector> metrics;
     std::unique_ptr<ops_http> http;
     operator_view view;
@@ -268,14 +268,14 @@ void service::state::start_http() {
 
 void service::state::take_client(int fd) {
     view.count_accepted();
-    const auto place = place_of(fd);
+    const auto peer = address_of(fd);
+    const bool from_proxy = config::is_within(peer, config->proxy_protocol);
+    const auto place = from_proxy ? std::string() : peer;
     if (!logins.enter(place, config->max_unauthenticated,
                       config->max_unauthenticated_per_address)) {
         ::close(fd);
-        if (const auto now = std::chrono::steady_clock::now(); now >= crowd_told_until) {
-            crowd_told_until = now + std::chrono::minutes(1);
-            log.log(log_severity::warning, "too many connections that have not logged in",
-                    {{"address", place}});
+        if (logins.is_news(std::chrono::steady_clock::now())) {
+            log.log(log_severity::warning, too_many_logins, {{"address", peer}});
         }
         return;
     }
@@ -292,7 +292,7 @@ void service::state::take_client(int fd) {
         }
     }
     ++handed[least];
-    workers[least]->post_client(fd, {.over_limit = over_limit, .login_place = place});
+    workers[least]->post_client(fd, {over_limit, from_proxy, place});
 }
 
 // Signals, reload, watchdog

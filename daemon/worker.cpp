@@ -177,6 +177,16 @@ std::shared_ptr<pool_entry> worker::pool_for(const config::database& where, std:
 
 void worker::client_gone() { around_.clients.fetch_sub(1, std::memory_order_relaxed); }
 
+bool worker::login_from(const std::string& address, std::size_t most) {
+    if (around_.logins.learn(address, most)) {
+        return true;
+    }
+    if (around_.logins.is_news(now())) {
+        around_.log.log(log_severity::warning, too_many_logins, {{"address", address}});
+    }
+    return false;
+}
+
 void worker::derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                     std::uint32_t iterations) {
     around_.control.derive(password, std::move(salt), iterations,

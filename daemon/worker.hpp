@@ -36,6 +36,9 @@ struct worker_surroundings {
     std::function<void(worker_index, engine_message)> post;
 };
 
+/// An event of the log, whoever refuses the client.
+inline constexpr std::string_view too_many_logins = "too many connections that have not logged in";
+
 class worker final : engine_ports {
 public:
     worker(engine::options options, worker_surroundings around,
@@ -51,7 +54,7 @@ public:
     /// Runs `task` on the worker's thread with its engine. Any thread; never blocks for long.
     using task = std::function<void(engine&, time_point)>;
     void run(task what);
-    /// A client has connected; owns `fd`.
+    /// A client has connected; owns `fd`. It has entered login_places.
     void post_client(int fd, arrival how);
     /// From another engine.
     void post_message(engine_message message);
@@ -77,6 +80,7 @@ private:
                                          const shown_secrets& shown, bool replication) override;
     void client_gone() override;
     void login_over(const std::string& place) override { around_.logins.leave(place); }
+    [[nodiscard]] bool login_from(const std::string& address, std::size_t most) override;
     void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                 std::uint32_t iterations) override;
     void read_names(server_id asked, names_reading what) override;

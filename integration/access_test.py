@@ -202,6 +202,29 @@ class BoundsTest(AccessCase):
                     one.connect((pooler.host, pooler.port))
         wait_for(lambda: self.works(pooler), "everybody else comes in", 20)
 
+    def test_behind_a_load_balancer_each_address_has_places_of_its_own(self):
+        pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"], auth={"max_unauthenticated_per_address": 5})
+        with contextlib.ExitStack() as held:
+            def comes(client, says=b""):
+                raw = held.enter_context(socket.create_connection((pooler.host, pooler.port), timeout=20))
+                raw.sendall(b"PROXY TCP4 %s 10.0.0.1 4711 6432\r\n" % client + says if client else says)
+                return raw
+
+            def is_refused(client):
+                raw = comes(client, wire.startup(user=OWNER, database=DATABASE))
+                with contextlib.suppress(ConnectionError):
+                    return raw.recv(1) == b""
+                return True
+            strangers = [comes(b"192.0.2.7") for _ in range(5)]
+            silent = [comes(None) for _ in range(10)]  # whoever the balancer says nothing of
+            wait_for(lambda: is_refused(b"192.0.2.7"), "no more are let in from there", 20)
+            wait_for(lambda: "192.0.2.7" in pooler.log(), "it is said from where", 20)
+            for _ in range(5):
+                self.assertFalse(is_refused(b"192.0.2.8"))
+            strangers.pop().close()
+            wait_for(lambda: not is_refused(b"192.0.2.7"), "there is room again", 20)
+            self.assertEqual(10, len(silent))
+
     @staticmethod
     def works(pooler):
         try:

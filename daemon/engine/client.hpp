@@ -62,7 +62,7 @@ struct client_info {
     std::unique_ptr<protocol::login_find_user> wants;
     bool looked_up = false;    // its secret is not from the configuration
     bool awaits_proxy = false; // the PROXY protocol's header comes first
-    /// Where it counts as one that has not logged in; nothing: no longer.
+    /// Where it counts as one that has not logged in (arrival::login_place); nothing: no longer.
     std::optional<std::string> login_place;
     /// What it is told in a moment: that it has failed to prove who it is.
     std::unique_ptr<protocol::login_refuse> late_refusal;

@@ -155,7 +155,7 @@ bool engine::take_proxy_header(client& c, time_point now) {
             c.info->where.peer = header->source->address;
             c.info->where.peer_port = header->source->port;
         }
-        return true;
+        return count_login(c, now);
     }
     const auto* const refused = std::get_if<protocol::proxy_header_refused>(&got);
     if (refused != nullptr || header != nullptr) {
@@ -167,6 +167,16 @@ bool engine::take_proxy_header(client& c, time_point now) {
         end(c, pool::client_close::protocol_violation, now);
     }
     return false;
+}
+
+/// It is known now where it is. False: too many who have not logged in are there already.
+bool engine::count_login(client& c, time_point now) {
+    if (!ports_.login_from(c.info->where.peer, config_->max_unauthenticated_per_address)) {
+        end(c, pool::client_close::too_many_clients, now);
+        return false;
+    }
+    c.info->login_place = c.info->where.peer;
+    return true;
 }
 
 void engine::leave_login(client& c) {

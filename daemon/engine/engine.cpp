@@ -39,7 +39,7 @@ void engine::accept(time_point now, std::unique_ptr<connection> socket, arrival 
     c.info = std::make_unique<client_info>();
     c.info->where = c.socket->names();
     c.info->login_place = std::move(how.login_place);
-    c.info->awaits_proxy = is_proxy(c.info->where.peer);
+    c.info->awaits_proxy = how.from_proxy;
     c.info->connected_at = now;
     c.settings = c.at_start = no_settings_;
     if (!options_.track_sessions) {
@@ -61,20 +61,6 @@ void engine::accept(time_point now, std::unique_ptr<connection> socket, arrival 
     wake_by(deadline);
     arm_read(c);
     reap();
-}
-
-/// Is that one of the load balancers?
-bool engine::is_proxy(std::string_view address) const {
-    if (config_->proxy_protocol.empty()) {
-        return false;
-    }
-    const auto where = config::read_address(address);
-    return where && std::any_of(config_->proxy_protocol.begin(), config_->proxy_protocol.end(),
-                                [&](const std::string& one) {
-                                    const auto trusted = config::read_network(one);
-                                    return trusted &&
-                                           trusted->contains(config::without_mapping(*where));
-                                });
 }
 
 void engine::on_message(time_point now, engine_message message) {

@@ -266,7 +266,7 @@ private:
     void tell_late_refusals(time_point now);
     bool take_proxy_header(client& c, time_point now);
     void leave_login(client& c);
-    [[nodiscard]] bool is_proxy(std::string_view address) const;
+    bool count_login(client& c, time_point now);
     protocol::login_action admit(client& c, const login_answer* known);
     config::hba_decision rule_for(const client& c, const login_answer* known) const;
     protocol::login_action terms_for(client& c, const config::hba_rule* rule,

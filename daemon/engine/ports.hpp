@@ -15,6 +15,7 @@
 #include <boost/system/error_code.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -147,7 +148,9 @@ struct login_answer {
 /// since, and does not say any more where the client is.
 struct arrival {
     bool over_limit = false; // it is one more than max_clients
-    std::string login_place; // where it counts until it has logged in: login_over()
+    bool from_proxy = false; // a load balancer, which is to send the PROXY protocol's header first
+    /// The address for which it counts until it has logged in; empty: not known yet (from_proxy).
+    std::string login_place;
 };
 
 /// Where a server is, as configured. Names are resolved by whoever implements open().
@@ -191,6 +194,9 @@ public:
                                                                bool replication) = 0;
     /// It has logged in, or gone: one less of those who have not (auth.max_unauthenticated).
     virtual void login_over(const std::string& place) = 0;
+    /// One that came without an address counts for this one from now on. False: so many from there
+    /// have not logged in yet, and it has to go.
+    [[nodiscard]] virtual bool login_from(const std::string& address, std::size_t most) = 0;
     /// A client connection has ended: one less of max_clients.
     virtual void client_gone() = 0;
     /// Derives a SCRAM SaltedPassword elsewhere. The answer is engine::on_derived(ticket, …).

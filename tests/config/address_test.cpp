@@ -54,6 +54,19 @@ TEST_CASE("addresses and their bytes") {
     }
 }
 
+TEST_CASE("an address in one of several networks") {
+    const std::vector<std::string> networks{"10.0.0.0/24", "2001:db8::/32"};
+    for (const auto* const inside : {"10.0.0.7", "::ffff:10.0.0.7", "2001:db8::1"}) {
+        CAPTURE(inside);
+        CHECK(is_within(inside, networks));
+        CHECK_FALSE(is_within(inside, {}));
+    }
+    for (const auto* const outside : {"10.0.1.7", "2001:db9::1", "unix", ""}) {
+        CAPTURE(outside);
+        CHECK_FALSE(is_within(outside, networks));
+    }
+}
+
 TEST_CASE("IPv4 in IPv6's clothes") {
     CHECK(hex(without_mapping(*read_address("::ffff:10.1.2.3"))) == "0a010203");
     for (const auto* same : {"::10.1.2.3", "::fffe:10.1.2.3", "::1", "10.1.2.3"}) {

@@ -38,12 +38,17 @@ fake_worker::fake_worker(daemon_state& daemon, std::uint32_t self, std::uint32_t
     , last_post_(workers) {}
 
 void fake_worker::accept(network::end_ptr end, bool over_limit) {
+    accept(std::move(end),
+           daemon::arrival{over_limit, false, "192.0.2." + std::to_string(daemon_.clients % 3)});
+}
+
+void fake_worker::accept(network::end_ptr end, daemon::arrival how) {
     auto& shared = daemon_.shared;
-    const auto place = "192.0.2." + std::to_string(daemon_.clients++ % 3);
-    ++daemon_.logging_in[place];
+    ++daemon_.clients;
+    ++daemon_.logging_in[how.login_place];
     engine.accept(shared.time.now(),
                   std::make_unique<engine_socket>(shared, std::move(end), daemon_.open_sockets),
-                  {.over_limit = over_limit, .login_place = place});
+                  std::move(how));
 }
 
 time_point fake_worker::next_sweep() {
@@ -106,6 +111,15 @@ std::shared_ptr<daemon::pool_entry> fake_worker::pool_for(const config::database
 }
 
 void fake_worker::client_gone() { --daemon_.clients; }
+
+bool fake_worker::login_from(const std::string& address, std::size_t most) {
+    if (daemon_.logging_in[address] >= most) {
+        return false;
+    }
+    login_over("");
+    ++daemon_.logging_in[address];
+    return true;
+}
 
 void fake_worker::login_over(const std::string& place) {
     const auto at = daemon_.logging_in.find(place);

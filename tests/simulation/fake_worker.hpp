@@ -42,8 +42,9 @@ public:
     fake_worker(daemon_state& daemon, std::uint32_t self, std::uint32_t workers,
                 std::shared_ptr<const config::configuration> config, bool rotate_servers);
 
-    /// Hands it a client.
+    /// Hands it a client, from one of three addresses.
     void accept(network::end_ptr end, bool over_limit);
+    void accept(network::end_ptr end, daemon::arrival how);
     /// When its timer fires next: at the engine's deadline, or somewhat later.
     [[nodiscard]] time_point next_sweep();
     void sweep();
@@ -61,6 +62,7 @@ private:
                                                  bool replication) override;
     void client_gone() override;
     void login_over(const std::string& place) override;
+    [[nodiscard]] bool login_from(const std::string& address, std::size_t most) override;
     void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
                 std::uint32_t iterations) override;
     void read_names(daemon::server_id asked, daemon::names_reading what) override;
