@@ -62,7 +62,41 @@ int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* chosen_le
     return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/// What the system has in a directory of one file for each is read when it is needed, and not in
+/// this.
+std::string identity_of(X509_STORE* store) {
+    std::string all;
+    const auto* const objects = X509_STORE_get0_objects(store);
+    for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+        const auto* const one = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+        std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+        unsigned int length = 0;
+        if (one != nullptr && X509_digest(one, EVP_sha256(), digest.data(), &length) == 1) {
+            all.append(reinterpret_cast<const char*>(digest.data()), length);
+        }
+    }
+    return protocol::sha256(all);
+}
+
 } // namespace
+
+const tls_authorities::source& tls_authorities::from(const std::string& path) {
+    const auto known = read_.find(path);
+    if (known != read_.end()) {
+        return known->second;
+    }
+    const std::shared_ptr<X509_STORE> store(X509_STORE_new(), X509_STORE_free);
+    if (store == nullptr) {
+        throw tls_error("TLS is not available: " + reason());
+    }
+    if (path.empty()) {
+        X509_STORE_set_default_paths(store.get());
+        ERR_clear_error(); // a system that has none knows nobody
+    } else if (X509_STORE_load_file(store.get(), path.c_str()) != 1) {
+        fail("the authorities cannot be used", path);
+    }
+    return read_.emplace(path, source{store, identity_of(store.get())}).first->second;
+}
 
 tls_context::tls_context(bool accepts)
     : context_(SSL_CTX_new(accepts ? TLS_server_method() : TLS_client_method()))
@@ -140,27 +174,26 @@ std::shared_ptr<const tls_context> tls_context::make(const accepting_tls& from) 
     return made;
 }
 
-std::shared_ptr<const tls_context> tls_context::make(const connecting_tls& from) {
+std::shared_ptr<const tls_context> tls_context::make(const connecting_tls& from,
+                                                     tls_authorities& authorities) {
     const std::shared_ptr<tls_context> made(new tls_context(false));
     auto* const context = made->context_;
     made->restrict(from.least);
     made->verifies_name_ = from.what == connecting_tls::verify::authority_and_name;
-    const std::array rules{'c', static_cast<char>(from.what), static_cast<char>(from.least)};
-    made->identify({from.certificate, from.key, from.authorities}, {rules.data(), rules.size()});
+    std::string rules{'c', static_cast<char>(from.what), static_cast<char>(from.least)};
+    if (from.what != connecting_tls::verify::nothing) {
+        const auto& trusted = authorities.from(from.authorities);
+        SSL_CTX_set1_cert_store(context, trusted.store.get());
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+        rules += trusted.identity;
+    }
+    made->identify({from.certificate, from.key}, rules);
     if (!from.certificate.empty()) {
         made->use_key(from.certificate, from.key);
     }
     if (SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(alpn_list.data()),
                                 static_cast<unsigned>(alpn_list.size())) != 0) {
         throw tls_error("TLS is not available: " + reason());
-    }
-    if (from.what != connecting_tls::verify::nothing) {
-        if (from.authorities.empty()) {
-            SSL_CTX_set_default_verify_paths(context);
-        } else if (SSL_CTX_load_verify_file(context, from.authorities.c_str()) != 1) {
-            fail("the authorities cannot be used", from.authorities);
-        }
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     }
     return made;
 }

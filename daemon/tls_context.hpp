@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -17,6 +18,7 @@
 
 struct ssl_ctx_st;
 struct x509_st;
+struct x509_store_st;
 
 namespace pgweir::daemon {
 
@@ -48,11 +50,32 @@ struct connecting_tls {
     tls_version least = tls_version::tls_1_2;
 };
 
+/// Who signs servers' certificates. Each place is read once, and shared by all contexts that are
+/// made with this: the system's authorities are some hundred certificates, milliseconds and a
+/// megabyte.
+class tls_authorities {
+public:
+    struct source {
+        std::shared_ptr<x509_store_st> store;
+        std::string identity; // the same for the same certificates
+    };
+    /// A PEM file's; of an empty path, the system's. Throws tls_error.
+    [[nodiscard]] const source& from(const std::string& path);
+
+private:
+    std::map<std::string, source> read_;
+};
+
 class tls_context {
 public:
-    /// Both throw tls_error.
+    /// All throw tls_error.
     [[nodiscard]] static std::shared_ptr<const tls_context> make(const accepting_tls& from);
-    [[nodiscard]] static std::shared_ptr<const tls_context> make(const connecting_tls& from);
+    [[nodiscard]] static std::shared_ptr<const tls_context> make(const connecting_tls& from,
+                                                                 tls_authorities& authorities);
+    [[nodiscard]] static std::shared_ptr<const tls_context> make(const connecting_tls& from) {
+        tls_authorities authorities;
+        return make(from, authorities);
+    }
     ~tls_context();
     tls_context(const tls_context&) = delete;
     tls_context& operator=(const tls_context&) = delete;

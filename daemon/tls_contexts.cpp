@@ -44,10 +44,8 @@ connecting_tls for_servers(const config::database& of, const std::string& direct
     return made;
 }
 
-template <typename From>
-std::shared_ptr<const tls_context> make_or_keep(const From& from,
-                                                const std::shared_ptr<const tls_context>& running) {
-    auto made = tls_context::make(from);
+std::shared_ptr<const tls_context> kept_or(std::shared_ptr<const tls_context> made,
+                                           const std::shared_ptr<const tls_context>& running) {
     return running != nullptr && running->identity() == made->identity() ? running : made;
 }
 
@@ -68,12 +66,13 @@ std::shared_ptr<const tls_contexts> make_tls_contexts(const config::configuratio
     auto made = std::make_shared<tls_contexts>();
     try {
         if (from.tls != tls_mode::disable && !from.tls_certificate.empty()) {
-            made->clients = make_or_keep(for_clients(from, directory),
-                                         running != nullptr ? running->clients : nullptr);
+            made->clients = kept_or(tls_context::make(for_clients(from, directory)),
+                                    running != nullptr ? running->clients : nullptr);
         }
     } catch (const tls_error& e) {
         errors.emplace_back(e.what());
     }
+    tls_authorities authorities;
     for (const auto& database : from.databases) {
         // A Unix socket is nobody else's to listen to.
         if (database.sslmode == tls_mode::disable || database.host.starts_with('/')) {
@@ -81,8 +80,8 @@ std::shared_ptr<const tls_contexts> make_tls_contexts(const config::configuratio
         }
         try {
             made->servers[database.name] =
-                make_or_keep(for_servers(database, directory),
-                             running != nullptr ? running->for_database(database.name) : nullptr);
+                kept_or(tls_context::make(for_servers(database, directory), authorities),
+                        running != nullptr ? running->for_database(database.name) : nullptr);
         } catch (const tls_error& e) {
             errors.emplace_back("databases." + database.name + ": " + e.what());
         }

@@ -4,6 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include <openssl/ssl.h>
+
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -71,6 +74,42 @@ TEST_CASE_FIXTURE(configured, "tls_contexts: what has not changed is kept, down 
     config.databases[0].sslmode = config::tls_mode::verify_full;
     again = make(running.get());
     CHECK(again->for_database("shop") != running->for_database("shop"));
+}
+
+TEST_CASE_FIXTURE(configured, "tls_contexts: authorities are read once for all who use the same") {
+    const auto store = [](const daemon::tls_contexts& of, const char* database) {
+        return SSL_CTX_get_cert_store(of.for_database(database)->get());
+    };
+    config.databases.clear();
+    for (const auto* const name : {"a", "b", "own", "too"}) {
+        config::database made;
+        made.name = name;
+        made.sslmode = config::tls_mode::verify_full;
+        config.databases.push_back(made);
+    }
+    config.databases[1].sslmode = config::tls_mode::verify_ca;
+    config.databases[2].sslrootcert = config.databases[3].sslrootcert = "authority.pem";
+    const auto made = make();
+    CHECK(errors.empty());
+    CHECK(store(*made, "a") == store(*made, "b"));
+    CHECK(made->for_database("a") != made->for_database("b"));
+    CHECK(store(*made, "own") == store(*made, "too"));
+    CHECK(store(*made, "a") != store(*made, "own"));
+    CHECK(store(*make(), "a") != store(*made, "a")); // read anew each time
+}
+
+TEST_CASE_FIXTURE(configured,
+                  "tls_contexts: other authorities of the system count after a reload") {
+    files.make("other", "other.example");
+    config.databases.resize(1);
+    config.databases[0].sslmode = config::tls_mode::verify_full;
+    const auto is = [](const std::string& file) { ::setenv("SSL_CERT_FILE", file.c_str(), 1); };
+    is(files.authority());
+    const auto running = make();
+    CHECK(make(running.get())->for_database("shop") == running->for_database("shop"));
+    is(files.path("other.pem"));
+    CHECK(make(running.get())->for_database("shop") != running->for_database("shop"));
+    ::unsetenv("SSL_CERT_FILE");
 }
 
 TEST_CASE_FIXTURE(configured, "tls_contexts: every bad file is told of") {
