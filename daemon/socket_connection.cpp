@@ -332,7 +332,7 @@ void socket_state::handshake() {
         const auto facts = tls_->facts();
         events_->on_secured(on_.now(), &facts, {});
     } else {
-        events_->on_secured(on_.now(), nullptr, tls_->failure());
+        events_->on_secured(on_.now(), nullptr, {tls_->failure(), tls_->is_lost()});
     }
     on_.after_event();
 }

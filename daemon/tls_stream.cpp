@@ -151,6 +151,7 @@ tls_stream::tls_stream(int fd, const tls_start& how)
     , context_(how.context) {
     if (!context_->accepts() && begin() && !expect_server(ssl_, how)) {
         broken_ = true;
+        error_ = EPROTO;
         failure_ = "the server has no name that a certificate could have";
     }
 }
@@ -212,6 +213,7 @@ tls_stream::outcome tls_stream::outcome_of(int returned) {
     case SSL_ERROR_WANT_WRITE:
         return outcome::wants_write;
     case SSL_ERROR_ZERO_RETURN:
+        failure_ = "connection closed";
         return outcome::ended;
     case SSL_ERROR_SYSCALL:
         broken_ = true;

@@ -13,6 +13,7 @@
 #include "daemon/tls_context.hpp"
 #include "protocol/tls_facts.hpp"
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -55,6 +56,8 @@ public:
     [[nodiscard]] protocol::tls_facts facts() const;
     /// For people; after `cut`.
     [[nodiscard]] const std::string& failure() const { return failure_; }
+    /// … was it the connection that broke, or the peer that went? Else one has refused the other.
+    [[nodiscard]] bool is_lost() const { return error_ != EPROTO; }
 
     [[nodiscard]] result read(std::span<std::byte> into);
     /// All pieces in order, as far as the socket takes them. What has not been taken must come

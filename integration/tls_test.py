@@ -9,6 +9,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 import unittest
 
 import psycopg2
@@ -211,9 +212,11 @@ class ServersTest(unittest.TestCase):
         cls.postgres = postgres_with_tls(cls.authority).start()
         cls.addClassCleanup(cls.postgres.close)
 
-    def pgweir(self, postgres=None, users=None, **database):
-        postgres = postgres or self.postgres
-        made = Pgweir(postgres, databases={DATABASE: database}, **({"users": users} if users else {}))
+    PATIENT = {"wait_timeout": "60s"}
+
+    def pgweir(self, postgres=None, pool=None, auth=None, **database):
+        made = Pgweir(postgres or self.postgres, databases={DATABASE: database}, pool=pool or {},
+                      auth=auth or {})
         made.start()
         self.addCleanup(made.close)
         return made
@@ -241,19 +244,82 @@ class ServersTest(unittest.TestCase):
                 (dict(sslmode="verify-full", sslrootcert=self.authority.certificate),
                  "IP address mismatch")):
             with self.subTest(**options):
-                pooler = self.pgweir(**options)
-                with self.assertRaises(psycopg2.Error):
-                    pooler.query("select 1")
-                wait_for(lambda: text in pooler.log(), lambda: "it is said why:\n" + pooler.log(), 10)
+                pooler = self.pgweir(pool=self.PATIENT, auth={"method": "trust"}, **options)
+                self.told_at_once(pooler, text)
 
     def test_a_server_without_tls(self):
         plain = Postgres().start()
         self.addCleanup(plain.close)
         for mode in ("disable", "allow", "prefer"):
             self.assertEqual([(False,)], self.pgweir(plain, sslmode=mode).query(self.SECURED))
-        pooler = self.pgweir(plain, sslmode="require")
-        with self.assertRaises(psycopg2.Error):
-            pooler.query("select 1")
+        for pool in ({"mode": "transaction"}, {"mode": "session", "reuse": "never"}):
+            with self.subTest(**pool):
+                pooler = self.pgweir(plain, pool=dict(self.PATIENT, **pool), auth={"method": "trust"},
+                                     sslmode="require")
+                self.told_at_once(pooler, "the server does not support TLS, but TLS is required")
+
+    def told_at_once(self, pooler, text):
+        """Waiting would not help: every client hears why, and the log tells it once."""
+        for _ in range(3):
+            began = time.monotonic()
+            with self.assertRaises(psycopg2.OperationalError) as raised:
+                pooler.query("select 1")
+            self.assertLess(time.monotonic() - began, 15)  # wait_timeout is a minute
+            self.assertIn("could not connect to ", str(raised.exception))
+            self.assertIn(":%d: " % self.server_port(pooler), str(raised.exception))
+            self.assertIn(text, str(raised.exception))
+        told = [line for line in pooler.log().splitlines() if "PostgreSQL not reachable" in line]
+        self.assertEqual(1, len(told), pooler.log())
+        self.assertIn(text, told[0])
+
+    @staticmethod
+    def server_port(pooler):
+        return pooler.settings["databases"][DATABASE]["port"]
+
+    def test_a_server_that_goes_in_the_middle_of_the_handshake_is_waited_for(self):
+        tries = []
+
+        def interrupt(listening):
+            with contextlib.suppress(OSError):
+                while True:
+                    with listening.accept()[0] as one:
+                        one.recv(8)
+                        one.sendall(b"S")
+                        one.recv(1)
+                        tries.append(one)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            thread = threading.Thread(target=interrupt, args=(listening,))
+            thread.start()
+            pooler = self.pgweir(pool={"wait_timeout": "2s"}, auth={"method": "trust"}, sslmode="require",
+                                 host="127.0.0.1", port=listening.getsockname()[1])
+            fields = self.told(pooler)
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+        self.assertEqual("08001", fields["C"])
+        self.assertIn(" in 2.0 s: could not connect to 127.0.0.1:", fields["M"])
+        self.assertGreaterEqual(len(tries), 2)
+
+    @staticmethod
+    def told(pooler):
+        """The error that a client gets, whom nobody asks for a password."""
+        with wire.Wire(pooler.host, pooler.port) as raw:
+            raw.send(wire.startup(user=OWNER, database=DATABASE))
+            return wire.error_fields(dict(raw.read_to_end())["E"])
+
+    def told_at_once(self, pooler, text):
+        """Waiting would not help: every client hears why, and the log tells it once."""
+        where = pooler.settings["databases"][DATABASE]
+        for _ in range(3):
+            began = time.monotonic()
+            fields = self.told(pooler)
+            self.assertLess(time.monotonic() - began, 15)  # of wait_timeout's minute
+            self.assertEqual(("FATAL", "08001"), (fields["S"], fields["C"]))
+            self.assertIn("could not connect to %s:%d: " % (where["host"], where["port"]), fields["M"])
+            self.assertIn(text, fields["M"])
+        told = [line for line in pooler.log().splitlines() if "PostgreSQL not reachable" in line]
+        self.assertEqual(1, len(told), pooler.log())
+        self.assertIn(text, told[0])
+        self.assertIn(str(where["port"]), told[0])
 
     def test_allow_tries_again_with_tls_where_it_is_required(self):
         hba = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"

@@ -42,8 +42,8 @@ public:
     [[nodiscard]] server_cancel_action secured(tls_facts facts) {
         return next(encryption_.secured(std::move(facts)));
     }
-    [[nodiscard]] server_cancel_action handshake_failed(std::string_view reason) {
-        return encryption_.handshake_failed(reason);
+    [[nodiscard]] server_cancel_action handshake_failed(const tls_failure& failure) {
+        return encryption_.handshake_failed(failure);
     }
 
 private:

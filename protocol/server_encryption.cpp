@@ -86,8 +86,9 @@ encryption_action server_encryption::secured(tls_facts facts) {
     return settle(std::move(facts));
 }
 
-server_refused server_encryption::handshake_failed(std::string_view reason) {
-    auto result = refuse(why::encryption, printable("TLS: " + std::string(reason), 500));
+server_refused server_encryption::handshake_failed(const tls_failure& failure) {
+    auto result = refuse(failure.lost ? why::lost : why::encryption,
+                         printable("TLS: " + std::string(failure.words), 500));
     if (mode_ == tls_mode::prefer) {
         result.again = server_refused::retry::without_tls;
     }

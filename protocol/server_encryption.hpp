@@ -42,8 +42,8 @@ public:
     [[nodiscard]] encryption_action resume(bytes& in);
     /// Answer to login_start_tls.
     [[nodiscard]] encryption_action secured(tls_facts facts);
-    /// The other answer: no handshake, or a certificate that does not do. `reason` is shown.
-    [[nodiscard]] server_refused handshake_failed(std::string_view reason);
+    /// The other answer: no handshake, or a certificate that does not do.
+    [[nodiscard]] server_refused handshake_failed(const tls_failure& failure);
 
 private:
     enum class phase : std::uint8_t { not_started, awaiting_answer, handshake, ended };

@@ -315,13 +315,13 @@ server_login_action server_login::secured(tls_facts facts) {
     return s.next(phase->encryption.secured(std::move(facts)));
 }
 
-server_login_action server_login::handshake_failed(std::string_view reason) {
+server_login_action server_login::handshake_failed(const tls_failure& failure) {
     auto& s = *state_;
     auto* const phase = std::get_if<securing>(&s.now);
     if (phase == nullptr) {
         return s.refuse(why::protocol, "login driven out of turn");
     }
-    return s.next(phase->encryption.handshake_failed(reason));
+    return s.next(phase->encryption.handshake_failed(failure));
 }
 
 server_login_action server_login::resume(bytes& in) {

@@ -84,9 +84,9 @@ public:
     /// As client_login::resume().
     [[nodiscard]] server_login_action resume(bytes& in);
     /// Answers to login_start_tls: the handshake is done, or it has failed (the connection is then
-    /// of no more use), with words that hold no secret.
+    /// of no more use).
     [[nodiscard]] server_login_action secured(tls_facts facts);
-    [[nodiscard]] server_login_action handshake_failed(std::string_view reason);
+    [[nodiscard]] server_login_action handshake_failed(const tls_failure& failure);
     [[nodiscard]] server_login_action derived_key(secret salted_password);
 
 private:

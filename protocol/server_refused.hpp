@@ -15,6 +15,7 @@ struct server_refused {
         no_such_database,     // 3D000
         other_error,          // any other ErrorResponse
         encryption,           // no TLS as it is configured
+        lost,                 // the connection broke while TLS was being agreed on
         protocol,             // it does not speak the protocol as it should
     };
     why reason;

@@ -41,4 +41,10 @@ enum class tls_mode : std::uint8_t { disable, allow, prefer, require, verify_ca,
 /// libpq's channel_binding: whether a login must be, may be or is not bound to the TLS connection.
 enum class channel_binding : std::uint8_t { disable, prefer, require };
 
+/// Why there is no TLS: a handshake that has failed.
+struct tls_failure {
+    std::string_view words; // to be shown; no secret
+    bool lost = false; // the connection has broken, or the peer has just gone: nobody has refused
+};
+
 } // namespace pgweir::protocol

@@ -77,7 +77,7 @@ void engine::cancel_attempt::on_connected(time_point now, boost::system::error_c
 }
 
 void engine::cancel_attempt::on_secured(time_point now, const protocol::tls_facts* facts,
-                                        std::string_view failure) {
+                                        const protocol::tls_failure& failure) {
     step(facts != nullptr ? login.secured(*facts) : login.handshake_failed(failure), now);
     home.reap();
 }

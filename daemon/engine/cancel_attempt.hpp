@@ -20,7 +20,7 @@ struct engine::cancel_attempt final : connection_events {
     void on_readable(time_point) override {}
     void on_writable(time_point now) override;
     void on_secured(time_point now, const protocol::tls_facts* facts,
-                    std::string_view failure) override;
+                    const protocol::tls_failure& failure) override;
 
     /// As the connection that it is about came to be, or stricter: never with less.
     static protocol::tls_mode mode_for(const server& of) {

@@ -88,7 +88,7 @@ struct client final : pool::waiter, connection_events {
     void on_writable(time_point now) override;
     void on_connected(time_point, boost::system::error_code) override {}
     void on_secured(time_point now, const protocol::tls_facts* facts,
-                    std::string_view failure) override;
+                    const protocol::tls_failure& failure) override;
 
     /// No more bytes will come behind those that have been read, before some of them are used.
     [[nodiscard]] bool in_is_full() const {

@@ -295,8 +295,7 @@ void engine::answer_exhausted(client& c, time_point now) {
     const auto waited = describe(bounds.wait_timeout);
     const bool up = entry.shared.state() == pool::ledger::health::up;
     if (failure && !up) {
-        code = failure->network ? protocol::error::server_unreachable
-                                : protocol::error::server_login_failed;
+        code = failure->code();
         words.message = "no connection to PostgreSQL for database \"" + entry.database + "\" in " +
                         waited + ": " + failure->message;
         if (failure->reason == protocol::server_refused::why::too_many_connections) {

@@ -196,7 +196,7 @@ void engine::begin_tls(client& c, bool direct) {
 }
 
 void client::on_secured(time_point now, const protocol::tls_facts* facts,
-                        std::string_view failure) {
+                        const protocol::tls_failure& failure) {
     blocked = false;
     if (!login || state != client_state::login) {
         // The login has ended meanwhile; what it had to say cannot be said in the clear.
@@ -205,7 +205,7 @@ void client::on_secured(time_point now, const protocol::tls_facts* facts,
         home.ports_.log(log_severity::info, "login refused",
                         {{"client", static_cast<std::int64_t>(id.value)},
                          {"address", info->where.peer},
-                         {"cause", "TLS: " + std::string(failure)}});
+                         {"cause", "TLS: " + std::string(failure.words)}});
         home.end(*this, pool::client_close::login_refused, now);
     } else {
         home.login_step(*this, login->secured(*facts), now);

@@ -152,11 +152,10 @@ void engine::own_server_failed(server& s, const connect_failure& why, time_point
     }
     const protocol::error_words words{
         .message = why.message, .detail = {}, .hint = {}, .sqlstate = why.sqlstate};
-    tell_and_close(
-        *c,
-        why.network ? pool::client_close::server_unreachable : pool::client_close::server_refused,
-        why.network ? protocol::error::server_unreachable : protocol::error::server_login_failed,
-        words, now);
+    tell_and_close(*c,
+                   why.before_login() ? pool::client_close::server_unreachable
+                                      : pool::client_close::server_refused,
+                   why.code(), words, now);
 }
 
 /// A replication client that would have to wait until another one leaves is told so: those stay for

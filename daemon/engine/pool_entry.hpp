@@ -29,6 +29,16 @@ struct connect_failure {
     std::string sqlstate;
     std::string message;
     std::string response = {}; // PostgreSQL's ErrorResponse itself, where there is one
+
+    /// There has been no connection on which PostgreSQL could have said anything.
+    [[nodiscard]] bool before_login() const {
+        using why = protocol::server_refused::why;
+        return network || reason == why::encryption || reason == why::lost;
+    }
+    [[nodiscard]] protocol::error code() const {
+        return before_login() ? protocol::error::server_unreachable
+                              : protocol::error::server_login_failed;
+    }
 };
 
 /// How this pool's servers are reached and logged in to. A reload may replace it.

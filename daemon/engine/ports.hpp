@@ -47,7 +47,7 @@ public:
     virtual void on_writable(time_point now) = 0;
     /// secure() has ended: what the handshake has told, or (nothing) why it failed.
     virtual void on_secured(time_point now, const protocol::tls_facts* facts,
-                            std::string_view failure) = 0;
+                            const protocol::tls_failure& failure) = 0;
     /// connect() has ended.
     virtual void on_connected(time_point now, boost::system::error_code error) = 0;
 

@@ -89,7 +89,7 @@ struct server final : pool::server, connection_events {
     void on_writable(time_point now) override;
     void on_connected(time_point now, boost::system::error_code error) override;
     void on_secured(time_point now, const protocol::tls_facts* facts,
-                    std::string_view failure) override;
+                    const protocol::tls_failure& failure) override;
 
     engine& home;
     std::unique_ptr<connection> socket;

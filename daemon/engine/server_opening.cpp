@@ -16,16 +16,21 @@ constexpr std::string_view probe =
     "VALUES (pg_catalog.current_setting('max_connections')), "
     "(pg_catalog.current_setting('idle_session_timeout', true))"; // PostgreSQL 14
 
+using refused_for = protocol::server_refused::why;
+
+/// PostgreSQL has answered, and does not want this user, or has no such database.
+bool is_refusal(const connect_failure& why) {
+    return why.reason == refused_for::authentication || why.reason == refused_for::no_such_database;
+}
+
 /// Waiting would not help: a direct connection would fail, too.
 bool is_hopeless(const connect_failure& why) {
-    return why.reason == protocol::server_refused::why::authentication ||
-           why.reason == protocol::server_refused::why::no_such_database;
+    return is_refusal(why) || why.reason == refused_for::encryption;
 }
 
 /// PostgreSQL does answer, but what this client asks for it refuses.
 bool is_about_the_client(const connect_failure& why) {
-    return is_hopeless(why) ||
-           (!why.network && why.reason == protocol::server_refused::why::other_error);
+    return is_refusal(why) || (!why.network && why.reason == refused_for::other_error);
 }
 
 /// Not as parameters of their own: a client may have called one "user" or "replication", and those
@@ -174,7 +179,7 @@ void server::on_connected(time_point now, boost::system::error_code error) {
 }
 
 void server::on_secured(time_point now, const protocol::tls_facts* facts,
-                        std::string_view failure) {
+                        const protocol::tls_failure& failure) {
     if (login) {
         secured = facts != nullptr;
         home.server_login_step(
@@ -321,7 +326,7 @@ duration engine::report_unreachable(pool_part& part, const connect_failure& why,
 void engine::open_failed(server& s, pool::server_close reason, connect_failure why, time_point now,
                          bool gone) {
     auto& part = *s.pool;
-    if (why.network) {
+    if (why.before_login()) {
         const auto where = part.entry->access.load()->where;
         why.message = "could not connect to " + where.host + ":" + std::to_string(where.port) +
                       ": " + why.message;
@@ -364,10 +369,10 @@ void engine::fail_waiters(pool_part& part, time_point now) {
         protocol::error_words words{
             .message = failure->message, .detail = {}, .hint = {}, .sqlstate = failure->sqlstate};
         if (c.state == client_state::awaiting_welcome) {
-            tell_and_close(c, pool::client_close::server_unreachable,
-                           protocol::error::server_login_failed, std::move(words), now);
+            tell_and_close(c, pool::client_close::server_unreachable, failure->code(),
+                           std::move(words), now);
         } else {
-            refuse_request(c, protocol::error::server_login_failed, std::move(words), now);
+            refuse_request(c, failure->code(), std::move(words), now);
         }
     }
 }

@@ -93,7 +93,8 @@ struct peer final : daemon::connection_events {
         }
     }
     void on_connected(time_point, boost::system::error_code) override {}
-    void on_secured(time_point, const protocol::tls_facts*, std::string_view) override {}
+    void on_secured(time_point, const protocol::tls_facts*, const protocol::tls_failure&) override {
+    }
 
     char name;
     std::string& diary;

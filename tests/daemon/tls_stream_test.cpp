@@ -153,6 +153,7 @@ TEST_CASE_FIXTURE(with_certificates, "tls: who is not what it should be is not s
         c.name = "127.0.0.1";
         CHECK((*c.begin())[1] == outcome::cut);
         CHECK(c.client->failure() == "certificate verify failed: IP address mismatch");
+        CHECK_FALSE(c.client->is_lost());
     }
     SUBCASE("another name, which does not matter") {
         c.name = "other.example";
@@ -191,6 +192,23 @@ TEST_CASE_FIXTURE(with_certificates, "tls: who is not what it should be is not s
         c.sockets.write(1, std::string(34, '\1') + std::string("\0\2\x00\x2f\1\0", 6));
         CHECK(c.server->handshake() != outcome::done);
     }
+}
+
+TEST_CASE_FIXTURE(with_certificates, "tls: a server that goes in the middle has refused nobody") {
+    conversation c(files);
+    c.client.emplace(c.sockets.ends[1],
+                     tls_start{.context = tls_context::make(c.connecting), .server_name = c.name});
+    CHECK(c.client->handshake() == outcome::wants_read);
+    SUBCASE("with what it was sent unread: a reset") {}
+    SUBCASE("with what it was sent read: an end of file") {
+        std::string hello(10'000, '\0');
+        CHECK(::read(c.sockets.ends[0], hello.data(), hello.size()) > 0);
+    }
+    c.sockets.close(0);
+    const auto how = c.client->handshake();
+    CHECK((how == outcome::ended || how == outcome::cut));
+    CHECK(c.client->is_lost());
+    CHECK_FALSE(c.client->failure().empty());
 }
 
 TEST_CASE_FIXTURE(with_certificates, "tls: what is no TLS ends it") {

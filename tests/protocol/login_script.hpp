@@ -244,7 +244,7 @@ public:
 
     bool start() { return run(login_.start()); }
     bool secure(tls_facts facts) { return run(login_.secured(std::move(facts))); }
-    bool fail_handshake(std::string_view why) { return run(login_.handshake_failed(why)); }
+    bool fail_handshake(std::string_view why) { return run(login_.handshake_failed({why})); }
     bool feed(std::string_view more) {
         input_ += more;
         if (over()) {

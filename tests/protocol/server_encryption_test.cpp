@@ -165,10 +165,16 @@ TEST_CASE("a failed handshake: prefer goes on without TLS, on another connection
         CAPTURE(static_cast<int>(mode));
         auto encryption = asking(mode);
         static_cast<void>(answer(encryption, "S"));
-        const auto refused = encryption.handshake_failed("certificate\n\x1b[2J has expired");
+        const auto refused = encryption.handshake_failed({"certificate\n\x1b[2J has expired"});
         CHECK(refused.reason == why::encryption);
         CHECK(refused.message == "TLS: certificate??[2J has expired");
         CHECK(refused.again == (mode == tls_mode::prefer ? retry::without_tls : retry::none));
+        auto broken = asking(mode);
+        static_cast<void>(answer(broken, "S"));
+        const auto lost = broken.handshake_failed({.words = "connection closed", .lost = true});
+        CHECK(lost.reason == why::lost); // it may be another matter in a moment
+        CHECK(lost.message == "TLS: connection closed");
+        CHECK(lost.again == refused.again);
     }
 }
 
@@ -223,7 +229,7 @@ TEST_CASE("PG 2020-25694: a cancel request goes the way its connection went") {
         }
         server_cancel request_(key, tls_mode::require, true);
         static_cast<void>(request_.start());
-        CHECK(std::holds_alternative<server_refused>(request_.handshake_failed("no")));
+        CHECK(std::holds_alternative<server_refused>(request_.handshake_failed({"no"})));
     }
     SUBCASE("prefer: in the clear where there is no TLS") {
         server_cancel request_(key, tls_mode::prefer, false);

@@ -428,5 +428,5 @@ TEST_CASE("a handshake that nobody asked for is refused, not believed") {
     CHECK(std::holds_alternative<server_refused>(clear.secured(plain_facts())));
     server_login failed(options_for(tls_mode::disable));
     static_cast<void>(failed.start());
-    CHECK(std::holds_alternative<server_refused>(failed.handshake_failed("no")));
+    CHECK(std::holds_alternative<server_refused>(failed.handshake_failed({"no"})));
 }
