@@ -33,8 +33,8 @@ enum class server_reuse : std::uint8_t { always, never };
 /// What is done with a statement that leaves something behind in the session which would keep its
 /// client on its server: keep it there, refuse the statement, or let it pass.
 enum class state_policy : std::uint8_t { pin, reject, ignore };
-/// The same for LISTEN, which need not keep anybody: one connection can listen for all.
-enum class listen_policy : std::uint8_t { virtualise, pin, reject, ignore };
+/// The same for what need not keep anybody (LISTEN, PREPARE), because it can be done for all.
+enum class virtual_policy : std::uint8_t { virtualise, pin, reject, ignore };
 enum class auth_method : std::uint8_t { trust, password, md5, scram_sha_256 };
 /// libpq's sslmode: of a database, towards PostgreSQL; of `tls`, towards clients.
 enum class tls_mode : std::uint8_t { disable, allow, prefer, require, verify_ca, verify_full };
@@ -64,8 +64,8 @@ struct pool_settings {
     // session_state
     state_policy temporary_objects = state_policy::pin;
     state_policy held_cursors = state_policy::pin;
-    state_policy sql_statements = state_policy::pin;
-    listen_policy listen = listen_policy::virtualise;
+    virtual_policy sql_statements = virtual_policy::virtualise;
+    virtual_policy listen = virtual_policy::virtualise;
     state_policy advisory_locks = state_policy::pin;
     state_policy libraries = state_policy::pin;
     state_policy random_seed = state_policy::pin;
@@ -97,7 +97,7 @@ struct rule_of {
     Policy policy;
     bool operator==(const rule_of&) const = default;
 };
-using state_rule = std::variant<rule_of<state_policy>, rule_of<listen_policy>>;
+using state_rule = std::variant<rule_of<state_policy>, rule_of<virtual_policy>>;
 
 void lay_over(pool_settings& pool, const std::vector<state_rule>& rules);
 

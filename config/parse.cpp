@@ -130,8 +130,8 @@ std::vector<state_rule> parser::read_state(const node& map, const std::string& n
             if (const auto* kind = std::get_if<state_policy pool_settings::*>(&row.where)) {
                 rules.emplace_back(rule_of<state_policy>{*kind, one.**kind});
             } else if (const auto* listen =
-                           std::get_if<listen_policy pool_settings::*>(&row.where)) {
-                rules.emplace_back(rule_of<listen_policy>{*listen, one.**listen});
+                           std::get_if<virtual_policy pool_settings::*>(&row.where)) {
+                rules.emplace_back(rule_of<virtual_policy>{*listen, one.**listen});
             }
         }
     });

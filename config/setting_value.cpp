@@ -16,7 +16,7 @@ using maybe_refusal = std::optional<std::string>;
 constexpr std::array<std::string_view, 3> mode_words{"transaction", "session", "statement"};
 constexpr std::array<std::string_view, 2> reuse_words{"always", "never"};
 constexpr std::array<std::string_view, 3> policy_words{"pin", "reject", "ignore"};
-constexpr std::array<std::string_view, 4> listen_words{"virtualise", "pin", "reject", "ignore"};
+constexpr std::array<std::string_view, 4> virtual_words{"virtualise", "pin", "reject", "ignore"};
 constexpr std::array<std::string_view, 4> auth_words{"trust", "password", "md5", "scram-sha-256"};
 constexpr std::array<std::string_view, 6> tls_words{"disable", "allow",     "prefer",
                                                     "require", "verify-ca", "verify-full"};
@@ -28,7 +28,7 @@ constexpr std::array<std::string_view, 4> level_words{"debug", "info", "warning"
 constexpr std::span<const std::string_view> words_of(pool_mode) { return mode_words; }
 constexpr std::span<const std::string_view> words_of(server_reuse) { return reuse_words; }
 constexpr std::span<const std::string_view> words_of(state_policy) { return policy_words; }
-constexpr std::span<const std::string_view> words_of(listen_policy) { return listen_words; }
+constexpr std::span<const std::string_view> words_of(virtual_policy) { return virtual_words; }
 constexpr std::span<const std::string_view> words_of(auth_method) { return auth_words; }
 constexpr std::span<const std::string_view> words_of(tls_mode) { return tls_words; }
 constexpr std::span<const std::string_view> words_of(tls_version) { return version_words; }

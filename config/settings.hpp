@@ -28,7 +28,7 @@ using setting_member = std::variant<
     std::vector<std::string> configuration::*,
     // once in `pool:`, and again in each database
     pool_mode pool_settings::*, server_reuse pool_settings::*, state_policy pool_settings::*,
-    listen_policy pool_settings::*, std::uint32_t pool_settings::*, bool pool_settings::*,
+    virtual_policy pool_settings::*, std::uint32_t pool_settings::*, bool pool_settings::*,
     duration pool_settings::*,
     // in each entry of a list or map
     std::string listen_address::*, std::uint16_t listen_address::*, std::string database::*,

@@ -34,6 +34,8 @@ struct limits {
     // What is not to pin, by bit (the engine says which is which): refused, or let pass.
     std::uint16_t rejected_state = 0, ignored_state = 0;
     bool listens_for_all = true; // one connection, beside maxconn; else LISTEN pins like the others
+    bool shares_sql_statements =
+        true; // SQL's PREPARE is carried out wherever it is needed; else it pins
     duration retry_min = std::chrono::milliseconds(50);  // back-off after a failed connect:
     duration retry_max = std::chrono::milliseconds(500); // doubles from min to max
     /// A waiter elsewhere is served before one here only when it has waited this much longer.

@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t free_bytes = 1'024;
 // What a name costs beside what it stands for.
 constexpr std::size_t name_overhead_bytes = 128;
+// One client's statements may take this part of the table: a quarter.
+constexpr std::size_t largest_share = 4;
 // So many names that are gone are remembered while errors may still name them.
 constexpr std::size_t most_departed = 64;
 
@@ -20,6 +22,11 @@ constexpr std::size_t most_departed = 64;
 client_statements::~client_statements() {
     table_->release(text_.reserved_bytes);
     table_->release(previous_.reserved_bytes);
+}
+
+statement_ref client_statements::intern(std::string_view context, bytes definition, bool by_sql) {
+    const bool modest = named_bytes_ + definition.size() <= table_->max_bytes() / largest_share;
+    return modest ? table_->intern(context, definition, by_sql) : nullptr;
 }
 
 const client_statements::named* client_statements::find(std::string_view name) const {
@@ -131,7 +138,18 @@ void client_statements::executes(std::uint64_t batch) {
     armed_.clear();
 }
 
+void client_statements::said_prepared() {
+    if (!is_preparing()) {
+        return; // another that SQL has prepared
+    }
+    const auto at = names_.try_emplace(std::string(significant(preparing_.name))).first;
+    assign(*at, std::move(preparing_.what));
+    at->second.changed = ++changes_;
+    preparing_ = {};
+}
+
 void client_statements::at_rest() {
+    preparing_ = {};
     deallocating_.clear();
     departed_.clear();
 }

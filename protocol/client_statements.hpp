@@ -12,6 +12,7 @@
 
 #include "protocol/prepared_statement.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -52,6 +53,10 @@ public:
     [[nodiscard]] std::size_t size() const { return names_.size(); }
     /// What the statements that it has names for say, in bytes: shared ones count in full.
     [[nodiscard]] std::size_t named_bytes() const { return named_bytes_; }
+    /// In the table; nothing where that is full, or this client would have more than its share of
+    /// it.
+    [[nodiscard]] statement_ref intern(std::string_view context, bytes definition,
+                                       bool by_sql = false);
     /// Nothing where there is no such name. `name` may be longer than what is significant of it.
     [[nodiscard]] const named* find(std::string_view name) const;
     [[nodiscard]] named* find(std::string_view name);
@@ -125,9 +130,12 @@ public:
     // SQL knows statements by the client's names; a server is lent them for as long as it takes.
 
     /// The server knows the statement under this name now.
-    void lent(std::string_view name) { lent_.emplace_back(name); }
+    void lent(std::string_view name) {
+        if (std::find(lent_.begin(), lent_.end(), name) == lent_.end()) {
+            lent_.emplace_back(name);
+        }
+    }
     [[nodiscard]] bool anything_lent() const { return !lent_.empty(); }
-    [[nodiscard]] std::size_t lent_count() const { return lent_.size(); }
     [[nodiscard]] std::vector<std::string> take_lent() { return std::exchange(lent_, {}); }
     /// DEALLOCATE of it, or (no name) of all, has been sent in this batch; `outside` of any: by a
     /// Query. PostgreSQL says that it was carried out with the tag of the first that has not been
@@ -138,6 +146,16 @@ public:
     }
     /// What is that one's name? Nothing: it was none of these.
     std::optional<std::string> said_deallocated();
+    /// A Query has been sent that is PREPARE of `what` under this name: nothing of the client's is
+    /// to be sent behind it before it has been answered. The server has the statement until it is
+    /// taken back.
+    void preparing(std::string_view name, statement_ref what) {
+        preparing_ = {std::string(name), std::move(what)};
+        lent(name);
+    }
+    [[nodiscard]] bool is_preparing() const { return preparing_.what != nullptr; }
+    /// … and has been carried out.
+    void said_prepared();
     /// A text that deallocates it, or all, has been parsed in this batch; …
     void may_deallocate(std::string_view name, std::uint64_t batch) {
         if (armed_.empty() || armed_.front().batch != batch) {
@@ -162,7 +180,9 @@ public:
     /// Nothing is under way any more: deallocations not spoken of have failed, and no error will
     /// name a statement that is gone.
     void at_rest();
-    [[nodiscard]] bool was_busy() const { return !deallocating_.empty() || !departed_.empty(); }
+    [[nodiscard]] bool was_busy() const {
+        return !deallocating_.empty() || !departed_.empty() || is_preparing();
+    }
     /// What a message of batch `now` meets that uses the name: if the DEALLOCATE was sent in the
     /// same batch, it is gone, or nobody will look; otherwise only an answer will tell.
     enum class deallocation : std::uint8_t { none, done, unsettled };
@@ -270,6 +290,10 @@ private:
         std::uint64_t changed;
     };
     std::vector<deallocated_name> deallocating_, armed_;
+    struct {
+        std::string name;
+        statement_ref what;
+    } preparing_;
     std::unique_ptr<const restoring> restoring_;
     struct departed_name {
         std::string name, server_name;

@@ -258,6 +258,9 @@ routing route(const front_frame& frame, bytes rest, scanned_statement& statement
     if (!frame.row->is_about_statements) {
         return {};
     }
+    if (link.mine.is_preparing() && owed.answers_will_come()) [[unlikely]] {
+        return {routing::how::wait};
+    }
     if (frame.type == frontend::query && statement.effects != 0 && frame.complete(rest))
         [[unlikely]] {
         const auto way = prepare_restoring(statement, link, owed);
@@ -282,8 +285,13 @@ routing route(const front_frame& frame, bytes rest, scanned_statement& statement
             return way;
         }
     }
-    return route_statement_message(frame.type, rest.first(frame.there(rest)), frame.complete(rest),
-                                   link, owed, state, to);
+    const auto message = rest.first(frame.there(rest));
+    if (statement.effects == bit_of(pin_reason::sql_statement) && frame.type == frontend::query &&
+        frame.complete(rest)) [[unlikely]] {
+        return route_prepare(message, statement, link, owed, state, to);
+    }
+    return route_statement_message(frame.type, message, frame.complete(rest), link, owed, state,
+                                   to);
 }
 
 // What a message does to the session's state, now that it is going to be sent.

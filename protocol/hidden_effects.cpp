@@ -34,8 +34,6 @@ constexpr std::array<std::string_view, 3> used_on_write = {"2604.", "2606.", "26
 constexpr std::array<std::string_view, 9> commands_with_events = {
     "create", "alter", "drop", "grant", "revoke", "comment", "refresh", "reindex", "import"};
 
-constexpr effect_bits bit_of(pin_reason reason) { return static_cast<effect_bits>(reason); }
-
 // Functions in C that are known to keep state, or may: nobody has read those that an application
 // has made for itself. The question picks them.
 statement_effects effects_of_c(std::string_view name, std::string_view language) {

@@ -3,6 +3,7 @@
 #include "protocol/own_statement.hpp"
 #include "protocol/pin_question.hpp"
 #include "protocol/setting_replay.hpp"
+#include "protocol/statement_names.hpp"
 
 #include <algorithm>
 #include <array>
@@ -15,8 +16,9 @@ namespace pgweir::protocol {
 namespace {
 
 // Statements of ours that are closed where they have been run, and left where they have failed.
-constexpr std::array<std::string_view, 4> passing_names = {"pgw_names", "pgw_settings",
-                                                           "pgw_channels", "pgw_discard_sequences"};
+constexpr std::string_view prepare_name = "pgw_prepare";
+constexpr std::array<std::string_view, 5> passing_names = {
+    "pgw_names", "pgw_settings", "pgw_channels", "pgw_discard_sequences", prepare_name};
 
 void close_kept_statements(kept_statements& kept, reply_queue& owed, std::string& out) {
     const auto close = [&](std::string_view name) {
@@ -29,6 +31,30 @@ void close_kept_statements(kept_statements& kept, reply_queue& owed, std::string
     kept = {};
 }
 
+// What PREPARE says, if that can be the client's and not the server's; then also `name`, as
+// PostgreSQL knows it.
+statement_ref statement_to_share(std::string_view sql, const statement_link& link,
+                                 const reply_queue& owed, const session_state& state,
+                                 std::string& name) {
+    // What the server alone knows of this client may have this very name.
+    const bool server_knows =
+        state.has(pin_reason::sql_statement) || state.has(pin_reason::named_statement);
+    const bool apart = !owed.may_skip() && !owed.batch_open();
+    if (!link.shares_sql_statements || link.per_server == 0 || server_knows || !apart ||
+        !owed.ours_may_go()) {
+        return nullptr;
+    }
+    auto prepared = name_prepared(sql);
+    // PostgreSQL refuses a name that is taken; those that servers have are not lent to anybody.
+    if (!prepared || prepared->starts_with(server_name_prefix) ||
+        link.mine.find(*prepared) != nullptr) {
+        return nullptr;
+    }
+    name = std::move(*prepared);
+    const auto definition = std::string(sql) + std::string(3, '\0'); // no types of parameters
+    return link.mine.intern(reading_context(link.settings), as_bytes(definition), true);
+}
+
 } // namespace
 
 void lend_statement(client_statements& mine, reply_queue& owed, std::string& out,
@@ -37,6 +63,18 @@ void lend_statement(client_statements& mine, reply_queue& owed, std::string& out
     append_parse(out, name, definition);
     owed.sent(frontend::close, fate::swallow);
     owed.sent(frontend::parse, fate::swallow, how);
+    mine.lent(name);
+}
+
+void lend_statement(client_statements& mine, reply_queue& owed, std::string& out,
+                    std::string_view name, const prepared_statement& what, ask how) {
+    if (!what.by_sql) {
+        lend_statement(mine, owed, out, name, what.definition, how);
+        return;
+    }
+    append_close_statement(out, name);
+    owed.sent(frontend::close, fate::swallow);
+    append_own_statement(out, owed, prepare_name, what.text(), how);
     mine.lent(name);
 }
 
@@ -78,7 +116,7 @@ routing have_only_own_statements(frontend type, const statement_link& link, repl
         const bool there =
             mine.deallocation_of(name, batch) == client_statements::deallocation::none;
         if (const auto what = mine.stands_for(name); there && what != nullptr) {
-            lend_statement(mine, owed, out, harmless_name(name), what->definition,
+            lend_statement(mine, owed, out, harmless_name(name), *what,
                            {.errors_to_client = !apart});
         }
     }
@@ -86,6 +124,18 @@ routing have_only_own_statements(frontend type, const statement_link& link, repl
         append_own_sync(out, owed);
     }
     return {};
+}
+
+routing route_prepare(bytes frame, scanned_statement& statement, const statement_link& link,
+                      reply_queue& owed, session_state& state, relay_sink& to) {
+    std::string name;
+    const auto what = statement_to_share(statement.sql, link, owed, state, name);
+    const auto way = route_statement_message(frontend::query, frame, true, link, owed, state, to);
+    if (what != nullptr && way.is == routing::how::as_is) {
+        link.mine.preparing(name, what);
+        statement.effects = 0;
+    }
+    return way;
 }
 
 } // namespace pgweir::protocol

@@ -1,5 +1,6 @@
 #include "protocol/prepared_statement.hpp"
 
+#include "protocol/session_state.hpp"
 #include "protocol/statement_names.hpp"
 #include "protocol/statement_scan.hpp"
 
@@ -66,6 +67,9 @@ void append_close_statement(std::string& out, std::string_view name) {
 effect_bits prepared_statement::effects(const known_names& under) const {
     if (!read || read->version != under.version) {
         read = {under.version, scan(text(), true, under.names)};
+        if (by_sql) { // what it says of itself is done
+            read->effects &= ~bit_of(pin_reason::sql_statement);
+        }
     }
     return read->effects;
 }
@@ -85,7 +89,8 @@ statement_table::statement_table(std::string key, std::size_t max_bytes)
 // Clients are gone by now; nobody refers to anything.
 statement_table::~statement_table() = default;
 
-statement_id statement_table::identify(std::string_view context, bytes definition) const {
+statement_id statement_table::identify(std::string_view context, bytes definition,
+                                       bool by_sql) const {
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> hash(EVP_MD_CTX_new(),
                                                                        &EVP_MD_CTX_free);
@@ -97,7 +102,7 @@ statement_id statement_table::identify(std::string_view context, bytes definitio
     const bool done = hash != nullptr &&
                       EVP_DigestInit_ex(hash.get(), EVP_sha256(), nullptr) == 1 &&
                       add(key_.data(), key_.size()) && add(context.data(), context.size()) &&
-                      add(definition.data(), definition.size()) &&
+                      add(definition.data(), definition.size()) && (!by_sql || add("SQL", 3)) &&
                       EVP_DigestFinal_ex(hash.get(), digest.data(), nullptr) == 1;
     if (!done) {
         throw std::runtime_error("SHA-256 is not available");
@@ -107,16 +112,19 @@ statement_id statement_table::identify(std::string_view context, bytes definitio
     return id;
 }
 
-statement_ref statement_table::intern(std::string_view context, bytes definition) {
-    const auto id = identify(context, definition);
+statement_ref statement_table::intern(std::string_view context, bytes definition, bool by_sql) {
+    const auto id = identify(context, definition, by_sql);
     if (const auto found = statements_.find(id); found != statements_.end()) {
         return found->second.lock();
     }
     if (!reserve(definition.size() + overhead_bytes)) {
         return nullptr;
     }
-    auto made = std::make_unique<prepared_statement>(prepared_statement{
-        .id = id, .name = server_name(id), .definition = std::string(as_text(definition))});
+    auto made = std::make_unique<prepared_statement>(
+        prepared_statement{.id = id,
+                           .name = server_name(id),
+                           .definition = std::string(as_text(definition)),
+                           .by_sql = by_sql});
     made->names_statements = !statement_names(made->text()).empty();
     statement_ref ref(made.release(), [this](const prepared_statement* what) { forget(what); });
     statements_.emplace(id, ref);

@@ -55,6 +55,8 @@ struct prepared_statement {
     /// The body of Parse behind the name: text, zero, count and types of the parameters.
     std::string definition;
     bool names_statements = false; // its text is PREPARE, EXECUTE or DEALLOCATE of one, or of all
+    /// Its text is SQL's PREPARE, which makes it under the client's name: no Parse does.
+    bool by_sql = false;
 
     /// What scan() says of its text. Found out once for all who read it under the same names.
     [[nodiscard]] effect_bits effects(const known_names& under) const;
@@ -112,7 +114,9 @@ public:
     statement_table& operator=(const statement_table&) = delete;
 
     /// Nothing when the table is full. `context`: settings that the reading of the text depends on.
-    [[nodiscard]] statement_ref intern(std::string_view context, bytes definition);
+    /// `by_sql`: the text is PREPARE.
+    [[nodiscard]] statement_ref intern(std::string_view context, bytes definition,
+                                       bool by_sql = false);
 
     /// Room for a copy that is kept elsewhere (a client's unnamed statement). False: there is none.
     [[nodiscard]] bool reserve(std::size_t count);
@@ -128,7 +132,8 @@ public:
     [[nodiscard]] std::size_t held_bytes() const { return bytes_; }
 
 private:
-    [[nodiscard]] statement_id identify(std::string_view context, bytes definition) const;
+    [[nodiscard]] statement_id identify(std::string_view context, bytes definition,
+                                        bool by_sql) const;
     void forget(const prepared_statement* what);
 
     std::string key_;

@@ -128,7 +128,8 @@ struct server_step {
         ready,     // the last frame taken was ReadyForQuery: `status` is set
         parameter, // … ParameterStatus: `name`, `value` are set
         error,     // … ErrorResponse: `sqlstate`, `fatal` are set
-        command,   // … CommandComplete of ALTER, CREATE, DROP, DEALLOCATE, DISCARD or DO: `tag`
+        command,   // … CommandComplete of ALTER, CREATE, DROP, DEALLOCATE, DISCARD, PREPARE, DO:
+                   // `tag`
         result,    // … DataRow, FunctionCallResponse or what describes rows, an answer to us:
                    // `result`, if it is short
         notification, // … NotificationResponse, which is whole

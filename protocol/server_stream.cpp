@@ -126,14 +126,14 @@ bool read_parameter(bytes body, server_step& step) {
 }
 
 // Do other sessions, or those who share this one, have to know of what was carried out? ALTER,
-// CREATE, DROP; DEALLOCATE, DISCARD; DO, which may have been any of them.
+// CREATE, DROP; DEALLOCATE, DISCARD, PREPARE; DO, which may have been any of them.
 bool is_of_interest(std::string_view tag) {
-    if (tag.size() < 3 || tag[0] < 'A' || tag[0] > 'D') {
+    if (tag.size() < 3 || tag[0] < 'A' || (tag[0] > 'D' && tag[0] != 'P')) {
         return false;
     }
     const auto start = tag.substr(0, 3);
     return start == "ALT" || start == "CRE" || start == "DRO" || start == "DEA" || start == "DIS" ||
-           start == std::string_view("DO\0", 3);
+           start == "PRE" || start == std::string_view("DO\0", 3);
 }
 
 bool read_status(std::byte from, transaction_status& status) {

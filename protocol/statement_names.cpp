@@ -82,4 +82,27 @@ std::vector<sql_statement_name> statement_names(std::string_view sql) {
     return names;
 }
 
+std::optional<std::string> name_prepared(std::string_view sql) {
+    sql_lexer lexer(sql);
+    auto token = lexer.next();
+    if (token.is != sql_token::kind::word || !same_word(token.text, "prepare")) {
+        return std::nullopt;
+    }
+    token = lexer.next();
+    if ((token.is != sql_token::kind::word && token.is != sql_token::kind::quoted_identifier) ||
+        token.unicode_escapes) {
+        return std::nullopt;
+    }
+    auto name = identifier(token);
+    bool ended = false;
+    for (token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
+        const bool ends = token.is == sql_token::kind::symbol && token.text == ";";
+        if (ended && !ends) {
+            return std::nullopt; // another statement
+        }
+        ended = ended || ends;
+    }
+    return name;
+}
+
 } // namespace pgweir::protocol

@@ -4,6 +4,7 @@
 // Source: PostgreSQL documentation, "PREPARE", "EXECUTE", "DEALLOCATE", "Lexical Structure".
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,5 +22,9 @@ struct sql_statement_name {
 /// In the order in which they stand. May name more than there are (EXECUTE FUNCTION in a trigger's
 /// definition), never fewer. DEALLOCATE ALL and DISCARD ALL name all.
 [[nodiscard]] std::vector<sql_statement_name> statement_names(std::string_view sql);
+
+/// What the text, which is PREPARE of one statement and no more, gives a name to. Nothing: it is
+/// not.
+[[nodiscard]] std::optional<std::string> name_prepared(std::string_view sql);
 
 } // namespace pgweir::protocol

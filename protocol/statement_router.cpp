@@ -1,9 +1,8 @@
 #include "protocol/statement_router.hpp"
 
-#include "protocol/channel_use.hpp"
+#include "protocol/executed_statement.hpp"
 #include "protocol/lent_statements.hpp"
 #include "protocol/providing.hpp"
-#include "protocol/sequence_memory.hpp"
 #include "protocol/stale_statement.hpp"
 #include "protocol/start_up_settings.hpp"
 #include "protocol/statement_names.hpp"
@@ -22,8 +21,6 @@ using deallocation = client_statements::deallocation;
 
 // Longer names are PostgreSQL's to know: the client stays where it has used them.
 constexpr std::size_t longest_shared_name = 1'024;
-// One client's statements may take this part of the table: a quarter.
-constexpr std::size_t largest_share = 4;
 
 // What a statement says where that does not matter. It is parsed in a failed transaction, too.
 constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
@@ -54,6 +51,7 @@ private:
     [[nodiscard]] routing repeated_parse(std::string_view name);
     [[nodiscard]] routing unnamed_parse(bytes definition);
     [[nodiscard]] routing use(frontend type, std::size_t name_at, std::string_view name, ask how);
+    [[nodiscard]] routing is_bound(const prepared_statement& what);
     [[nodiscard]] bool is_to_wait_for_answers(frontend type, const prepared_statement& what) const;
     [[nodiscard]] routing use_unnamed(frontend type, std::size_t name_at, ask how);
     [[nodiscard]] routing pass(frontend type, ask how = {});
@@ -82,9 +80,12 @@ private:
     };
     bool lend(std::string_view sql, lent how);
     [[nodiscard]] routing unnamed_is_used(frontend type);
-    [[nodiscard]] routing is_executed(std::string_view sql);
+    [[nodiscard]] routing is_executed(const prepared_statement& what);
+    [[nodiscard]] routing has_effects(scanned_statement what);
     [[nodiscard]] routing executes_by_name(std::string_view sql);
     void lend_as(std::string_view name, std::string_view definition, lent how);
+    [[nodiscard]] routing use_by_sql(frontend type, std::size_t name_at, std::string_view name,
+                                     ask how, const prepared_statement& what);
     void note_deallocation(std::string_view name);
     [[nodiscard]] bool settled(std::string_view sql) const;
 
@@ -154,7 +155,6 @@ routing router::pinning_parse(std::string_view name) {
     return pass_under(frontend::parse, header_bytes, name, {});
 }
 
-// As it came, with the client's own name for a statement in it.
 routing router::pass_under(frontend type, std::size_t name_at, std::string_view name, ask how) {
     if (!name.starts_with(server_name_prefix)) {
         return pass(type, how);
@@ -183,11 +183,7 @@ routing router::named_parse(std::string_view name, bytes definition) {
         state_.has(pin_reason::named_statement)) {
         return pinning_parse(name);
     }
-    // No client may use up what there is for all.
-    const bool modest =
-        link_.mine.named_bytes() + definition.size() <= link_.table.max_bytes() / largest_share;
-    const auto what =
-        modest ? link_.table.intern(reading_context(link_.settings), definition) : nullptr;
+    const auto what = link_.mine.intern(reading_context(link_.settings), definition);
     if (what == nullptr) {
         return pinning_parse(name);
     }
@@ -283,6 +279,9 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         return pass_under(type, name_at, name, how);
     }
     const auto& what = known->what;
+    if (what->by_sql) {
+        return use_by_sql(type, name_at, name, how, *what);
+    }
     if (!renamed_fits(name, what->name)) {
         return {routing::how::too_long};
     }
@@ -315,20 +314,10 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         ++link_.counted.found;
         break;
     }
-    if (type == frontend::bind && what->names_statements) {
-        // It is going to be executed, and to know statements by the client's names.
-        if (const auto way = executes_by_name(what->text()); way.is != routing::how::as_is) {
-            return way;
-        }
-        lend(what->text(), lent::in_batch);
-    }
-    if (type == frontend::bind && what->matters(link_.names, link_.channels != nullptr)) {
-        if (const auto way = is_executed(what->text()); way.is != routing::how::as_is) {
-            return way;
-        }
-        prepare_restoring(string_at(frame_, header_bytes).text, what->text(), link_);
-    }
     if (type == frontend::bind) {
+        if (const auto way = is_bound(*what); way.is != routing::how::as_is) {
+            return way;
+        }
         link_.mine.binds(known, batch_);
     } else {
         provided().describe_first(*known);
@@ -339,6 +328,40 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
     }
     (void)pass(type, how);
     return rename(name_at, name, what->name);
+}
+
+// It is going to be executed.
+routing router::is_bound(const prepared_statement& what) {
+    if (what.names_statements) { // and to know statements by the client's names
+        if (const auto way = executes_by_name(what.text()); way.is != routing::how::as_is) {
+            return way;
+        }
+        lend(what.text(), lent::in_batch);
+    }
+    if (what.matters(link_.names, link_.channels != nullptr)) {
+        if (const auto way = is_executed(what); way.is != routing::how::as_is) {
+            return way;
+        }
+        prepare_restoring(string_at(frame_, header_bytes).text, what.text(), link_);
+    }
+    return {};
+}
+
+// It is made under the client's own name, which it keeps.
+routing router::use_by_sql(frontend type, std::size_t name_at, std::string_view name, ask how,
+                           const prepared_statement& what) {
+    if (ours_may_go_soon()) {
+        return {routing::how::wait};
+    }
+    if (ours_may_go()) {
+        if (type == frontend::bind && what.matters(link_.names, link_.channels != nullptr)) {
+            if (const auto way = is_executed(what); way.is != routing::how::as_is) {
+                return way;
+            }
+        }
+        lend_statement(link_.mine, owed_, to_.own(), name, what, {.errors_to_client = true});
+    }
+    return pass_under(type, name_at, name, how);
 }
 
 routing router::use_unnamed(frontend type, std::size_t name_at, ask how) {
@@ -399,7 +422,7 @@ routing router::unnamed_is_used(frontend type) {
         prepare_restoring(string_at(frame_, header_bytes).text, text(), link_);
     }
     if (link_.mine.unnamed_leaves_something_when_bound(batch_, link_.names.version)) {
-        return is_executed(text());
+        return has_effects({text(), scan(text(), true, link_.names.names)});
     }
     if (!link_.mine.unnamed_known()) {
         state_.pin(pin_reason::large_statement); // nobody has seen what it says
@@ -408,30 +431,16 @@ routing router::unnamed_is_used(frontend type) {
 }
 
 // A prepared statement that has to do with the session's state is going to be executed.
-routing router::is_executed(std::string_view sql) {
-    const auto effects = scan(sql, true, link_.names.names) & ~effect_bits{link_.ignored};
-    if (may_read_sequences(effects)) {
-        const auto way = forget_others_sequences(static_cast<frontend>(frame_[0]), {sql, effects},
-                                                 link_, owed_, to_);
-        if (way.is != routing::how::as_is) {
-            return way;
-        }
-        batch_ = owed_.batch();
-    }
-    if ((effects & lists_statements) != 0) {
-        const auto way =
-            have_only_own_statements(static_cast<frontend>(frame_[0]), link_, owed_, to_);
-        if (way.is != routing::how::as_is) {
-            return way;
-        }
-        batch_ = owed_.batch();
-        only_own_there_ = link_.kept != nullptr && ours_may_go();
-    }
-    const auto way = use_of_channels({sql, effects}, link_, owed_);
-    if (way.is == routing::how::as_is) {
-        state_.statement(sql, effects, link_.names.names);
-    }
-    return way;
+routing router::is_executed(const prepared_statement& what) {
+    return has_effects({what.text(), what.effects(link_.names)});
+}
+
+routing router::has_effects(scanned_statement what) {
+    const auto found =
+        statement_is_executed(static_cast<frontend>(frame_[0]), what, link_, owed_, state_, to_);
+    batch_ = owed_.batch();
+    only_own_there_ = only_own_there_ || found.only_own_there;
+    return found.way;
 }
 
 // What is going to be executed may be EXECUTE, of statements that have to do with the session's
@@ -447,7 +456,7 @@ routing router::executes_by_name(std::string_view sql) {
             !known->what->matters(link_.names, link_.channels != nullptr)) {
             continue;
         }
-        if (const auto way = is_executed(known->what->text()); way.is != routing::how::as_is) {
+        if (const auto way = is_executed(*known->what); way.is != routing::how::as_is) {
             return way;
         }
     }
@@ -513,8 +522,11 @@ bool router::lend(std::string_view sql, lent how) {
             std::all_of(names.begin(), names.end(), [&](const auto& other) {
                 return other.deallocates || other.name != use.name;
             });
-        if (there && (only_deallocated || how != lent::in_front)) {
-            lend_as(use.name, only_deallocated ? any_definition : known->what->definition, how);
+        if (there && only_deallocated) {
+            lend_as(use.name, any_definition, how);
+        } else if (there && how != lent::in_front) {
+            lend_statement(link_.mine, owed_, to_.own(), use.name, *known->what,
+                           {.errors_to_client = how == lent::in_batch});
         }
         if (use.deallocates && (there || use.name.empty())) {
             note_deallocation(use.name);
@@ -549,9 +561,8 @@ routing router::query() {
         }
         // A Sync of ours must neither end what the client has begun and not ended, nor a skipping.
         const bool apart = !owed_.may_skip() && !owed_.batch_open();
-        const auto before = mine.lent_count();
         lend(sql, apart ? lent::apart : lent::in_front);
-        if (apart && mine.lent_count() != before) {
+        if (apart && owed_.batch_open()) {
             // In a batch of its own, so that its failure is not the Query's.
             message_writer(to_.own()).begin(frontend::sync).end();
             owed_.sent(frontend::sync, fate::swallow);

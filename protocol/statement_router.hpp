@@ -8,10 +8,12 @@
 // | Parse with a name it has        | the same Parse, behind one that makes PostgreSQL refuse it|
 // | Bind, Describe of a name it has | Parse if it lacks it; then the same with the server's name|
 // | … of a name it does not have    | the same: PostgreSQL says that there is none              |
+// | … of one that PREPARE has made  | PREPARE; then the same                                    |
 // | … of one that is stale (below)  | the same of a name that no server knows                   |
 // | Close of a name                 | the same: no server knows that name, and Close never fails|
 // | Bind, Describe without a name   | Parse if the server has another's; then the same          |
 // | SQL that names a statement      | that statement under that name, for so long               |
+// | PREPARE in a Query of its own   | the same, and that statement no longer than others        |
 // | SQL with currval() or lastval() | DISCARD SEQUENCES if others' values are there; then it    |
 // | SQL that lists statements       | Close of all that is not the client's; then it            |
 // | SQL that resets settings        | the same; then SET to what was asked for at start-up      |
@@ -79,8 +81,9 @@ struct statement_link {
     channel_use* channels = nullptr;      // nothing: none are listened to elsewhere
     kept_statements* kept = nullptr;      // the server's; nothing: none
     transaction_status status = transaction_status::idle; // as last heard
-    bool cancel_under_way = false; // it would strike whatever the server runs
-    bool settings_ahead = false;   // unanswered, in the same batch: no more than that may be sent
+    bool cancel_under_way = false;      // it would strike whatever the server runs
+    bool shares_sql_statements = false; // what PREPARE has made need not keep the client
+    bool settings_ahead = false; // unanswered, in the same batch: no more than that may be sent
     // Kinds of session state (pin_reason) that the client is not to have, or that nobody cares for.
     std::uint16_t rejected = 0, ignored = 0;
 };

@@ -17,8 +17,6 @@ namespace pgweir::protocol {
 
 namespace {
 
-constexpr effect_bits bit_of(pin_reason reason) { return static_cast<effect_bits>(reason); }
-
 constexpr std::array<std::pair<std::string_view, effect_bits>, 15> functions = {{
     {"pg_advisory_lock", bit_of(pin_reason::advisory_lock)},
     {"pg_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},

@@ -11,11 +11,15 @@
 
 namespace pgweir::protocol {
 
-class name_effects; // name_effects.hpp
+class name_effects;                    // name_effects.hpp
+enum class pin_reason : std::uint16_t; // session_state.hpp
 
 /// What a text has to do with the session's state: the `pin_reason`s that it gives, one bit each,
 /// and those below.
 using effect_bits = std::uint32_t;
+[[nodiscard]] constexpr effect_bits bit_of(pin_reason reason) {
+    return static_cast<effect_bits>(reason);
+}
 inline constexpr effect_bits pin_reasons = (1 << 11) - 1;
 /// The text calls currval() or lastval(), which
 /// read what the server remembers of nextval(). Nothing is left behind by that.

@@ -467,7 +467,8 @@ pool::limits pool_limits(const config::configuration& config, std::string_view d
     take(from.advisory_locks, pin_reason::advisory_lock);
     take(from.libraries, pin_reason::loaded_library);
     take(from.random_seed, pin_reason::random_seed);
-    bounds.listens_for_all = from.listen == config::listen_policy::virtualise;
+    bounds.shares_sql_statements = from.sql_statements == config::virtual_policy::virtualise;
+    bounds.listens_for_all = from.listen == config::virtual_policy::virtualise;
     return bounds;
 }
 

@@ -368,7 +368,7 @@ private:
     void note_results_changed(client& c, server& s);
     [[nodiscard]] bool send_once_more(client& c, server& s, const protocol::server_step& step,
                                       protocol::bytes taken);
-    void command_done(server& s, std::string_view tag, time_point now);
+    void command_done(server& s, std::string_view tag, bool ours, time_point now);
     void pass_answer(client& c, server& s, const protocol::server_step& step, protocol::bytes taken,
                      time_point now);
     static void parameter_reported(server& s, const protocol::server_step& step, bool ours,

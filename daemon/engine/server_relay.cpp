@@ -171,7 +171,7 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
     case stop::fate_changed:
         return true;
     case stop::command:
-        command_done(s, step.tag, now);
+        command_done(s, step.tag, ours, now);
         return true;
     case stop::notification:
         if (s.pool->listening) {

@@ -29,7 +29,8 @@ bool may_need_sync_between(const client& c) {
     const auto sql = protocol::statement_at(in);
     const bool has_names = c.statements.has_names();
     const auto effects = protocol::scan(sql, true);
-    return (effects & protocol::reads_sequences) != 0 ||
+    return (effects & (protocol::reads_sequences |
+                       protocol::bit_of(protocol::pin_reason::sql_statement))) != 0 ||
            (has_names &&
             (protocol::may_name_statements(sql) || (effects & protocol::lists_statements) != 0));
 }

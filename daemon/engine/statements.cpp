@@ -45,6 +45,7 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
         .kept = &s.kept_statements,
         .status = s.status,
         .cancel_under_way = s.cancels_in_flight != 0,
+        .shares_sql_statements = bounds.shares_sql_statements,
         .settings_ahead = s.ahead != settings_ahead::none,
         .rejected = bounds.rejected_state,
         .ignored = bounds.ignored_state};
@@ -153,7 +154,7 @@ bool engine::send_once_more(client& c, server& s, const protocol::server_step& s
 }
 
 /// A statement has been carried out: what it says of prepared statements, its own or others'.
-void engine::command_done(server& s, std::string_view tag, time_point now) {
+void engine::command_done(server& s, std::string_view tag, bool ours, time_point now) {
     auto* const c = s.user;
     if (tag.starts_with("CREATE ") || tag.starts_with("ALTER ") || tag.starts_with("DROP ")) {
         // Now, for this transaction; and when it is over, for what others parse until then.
@@ -188,6 +189,8 @@ void engine::command_done(server& s, std::string_view tag, time_point now) {
         if (const auto name = c->statements.said_deallocated()) {
             s.statements.deallocated(*name);
         }
+    } else if (tag == "PREPARE" && !ours && c != nullptr) {
+        c->statements.said_prepared();
     }
 }
 

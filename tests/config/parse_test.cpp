@@ -210,7 +210,7 @@ TEST_CASE("what becomes of session state for one user") {
              "users:\n  app: { password: x, session_state: { listen: pin, random_seed: reject } }\n"
              "  bot: { password: y }\n");
     const auto app = made.find_pool("shop", "app");
-    CHECK(app.listen == listen_policy::pin);
+    CHECK(app.listen == virtual_policy::pin);
     CHECK(app.random_seed == state_policy::reject);
     CHECK(app.libraries == state_policy::pin);
     CHECK(made.find_pool("other", "app").libraries == state_policy::ignore);
@@ -231,13 +231,13 @@ TEST_CASE("what becomes of session state, kind by kind, for all and for one data
                            "databases:\n  shop: { session_state: { listen: pin } }\n  other:\n"
                            "  third: { session_state: { listen: virtualise } }\n"
                            "users: { app: { password: x } }");
-    CHECK(made.pool.listen == listen_policy::reject);
+    CHECK(made.pool.listen == virtual_policy::reject);
     CHECK(made.pool.temporary_objects == state_policy::pin);
-    CHECK(made.databases[0].pool.listen == listen_policy::pin);
+    CHECK(made.databases[0].pool.listen == virtual_policy::pin);
     CHECK(made.databases[0].pool.held_cursors == state_policy::ignore);
     CHECK(made.databases[1].pool == made.pool);
-    CHECK(made.databases[2].pool.listen == listen_policy::virtualise);
-    CHECK(good(rest).pool.listen == listen_policy::virtualise);
+    CHECK(made.databases[2].pool.listen == virtual_policy::virtualise);
+    CHECK(good(rest).pool.listen == virtual_policy::virtualise);
     check({
         {"pool: { session_state: { libraries: virtualise } }" + rest,
          "1:37: pool.session_state.libraries must be one of pin, reject, ignore, not "

@@ -50,3 +50,32 @@ TEST_CASE("statement_names") {
         CHECK(names[0].name.size() == 63);
     }
 }
+
+TEST_CASE("statement_names: a text that is PREPARE of one statement") {
+    struct row {
+        const char* sql;
+        const char* name; // nothing: it is not
+    };
+    const row rows[] = {
+        {"PREPARE foo AS SELECT 1", "foo"},
+        {" /* so */ prepare Foo (int, \"T\") as select $1 -- this;\n ;;", "foo"},
+        {"PREPARE \"a\"\"B\" AS SELECT ';'", "a\"B"},
+        {"PREPARE foo AS SELECT 1; SELECT 2", nullptr},
+        {"PREPARE foo AS SELECT 1; ; ''", nullptr},
+        {"SELECT 1; PREPARE foo AS SELECT 1", nullptr},
+        {"; PREPARE foo AS SELECT 1", nullptr},
+        {"PREPARE U&\"foo\" AS SELECT 1", nullptr},
+        {"PREPARE", nullptr},
+        {"PREPARE 1", nullptr},
+        {"EXECUTE foo", nullptr},
+        {"DEALLOCATE PREPARE foo", nullptr},
+        {"", nullptr},
+    };
+    for (const auto& [sql, name] : rows) {
+        const std::string shown(sql);
+        CAPTURE(shown);
+        const auto got = name_prepared(sql);
+        CHECK(got.has_value() == (name != nullptr));
+        CHECK(got.value_or("") == (name != nullptr ? name : ""));
+    }
+}

@@ -27,7 +27,7 @@ struct house {
         config->pool.minconn = 0;
         config->pool.maxconn = servers;
         config->pool.audit_every = 0;
-        config->pool.listen = config::listen_policy::pin;
+        config->pool.listen = config::virtual_policy::pin;
         config->pool.wait_timeout = config->pool.idle_timeout = seconds(60);
         config->pool.max_lifetime = seconds(3'600);
         config->auth = config::auth_method::trust;

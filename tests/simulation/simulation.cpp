@@ -89,7 +89,7 @@ void simulation::plan_configuration() {
     pool.prepared_statements = statements[random.below(std::size(statements))];
     constexpr std::uint32_t audits[] = {0, 1, 1, 3};
     pool.audit_every = audits[random.below(std::size(audits))];
-    pool.listen = config::listen_policy::pin; // the sessions here notify nobody
+    pool.listen = config::virtual_policy::pin; // the sessions here notify nobody
     const auto mode = random.below(10);
     pool.mode = mode == 0   ? config::pool_mode::session
                 : mode == 1 ? config::pool_mode::statement
