@@ -64,7 +64,7 @@ struct pool_settings {
     // session_state
     state_policy temporary_objects = state_policy::pin;
     state_policy held_cursors = state_policy::pin;
-    virtual_policy sql_statements = virtual_policy::virtualise;
+    virtual_policy sql_statements = virtual_policy::pin;
     virtual_policy listen = virtual_policy::virtualise;
     state_policy advisory_locks = state_policy::pin;
     state_policy libraries = state_policy::pin;

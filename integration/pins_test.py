@@ -47,7 +47,7 @@ LEFT = """select (select count(*) from pg_class where relnamespace = pg_my_temp_
 @only_pgweir
 class PinsTest(PoolerCase):
     settings = {"workers": 1, "pool": {"minconn": 1, "maxconn": 1,
-                                       "session_state": {"listen": "pin", "sql_statements": "pin"}}}
+                                       "session_state": {"listen": "pin"}}}
 
     def client(self):
         connection = self.pooler.connect()

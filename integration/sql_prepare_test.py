@@ -1,4 +1,4 @@
-"""SQL's PREPARE in transaction mode: what it has made is there wherever its client is, nobody else sees it,
+"""SQL's PREPARE in transaction mode, where it is not to pin: what it has made is there wherever its client is, nobody else sees it,
 and nobody keeps a server for it. The daemon hands out another server at every boundary where it may."""
 
 import unittest
@@ -72,7 +72,8 @@ def said(connection, script):
 @only_pgweir
 class SqlPrepareTest(PoolerCase):
     settings = {"rotate": True, "workers": 1,
-                "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS}}
+                "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS,
+                         "session_state": {"sql_statements": "virtualise"}}}
 
     def test_the_same_as_directly(self):
         for about, script in SCRIPTS.items():
@@ -126,7 +127,8 @@ class MessagesTest(RawCase):
     """The same, message by message."""
 
     settings = {**RawCase.settings, "rotate": True, "workers": 1,
-                "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS}}
+                "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS,
+                         "session_state": {"sql_statements": "virtualise"}}}
 
     def test_messages_are_those_of_a_direct_connection(self):
         prepare, execute = wire.query("prepare mine as select 1::int4"), wire.query("execute mine")
@@ -158,10 +160,10 @@ class MessagesTest(RawCase):
 
 
 @only_pgweir
-class PinnedByPolicyTest(PoolerCase):
-    settings = {"workers": 1, "pool": {"minconn": 1, "maxconn": 2, "session_state": {"sql_statements": "pin"}}}
+class PinnedTest(PoolerCase):
+    settings = {"workers": 1, "pool": {"minconn": 1, "maxconn": 2}}
 
-    def test_it_pins_where_it_is_told_to(self):
+    def test_it_pins_where_nothing_else_is_said(self):
         client = self.connect_autocommit()
         self.rows(client, "prepare mine as select 1")
         wait_for(lambda: self.pooler.metric("pgweir_pool_pinned_clients", user=OWNER) == 1, "it is pinned")
