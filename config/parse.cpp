@@ -129,9 +129,9 @@ std::vector<state_rule> parser::read_state(const node& map, const std::string& n
         if (in_.read_value(row, &one, each.value, concat({name, ".", key}))) {
             if (const auto* kind = std::get_if<state_policy pool_settings::*>(&row.where)) {
                 rules.emplace_back(rule_of<state_policy>{*kind, one.**kind});
-            } else if (const auto* listen =
+            } else if (const auto* virtual_kind =
                            std::get_if<virtual_policy pool_settings::*>(&row.where)) {
-                rules.emplace_back(rule_of<virtual_policy>{*listen, one.**listen});
+                rules.emplace_back(rule_of<virtual_policy>{*virtual_kind, one.**virtual_kind});
             }
         }
     });
