@@ -39,9 +39,8 @@ statement_ref statement_to_share(std::string_view sql, const statement_link& lin
     // What the server alone knows of this client may have this very name.
     const bool server_knows =
         state.has(pin_reason::sql_statement) || state.has(pin_reason::named_statement);
-    const bool apart = !owed.may_skip() && !owed.batch_open();
-    if (!link.shares_sql_statements || link.per_server == 0 || server_knows || !apart ||
-        !owed.ours_may_go()) {
+    if (!link.shares_sql_statements || link.per_server == 0 || server_knows ||
+        !owed.between_batches() || !owed.ours_may_go()) {
         return nullptr;
     }
     auto prepared = name_prepared(sql);
@@ -100,7 +99,7 @@ routing have_only_own_statements(frontend type, const statement_link& link, repl
     }
     // In front of a Query no error may come, unless it is that of a batch of its own.
     const bool query = type == frontend::query;
-    const bool apart = query && !owed.may_skip() && !owed.batch_open();
+    const bool apart = query && owed.between_batches();
     auto& out = to.own();
     close_kept_statements(*link.kept, owed, out);
     while (const auto* const shared = link.there.victim(1, batch)) { // until there is none

@@ -130,6 +130,10 @@ public:
     /// extended protocol have been sent after the last Sync, and not all is known to be well.
     [[nodiscard]] bool may_skip() const { return skipping_ || (unsynced_ && !empty()); }
 
+    /// A batch sent now is one of its own: no Sync of ours would end what the client has begun and
+    /// not ended, nor a skipping, and no failure before it would have it skipped.
+    [[nodiscard]] bool between_batches() const { return !batch_open() && !may_skip(); }
+
     /// How many ReadyForQuery will come cannot be known: a Sync was sent that a failed COPY may or
     /// may not have eaten, or an error came in an idle moment of an open batch. From here on
     /// every reply is taken as the client's. Such a server never goes back.

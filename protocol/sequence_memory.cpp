@@ -46,7 +46,7 @@ routing forget_others_sequences(frontend type, const scanned_statement& what,
         return {routing::how::not_to_be_run};
     }
     const bool extended = type == frontend::parse || type == frontend::bind;
-    if (extended || owed.batch_open() || owed.may_skip()) {
+    if (extended || !owed.between_batches()) {
         // Where it fails the client hears of it, and PostgreSQL skips the rest of the batch.
         append_discard_sequences(to.own(), owed, {.errors_to_client = true});
         memory->forgets_in = owed.batch();

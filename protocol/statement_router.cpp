@@ -2,6 +2,7 @@
 
 #include "protocol/executed_statement.hpp"
 #include "protocol/lent_statements.hpp"
+#include "protocol/own_statement.hpp"
 #include "protocol/providing.hpp"
 #include "protocol/stale_statement.hpp"
 #include "protocol/start_up_settings.hpp"
@@ -559,13 +560,11 @@ routing router::query() {
         if (const auto way = executes_by_name(sql); way.is != routing::how::as_is) {
             return way;
         }
-        // A Sync of ours must neither end what the client has begun and not ended, nor a skipping.
-        const bool apart = !owed_.may_skip() && !owed_.batch_open();
+        const bool apart = owed_.between_batches();
         lend(sql, apart ? lent::apart : lent::in_front);
         if (apart && owed_.batch_open()) {
             // In a batch of its own, so that its failure is not the Query's.
-            message_writer(to_.own()).begin(frontend::sync).end();
-            owed_.sent(frontend::sync, fate::swallow);
+            append_own_sync(to_.own(), owed_);
             batch_ = owed_.batch();
         }
     }

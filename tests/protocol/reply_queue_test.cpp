@@ -216,6 +216,26 @@ TEST_CASE("reply_queue: a Sync behind CopyData may be eaten, until all has been 
     CHECK(!owed.doubt_ahead());
 }
 
+TEST_CASE("reply_queue: where a batch of ours would be one of its own") {
+    reply_queue owed;
+    CHECK(owed.between_batches());
+    owed.sent(frontend::query); // whatever becomes of it
+    CHECK(owed.between_batches());
+    (void)owed.received(backend::command_complete);
+    (void)owed.received(backend::ready_for_query);
+    owed.sent(frontend::bind);
+    CHECK(!owed.between_batches());
+    (void)owed.received(backend::bind_complete); // after a Flush
+    CHECK(!owed.between_batches());
+    owed.sent(frontend::execute);
+    (void)owed.received(backend::error_response, "22012");
+    CHECK(!owed.between_batches());
+    owed.sent(frontend::sync); // ends it, also where it is still skipped
+    CHECK(owed.between_batches());
+    (void)owed.received(backend::ready_for_query);
+    CHECK(owed.between_batches());
+}
+
 TEST_CASE("reply_queue: the end of a batch that is sent once more is not for the client") {
     reply_queue owed;
     owed.sent(frontend::bind);
