@@ -1,5 +1,7 @@
 #include "daemon/operator_view.hpp"
 
+#include "daemon/engine/pool_limits.hpp"
+
 #include <boost/asio/post.hpp>
 
 namespace pgweir::daemon {

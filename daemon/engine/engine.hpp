@@ -13,7 +13,10 @@
 #pragma once
 
 #include "daemon/engine/client.hpp"
+#include "daemon/engine/engine_message.hpp"
 #include "daemon/engine/pool_entry.hpp"
+#include "daemon/engine/pool_limits.hpp"
+#include "daemon/engine/pool_part.hpp"
 #include "daemon/engine/ports.hpp"
 #include "daemon/engine/server.hpp"
 #include "daemon/engine/snapshot.hpp"
@@ -30,133 +33,6 @@
 
 namespace pgweir::daemon {
 
-// What engines say to one another -----------------------------------------------------------------
-
-/// A free server goes to a worker where somebody has waited longer.
-struct server_in_transit {
-    std::shared_ptr<pool_entry> entry;
-    server_id id;
-    std::shared_ptr<const server_access> access;
-    std::uint32_t generation = 0;
-    time_point created_at, expires_at, ready_at;
-    std::unique_ptr<detached_connection> socket;
-    protocol::cancel_key key;
-    std::map<std::string, std::string> parameters;
-    protocol::setting_map opened_with;
-    protocol::setting_map carried;
-    std::chrono::milliseconds own_idle_limit{};
-    std::vector<protocol::server_statements::held> statements;
-    client_id sequences_of;
-    bool sequences_foreign = false;
-    std::unique_ptr<audit_trail> trail;
-};
-/// Somebody waits here: have you an idle server?
-struct ask_idle {
-    std::shared_ptr<pool_entry> entry;
-    worker_index from;
-};
-/// A slot has come free, or PostgreSQL is back: grow, if anybody waits there.
-struct wake {
-    std::shared_ptr<pool_entry> entry;
-};
-/// Cancel what the session with this key is doing, if it is yours.
-struct route_cancel {
-    protocol::cancel_key key;
-    worker_index from;
-    client_id on_behalf; // the connection that carried the request
-};
-/// … done, or not mine. One from each worker.
-struct cancel_done {
-    client_id on_behalf;
-};
-/// Who holds this pool's servers on your side?
-struct ask_holders {
-    std::shared_ptr<pool_entry> entry;
-    worker_index from;
-    client_id on_behalf;
-};
-struct holders_answer {
-    client_id on_behalf;
-    std::vector<lease_row> leases;
-};
-
-/// To the worker with the listening connection: clients here listen to these as well.
-struct join_channels {
-    std::shared_ptr<pool_entry> entry;
-    worker_index from;
-    client_id client;
-    std::uint64_t serial = 0;
-    std::vector<std::string> channels;
-};
-/// … no more.
-struct leave_channels {
-    std::shared_ptr<pool_entry> entry;
-    worker_index from;
-    std::vector<std::string> channels;
-};
-/// From there: it listens to all that this client asked for.
-struct channels_joined {
-    client_id client;
-    std::uint64_t serial = 0;
-};
-/// … a notification, for whoever listens.
-struct notified {
-    std::shared_ptr<pool_entry> entry;
-    shared_notification what;
-};
-/// … a fence of this client's.
-struct fence_passed {
-    client_id client;
-    std::uint64_t serial = 0;
-};
-/// … the connection listens (its fence is told), or was lost. `again`: as it did before.
-struct listening_state {
-    std::shared_ptr<pool_entry> entry;
-    std::string fence;
-    bool again = false;
-};
-
-struct engine_message {
-    std::variant<server_in_transit, ask_idle, wake, route_cancel, cancel_done, ask_holders,
-                 holders_answer, join_channels, leave_channels, channels_joined, notified,
-                 fence_passed, listening_state>
-        what;
-};
-
-// One pool's part on this worker ------------------------------------------------------------------
-
-struct pool_part {
-    pool_part(std::shared_ptr<pool_entry> entry_, worker_index self, const pool::limits& bounds)
-        : entry(std::move(entry_))
-        , shard(entry->shared, *entry->counters[self.value], self, bounds) {}
-
-    std::shared_ptr<pool_entry> entry;
-    pool::shard shard;
-    /// What a server says of itself when it carries these settings.
-    /// Keyed by the pointer itself, which keeps the set alive: another set must not get its
-    /// address.
-    std::unordered_map<std::shared_ptr<const protocol::setting_map>,
-                       std::shared_ptr<const std::map<std::string, std::string>>>
-        welcomes;
-    /// The pool's welcome when it was last looked at.
-    std::shared_ptr<const protocol::server_welcome> welcomes_as_of;
-    /// What names hide, as this worker last looked.
-    std::shared_ptr<const protocol::name_effects> names;
-    std::uint64_t names_version = 0;
-    /// They should be read again, and no server has idled: the next one that comes free is asked.
-    bool names_overdue = false;
-    /// So many leases are still to end before one is audited; 0: none is.
-    std::uint32_t until_audit = 0;
-    std::uint32_t audited_closely = 0; // so many leases are all audited
-    /// Wait time-outs are logged now and then, not one by one: when next, and how many have gone
-    /// without a line since.
-    time_point next_timeout_line{};
-    std::uint64_t timeouts_unlogged = 0;
-    pool_listeners listeners;
-    std::unique_ptr<listening_connection> listening; // of a pool of that kind, where it is at home
-    [[nodiscard]] pool::stats& stats() { return shard.counters(); }
-};
-
 /// Counted per worker, not per pool. Relaxed, one writer.
 struct engine_counters {
     pool::counter accepted;
@@ -166,16 +42,6 @@ struct engine_counters {
     std::array<pool::counter, pool::client_close_count> closes;
     std::array<pool::counter, pool::client_close_count> login_failures; // ended before the welcome
 };
-
-/// The numbers that a pool of this database and user runs by.
-[[nodiscard]] pool::limits pool_limits(const config::configuration& config,
-                                       std::string_view database, std::string_view user);
-/// … and the one for replication connections beside it.
-[[nodiscard]] pool::limits replication_limits(const config::configuration& config,
-                                              std::string_view database, std::string_view user);
-/// … and the one for the listening connection: one server, for ever.
-[[nodiscard]] pool::limits listening_limits(const config::configuration& config,
-                                            std::string_view database, std::string_view user);
 
 class engine {
 public:
@@ -214,9 +80,9 @@ public:
     void on_derived(time_point now, std::uint64_t ticket, protocol::secret salted_password);
     /// The answer of `asked` has been read (engine_ports::read_names).
     void on_names_read(time_point now, server_id asked, const names_outcome& what);
-    /// What the console has to say: whole messages, ReadyForQuery among them.
     /// What ports.look_up() was asked for.
     void on_looked_up(time_point now, std::uint64_t ticket, const login_answer& answer);
+    /// What the console has to say: whole messages, ReadyForQuery among them.
     void on_console(time_point now, client_id who, std::string reply);
     void reconfigure(time_point now, std::shared_ptr<const config::configuration> config);
     /// For clients that come from now on.
