@@ -123,6 +123,10 @@ void control_plane::derive(protocol::secret password, std::string salt, std::uin
     });
 }
 
+void control_plane::handshake(tls_stream& what, std::function<void(tls_stream::outcome)> done) {
+    asio::post(threads_, [&what, done = std::move(done)] { done(what.handshake()); });
+}
+
 void control_plane::read_names(names_reading what, std::function<void(names_outcome)> done) {
     asio::post(readings_, [this, what = std::move(what), done = std::move(done)]() mutable {
         if (!stopping_.load()) {

@@ -1,12 +1,13 @@
-// What may take long, and therefore happens on no worker: name look-ups, key derivation, and
-// reading what the names in a database hide. A small pool of threads; answers go back to the worker
-// that asked, as letters.
+// What may take long, and therefore happens on no worker: name look-ups, key derivation, the steps
+// of TLS handshakes, and reading what the names in a database hide. A pool of threads; answers go
+// back to the worker that asked, as letters.
 //
 // Owner: the service. Thread: any may ask. Tests: tests/daemon/names_reading_test.cpp, integration.
 #pragma once
 
 #include "daemon/engine/names_reading.hpp"
 #include "daemon/socket_connection.hpp"
+#include "daemon/tls_stream.hpp"
 #include "protocol/secret.hpp"
 
 #include <boost/asio/strand.hpp>
@@ -35,6 +36,10 @@ public:
     /// and password come again with every new server connection.
     void derive(protocol::secret password, std::string salt, std::uint32_t iterations,
                 std::function<void(protocol::secret)> done);
+
+    /// tls_stream::handshake(): a signature is a millisecond of somebody else's transactions.
+    /// `what` must stay, and be left alone, until `done` is called, on a thread of the pool.
+    void handshake(tls_stream& what, std::function<void(tls_stream::outcome)> done);
 
     /// Asks the system for the names that `what` wants, puts them into `into`, which must stay, and
     /// calls `done` on a thread of the pool. A host's name counts where it has that address.

@@ -124,7 +124,7 @@ struct service::state {
     pool_directory pools;
     auth_query users;
     login_places logins;
-    control_plane control;
+    control_plane control{std::max<std::size_t>(worker_count, 2)};
     std::atomic<std::uint64_t> clients{0};
     std::vector<std::unique_ptr<worker>> workers;
     std::vector<std::uint64_t> handed; // clients given to each worker so far

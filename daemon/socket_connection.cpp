@@ -1,5 +1,6 @@
 #include "daemon/socket_connection.hpp"
 
+#include "daemon/control_plane.hpp"
 #include "daemon/socket_calls.hpp"
 #include "daemon/tls_stream.hpp"
 #include "daemon/worker.hpp"
@@ -7,14 +8,12 @@
 #include <boost/system/errc.hpp>
 
 #include <algorithm>
-#include <arpa/inet.h>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <sys/un.h>
 #include <tuple>
 #include <unistd.h>
 
@@ -49,6 +48,7 @@ public:
     void wait_writable();
     [[nodiscard]] bool sends_later();
     void secure(const tls_start& how);
+    void handshake_went(detached_socket& with, tls_stream::outcome how);
     [[nodiscard]] connection::send_result send(std::span<const protocol::bytes> pieces);
     void shutdown_send();
     [[nodiscard]] int fd() const { return fd_; }
@@ -82,6 +82,8 @@ private:
     bool waits_writable_ = false;
     bool connecting_ = false;
     bool securing_ = false;           // the handshake is under way
+    bool elsewhere_ = false;          // … a step of it, on a thread that has the socket
+    bool stirred_ = false;            // … and something has come meanwhile
     bool reading_wants_room_ = false; // TLS has something to send before it can read
     bool reads_at_once_ = false;      // inside on_readable(): no turn is needed
     bool received_ = false;           // the read has ended, which is to be reported:
@@ -95,6 +97,7 @@ private:
     std::size_t next_candidate_ = 0;
 };
 using state_ptr = boost::intrusive_ptr<socket_state>;
+socket_state& state_of(connection& what);
 
 void socket_state::adopt(int fd) {
     fd_ = fd;
@@ -105,7 +108,9 @@ void socket_state::adopt(int fd) {
 
 void socket_state::close() {
     events_ = nullptr;
-    if (fd_ >= 0) {
+    if (fd_ >= 0 && elsewhere_) {
+        on_.loop().remove(std::exchange(fd_, -1)); // whoever has it closes it
+    } else if (fd_ >= 0) {
         if (tls_) {
             tls_->say_goodbye();
         }
@@ -288,6 +293,9 @@ bool socket_state::read_tls() {
 }
 
 connection::send_result socket_state::send(std::span<const protocol::bytes> pieces) {
+    if (elsewhere_) [[unlikely]] {
+        return {};
+    }
     if (tls_) [[unlikely]] {
         const auto sent = tls_->send(pieces);
         return {sent.count,
@@ -317,18 +325,46 @@ void socket_state::secure(const tls_start& how) {
     on_.loop().run_soon(*this);
 }
 
+/// The next step, where nobody else waits for its end.
 void socket_state::handshake() {
-    if (events_ == nullptr) {
+    if (elsewhere_) {
+        stirred_ = true;
         return;
     }
-    const auto now = tls_->handshake();
-    if (now == tls_stream::outcome::wants_read || now == tls_stream::outcome::wants_write) {
+    if (events_ == nullptr || tls_->awaits_hello()) {
+        return; // an edge will tell
+    }
+    elsewhere_ = true;
+    stirred_ = false;
+    const auto socket = std::make_shared<detached_socket>(fd_, std::string(), std::move(tls_));
+    on_.control().handshake(*socket->tls,
+                            [&on = on_, socket, ticket = watched](tls_stream::outcome how) {
+                                on.run([socket, ticket, how](engine&, time_point) {
+                                    if (auto* const still_there = ticket->what) {
+                                        state_of(*still_there).handshake_went(*socket, how);
+                                    }
+                                });
+                            });
+}
+
+void socket_state::handshake_went(detached_socket& with, tls_stream::outcome how) {
+    elsewhere_ = false;
+    with.fd = -1; // it has been ours all the time
+    tls_ = std::move(with.tls);
+    if (how == tls_stream::outcome::wants_read || how == tls_stream::outcome::wants_write) {
+        if (stirred_) {
+            handshake();
+        }
         return; // an edge will tell
     }
     securing_ = false;
-    // Behind the last of the handshake may be more. A read in vain would keep a buffer.
-    readable_ = ended_ || tls_->has_more();
-    if (now == tls_stream::outcome::done) {
+    // Behind the last of the handshake may be more, or have come since. A read in vain would keep a
+    // buffer.
+    readable_ = ended_ || stirred_ || tls_->has_more();
+    if (events_ == nullptr) {
+        return;
+    }
+    if (how == tls_stream::outcome::done) {
         const auto facts = tls_->facts();
         events_->on_secured(on_.now(), &facts, {});
     } else {
@@ -429,7 +465,10 @@ public:
     void read(std::span<std::byte> into) override { state_->read(into); }
     void wait_readable() override { state_->wait_readable(); }
     void wait_writable() override { state_->wait_writable(); }
-    void secure(const tls_start& how) override { state_->secure(how); }
+    void secure(const tls_start& how) override {
+        (void)watch(*this);
+        state_->secure(how);
+    }
     void shutdown_send() override { state_->shutdown_send(); }
     std::unique_ptr<detached_connection> detach() override { return state_->release(); }
     bool sends_later() override { return state_->sends_later(); }
@@ -477,23 +516,6 @@ connection::addresses socket_connection::names() const {
 
 } // namespace
 
-std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address) {
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    if (address.ss_family == AF_INET) {
-        sockaddr_in in{};
-        std::memcpy(&in, &address, sizeof in);
-        ::inet_ntop(AF_INET, &in.sin_addr, text.data(), text.size());
-        return {text.data(), ntohs(in.sin_port)};
-    }
-    if (address.ss_family == AF_INET6) {
-        sockaddr_in6 in{};
-        std::memcpy(&in, &address, sizeof in);
-        ::inet_ntop(AF_INET6, &in.sin6_addr, text.data(), text.size());
-        return {text.data(), ntohs(in.sin6_port)};
-    }
-    return {std::string(local_peer), 0};
-}
-
 detached_socket::detached_socket(int fd_, std::string unread_, std::unique_ptr<tls_stream> tls_)
     : fd(fd_)
     , unread(std::move(unread_))
@@ -538,39 +560,6 @@ std::shared_ptr<connection_watch> watch(connection& what) {
         state.watched->what = &what;
     }
     return state.watched;
-}
-
-std::vector<endpoint> literal_endpoints(const server_address& where) {
-    endpoint result;
-    if (where.host.starts_with('/')) {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        const auto path = where.host + "/.s.PGSQL." + std::to_string(where.port);
-        if (path.size() >= sizeof address.sun_path) {
-            return {};
-        }
-        path.copy(address.sun_path, path.size());
-        std::memcpy(&result.address, &address, sizeof address);
-        result.length = sizeof address;
-        return {result};
-    }
-    sockaddr_in in{};
-    if (::inet_pton(AF_INET, where.host.c_str(), &in.sin_addr) == 1) {
-        in.sin_family = AF_INET;
-        in.sin_port = htons(where.port);
-        std::memcpy(&result.address, &in, sizeof in);
-        result.length = sizeof in;
-        return {result};
-    }
-    sockaddr_in6 in6{};
-    if (::inet_pton(AF_INET6, where.host.c_str(), &in6.sin6_addr) == 1) {
-        in6.sin6_family = AF_INET6;
-        in6.sin6_port = htons(where.port);
-        std::memcpy(&result.address, &in6, sizeof in6);
-        result.length = sizeof in6;
-        return {result};
-    }
-    return {};
 }
 
 } // namespace pgweir::daemon

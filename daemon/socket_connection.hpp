@@ -10,9 +10,8 @@
 // worker's. Tests: tests/daemon/socket_connection_test.cpp, integration.
 #pragma once
 
+#include "daemon/endpoint.hpp"
 #include "daemon/engine/ports.hpp"
-
-#include <sys/socket.h>
 
 #include <memory>
 #include <string>
@@ -24,12 +23,6 @@ namespace pgweir::daemon {
 class worker;
 class tls_stream;
 struct detached_socket;
-
-/// Where a socket connects to.
-struct endpoint {
-    sockaddr_storage address{};
-    socklen_t length = 0;
-};
 
 /// A connected socket that has just been accepted. Owns `fd`.
 [[nodiscard]] std::unique_ptr<connection> make_connection(worker& on, int fd);
@@ -49,11 +42,6 @@ struct connection_watch {
     connection* what = nullptr;
 };
 [[nodiscard]] std::shared_ptr<connection_watch> watch(connection& what);
-
-/// "127.0.0.1", 41234; of a Unix socket local_peer, 0.
-[[nodiscard]] std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address);
-/// The addresses that `where` names without asking a name server; nothing when it must be asked.
-[[nodiscard]] std::vector<endpoint> literal_endpoints(const server_address& where);
 
 /// A socket on its way to another worker.
 struct detached_socket final : detached_connection {

@@ -240,14 +240,14 @@ tls_stream::outcome tls_stream::outcome_of(int returned) {
     return error_ == 0 ? outcome::ended : outcome::cut;
 }
 
+bool tls_stream::awaits_hello() { return ssl_ == nullptr && !broken_ && !hello_is_there(); }
+
 tls_stream::outcome tls_stream::handshake() {
+    if (awaits_hello()) {
+        return outcome::wants_read;
+    }
     if (ssl_ == nullptr && !broken_) {
-        if (!hello_is_there()) {
-            return outcome::wants_read;
-        }
-        if (!broken_) {
-            (void)begin();
-        }
+        (void)begin();
     }
     if (broken_) {
         return outcome::cut;

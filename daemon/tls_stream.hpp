@@ -50,8 +50,11 @@ public:
         int error = 0;         // errno's, with `cut`; none where the peer has just gone
     };
 
-    /// Until it is done, nothing else.
+    /// The next step, as far as what has come allows. Until it is done, nothing else. May be called
+    /// on any thread, and should not be on one that serves others: it may sign.
     [[nodiscard]] outcome handshake();
+    /// A client has not sent all of its first record yet, without which there is nothing to do.
+    [[nodiscard]] bool awaits_hello();
     /// What the handshake has told.
     [[nodiscard]] protocol::tls_facts facts() const;
     /// For people; after `cut`.

@@ -64,6 +64,7 @@ public:
 
     // For socket_connection -----------------------------------------------------------------------
     [[nodiscard]] event_loop& loop() { return loop_; }
+    [[nodiscard]] control_plane& control() { return around_.control; }
     /// Of the event that is being handled.
     [[nodiscard]] time_point now() const { return loop_.now(); }
     /// An event has been handled: the engine may want to be woken earlier now.

@@ -1,19 +1,25 @@
 // What the engine relies on when several sockets have something at once: everybody reads, then is
-// told, then sends; and nothing that has been read gets lost in between.
+// told, then sends; and nothing that has been read gets lost in between. And a handshake holds up
+// nobody, nor what it works with when its connection goes.
 #include "daemon/socket_connection.hpp"
 
 #include "daemon/auth_query.hpp"
 #include "daemon/control_plane.hpp"
 #include "daemon/pool_directory.hpp"
+#include "daemon/tls_stream.hpp"
 #include "daemon/worker.hpp"
+#include "tests/daemon/certificates.hpp"
 
 #include <doctest/doctest.h>
 
 #include <array>
+#include <cerrno>
 #include <functional>
 #include <future>
+#include <optional>
 #include <string>
 #include <sys/socket.h>
+#include <thread>
 #include <unistd.h>
 
 namespace {
@@ -93,7 +99,13 @@ struct peer final : daemon::connection_events {
         }
     }
     void on_connected(time_point, boost::system::error_code) override {}
-    void on_secured(time_point, const protocol::tls_facts*, const protocol::tls_failure&) override {
+    void on_secured(time_point, const protocol::tls_facts* facts,
+                    const protocol::tls_failure&) override {
+        diary += {facts != nullptr ? 's' : 'f', name};
+        socket->wait_readable();
+        if (all_told) {
+            all_told->set_value();
+        }
     }
 
     char name;
@@ -212,4 +224,133 @@ TEST_CASE("what has been read goes with a socket to another worker, in front of 
         CHECK(t.all[1]->got == "12345678");
         t.all[1]->socket.reset();
     });
+}
+
+namespace {
+
+/// A connection that is to speak TLS, its other end, and a control plane that is busy.
+struct securing {
+    using outcome = daemon::tls_stream::outcome;
+
+    test::certificates files;
+    bench on;
+    std::string diary;
+    std::unique_ptr<peer> one;
+    std::optional<daemon::tls_stream> other;
+    std::promise<void> secured;
+    std::promise<void> busy_until;
+    daemon::login_answer nothing;
+
+    securing() {
+        files.make("server", "db.example");
+        on.control.name({}, nothing, [until = busy_until.get_future().share()] { until.wait(); });
+        on.on_worker([&] {
+            one = std::make_unique<peer>(on, 'a', diary);
+            one->all_told = &secured;
+            daemon::accepting_tls accepting;
+            accepting.certificate = files.path("server.pem");
+            accepting.key = files.path("server.key");
+            one->socket->secure({.context = daemon::tls_context::make(accepting)});
+            other.emplace(one->other_end, daemon::tls_start{.context = daemon::tls_context::make(
+                                                                daemon::connecting_tls{})});
+            CHECK(other->handshake() == outcome::wants_read); // its ClientHello is on its way
+        });
+        on.on_worker([] {}); // … and has been reported
+    }
+    ~securing() {
+        on.on_worker([&] { one.reset(); });
+    }
+    [[nodiscard]] outcome go_on_until(outcome end) {
+        auto how = outcome::wants_read;
+        for (int i = 0; i < 10'000 && how != end; ++i) {
+            how = other->handshake();
+            std::this_thread::sleep_for(1ms);
+        }
+        return how;
+    }
+};
+
+} // namespace
+
+TEST_CASE("a handshake holds up nobody on its worker") {
+    securing s;
+    s.on.on_worker([&] { CHECK(s.diary.empty()); }); // it waits, the worker does not
+    CHECK(s.other->handshake() == securing::outcome::wants_read);
+    s.busy_until.set_value();
+    CHECK(s.go_on_until(securing::outcome::done) == securing::outcome::done);
+    REQUIRE(s.secured.get_future().wait_for(10s) == std::future_status::ready);
+    s.on.on_worker([&] {
+        CHECK(s.diary == "sa");
+        const std::array<protocol::bytes, 1> hello{protocol::as_bytes("hello")};
+        CHECK(s.one->socket->send(hello).sent == 5);
+    });
+    std::array<std::byte, 10> got{};
+    CHECK(s.other->read(got).count == 5);
+}
+
+TEST_CASE("what comes right behind a handshake is read, whoever was the faster") {
+    test::certificates files;
+    files.make("server", "db.example");
+    daemon::accepting_tls accepting;
+    accepting.certificate = files.path("server.pem");
+    accepting.key = files.path("server.key");
+    const auto context = daemon::tls_context::make(accepting);
+    const auto connecting = daemon::tls_context::make(daemon::connecting_tls{});
+    bench on;
+    std::string diary;
+    for (int i = 0; i < 300; ++i) {
+        std::unique_ptr<peer> one;
+        std::promise<void> got_it;
+        on.on_worker([&] {
+            one = std::make_unique<peer>(on, 'a', diary);
+            one->also = [&] { got_it.set_value(); };
+            one->socket->secure({.context = context});
+        });
+        daemon::tls_stream other(one->other_end, {.context = connecting});
+        while (other.handshake() != daemon::tls_stream::outcome::done) {
+            std::this_thread::yield();
+        }
+        const std::array<protocol::bytes, 1> hello{protocol::as_bytes("hi")};
+        CHECK(other.send(hello).count == 2);
+        REQUIRE(got_it.get_future().wait_for(10s) == std::future_status::ready);
+        on.on_worker([&] { one.reset(); });
+    }
+}
+
+TEST_CASE("who goes in the middle of a handshake leaves its socket to whoever works with it") {
+    securing s;
+    s.on.on_worker([&] {
+        s.one->socket.reset();
+        // Somebody else would be given the number now, and bytes that are not theirs.
+        std::array<int, 2> ends{};
+        REQUIRE(::pipe(ends.data()) == 0);
+        ::close(ends[0]);
+        ::close(ends[1]);
+    });
+    std::byte byte{};
+    CHECK(::recv(s.one->other_end, &byte, 1, MSG_PEEK) < 0); // not closed yet
+    s.busy_until.set_value();
+    std::array<std::byte, 4096> rest{};
+    ssize_t got = -1;
+    for (int i = 0; i < 10'000 && got != 0; ++i) {
+        got = ::recv(s.one->other_end, rest.data(), rest.size(), 0); // the answer, then the end
+        if (got < 0 && errno == ECONNRESET) {
+            got = 0;
+        }
+        std::this_thread::sleep_for(1ms);
+    }
+    CHECK(got == 0);
+    s.on.on_worker([&] { CHECK(s.diary.empty()); });
+}
+
+TEST_CASE("nothing is sent in the clear while a handshake is under way") {
+    securing s;
+    s.on.on_worker([&] {
+        const std::array<protocol::bytes, 1> secret{protocol::as_bytes("secret")};
+        CHECK(s.one->socket->send(secret).sent == 0);
+    });
+    std::byte byte{};
+    CHECK(::recv(s.one->other_end, &byte, 1, MSG_PEEK) < 0);
+    s.busy_until.set_value();
+    CHECK(s.go_on_until(securing::outcome::done) == securing::outcome::done);
 }

@@ -1,0 +1,61 @@
+#include "daemon/endpoint.hpp"
+
+#include <arpa/inet.h>
+#include <array>
+#include <cstring>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+namespace pgweir::daemon {
+
+std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address) {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    if (address.ss_family == AF_INET) {
+        sockaddr_in in{};
+        std::memcpy(&in, &address, sizeof in);
+        ::inet_ntop(AF_INET, &in.sin_addr, text.data(), text.size());
+        return {text.data(), ntohs(in.sin_port)};
+    }
+    if (address.ss_family == AF_INET6) {
+        sockaddr_in6 in{};
+        std::memcpy(&in, &address, sizeof in);
+        ::inet_ntop(AF_INET6, &in.sin6_addr, text.data(), text.size());
+        return {text.data(), ntohs(in.sin6_port)};
+    }
+    return {std::string(local_peer), 0};
+}
+
+std::vector<endpoint> literal_endpoints(const server_address& where) {
+    endpoint result;
+    if (where.host.starts_with('/')) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        const auto path = where.host + "/.s.PGSQL." + std::to_string(where.port);
+        if (path.size() >= sizeof address.sun_path) {
+            return {};
+        }
+        path.copy(address.sun_path, path.size());
+        std::memcpy(&result.address, &address, sizeof address);
+        result.length = sizeof address;
+        return {result};
+    }
+    sockaddr_in in{};
+    if (::inet_pton(AF_INET, where.host.c_str(), &in.sin_addr) == 1) {
+        in.sin_family = AF_INET;
+        in.sin_port = htons(where.port);
+        std::memcpy(&result.address, &in, sizeof in);
+        result.length = sizeof in;
+        return {result};
+    }
+    sockaddr_in6 in6{};
+    if (::inet_pton(AF_INET6, where.host.c_str(), &in6.sin6_addr) == 1) {
+        in6.sin6_family = AF_INET6;
+        in6.sin6_port = htons(where.port);
+        std::memcpy(&result.address, &in6, sizeof in6);
+        result.length = sizeof in6;
+        return {result};
+    }
+    return {};
+}
+
+} // namespace pgweir::daemon

@@ -1,0 +1,25 @@
+// Where sockets connect to and come from: the system's addresses, and what people call them.
+#pragma once
+
+#include "daemon/engine/ports.hpp"
+
+#include <cstdint>
+#include <string>
+#include <sys/socket.h>
+#include <utility>
+#include <vector>
+
+namespace pgweir::daemon {
+
+/// Where a socket connects to.
+struct endpoint {
+    sockaddr_storage address{};
+    socklen_t length = 0;
+};
+
+/// "127.0.0.1", 41234; of a Unix socket local_peer, 0.
+[[nodiscard]] std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address);
+/// The addresses that `where` names without asking a name server; nothing when it must be asked.
+[[nodiscard]] std::vector<endpoint> literal_endpoints(const server_address& where);
+
+} // namespace pgweir::daemon
