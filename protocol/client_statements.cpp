@@ -24,7 +24,8 @@ client_statements::~client_statements() {
     table_->release(previous_.reserved_bytes);
 }
 
-statement_ref client_statements::intern(std::string_view context, bytes definition, bool by_sql) {
+statement_ref client_statements::intern(const reading_context& context, bytes definition,
+                                        bool by_sql) {
     const bool modest = named_bytes_ + definition.size() <= table_->max_bytes() / largest_share;
     return modest ? table_->intern(context, definition, by_sql) : nullptr;
 }
@@ -102,9 +103,9 @@ void client_statements::sent(std::string_view name, statement_ref what, std::uin
     }
     if (what != nullptr) {
         at->second.when = when;
-        at->second.described = at->second.relied_on = false;
-        at->second.asked = at->second.unchecked = false;
-        at->second.shape = unknown_shape;
+        at->second.described = at->second.asked = false;
+        at->second.types.clear();
+        at->second.forget_description();
     }
     assign(*at, std::move(what));
     at->second.batch = batch;
@@ -183,7 +184,7 @@ void client_statements::undone(std::string_view name, statement_ref before) {
     settle(at);
 }
 
-void client_statements::told(const statement_ref& what, result_shape shape) {
+void client_statements::told(const statement_ref& what, const described_statement& as) {
     checking_ = false;
     for (auto& [name, known] : names_) {
         if (known.what != what || !known.asked) {
@@ -191,9 +192,13 @@ void client_statements::told(const statement_ref& what, result_shape shape) {
         }
         known.asked = known.unchecked = false;
         if (known.shape == unknown_shape) {
-            known.shape = shape;
-        } else if (shape != unknown_shape && shape != known.shape) {
-            what->changed = table_->next_parse();
+            known.shape = as.shape;
+            const bool declared =
+                std::string_view(what->definition).ends_with(as.types) &&
+                what->definition.size() == what->text().size() + 1 + as.types.size();
+            known.types = declared ? std::string() : as.types;
+        } else if (as.shape != known.shape) {
+            known.stale = true;
         }
     }
 }

@@ -36,14 +36,34 @@ public:
         statement_ref what;          // nothing: it has just been closed
         std::uint32_t in_flight = 0; // changes that are not settled yet …
         std::uint64_t batch = 0;     // … all sent in this batch
-        parse_time when = {};        // the client parsed it: a server's must not be older
+        parse_time when = {};        // the client parsed it
         std::uint64_t changed = 0;   // counts up with every change and deallocation
         bool described = false;      // the client has been told what its results look like …
         bool relied_on = false;      // … and goes by that
+        bool stale = false;          // … although they have changed since
         bool asked = false;          // our Describe of it has been sent, …
         bool unchecked = false;      // … and has failed: it is left at that
-        result_shape shape = unknown_shape; // when it was described first
+        statement_shape shape = unknown_shape; // when it was described first
+        std::string types = {}; // … of its parameters; empty: as they were declared
 
+        /// What a server's must have been described as to be this; nothing: any will do.
+        [[nodiscard]] statement_shape expected_shape() const {
+            return relied_on && !unchecked ? shape : unknown_shape;
+        }
+        /// PostgreSQL has refused its plan because its results have changed. `older`: the server's
+        /// was from before this Parse, which knows better.
+        void results_changed(bool older) {
+            if (!relied_on) {
+                forget_description();
+            } else if (!older) {
+                stale = true;
+            }
+        }
+        /// What it has been described as counts no more.
+        void forget_description() {
+            relied_on = stale = unchecked = false;
+            shape = unknown_shape;
+        }
         [[nodiscard]] bool settled_for(std::uint64_t now) const {
             return in_flight == 0 || batch == now;
         }
@@ -55,7 +75,7 @@ public:
     [[nodiscard]] std::size_t named_bytes() const { return named_bytes_; }
     /// In the table; nothing where that is full, or this client would have more than its share of
     /// it.
-    [[nodiscard]] statement_ref intern(std::string_view context, bytes definition,
+    [[nodiscard]] statement_ref intern(const reading_context& context, bytes definition,
                                        bool by_sql = false);
     /// Nothing where there is no such name. `name` may be longer than what is significant of it.
     [[nodiscard]] const named* find(std::string_view name) const;
@@ -115,7 +135,7 @@ public:
         }
     }
     /// The only one of these that has been bound in this batch.
-    [[nodiscard]] const named* bound_alone(std::uint64_t batch) const {
+    [[nodiscard]] named* bound_alone(std::uint64_t batch) const {
         return bound_in_ == batch ? alone_ : nullptr;
     }
     /// Our Describe has been sent, and what the client has said since waits for its answer.
@@ -123,7 +143,7 @@ public:
     [[nodiscard]] bool is_checking() const { return checking_; }
     /// What our Describe of it has been answered with: what the client has been told as well, or
     /// whether that is still so.
-    void told(const statement_ref& what, result_shape shape);
+    void told(const statement_ref& what, const described_statement& as);
     /// … has failed, or was skipped.
     void not_told(const statement_ref& what, bool failed);
 

@@ -51,7 +51,7 @@ statement_ref statement_to_share(std::string_view sql, const statement_link& lin
     }
     name = std::move(*prepared);
     const auto definition = std::string(sql) + std::string(3, '\0'); // no types of parameters
-    return link.mine.intern(reading_context(link.settings), as_bytes(definition), true);
+    return link.mine.intern(context_of(link.settings), as_bytes(definition), true);
 }
 
 } // namespace

@@ -19,30 +19,7 @@ namespace {
 // What an entry costs beside its text: the node, the control block, the name.
 constexpr std::size_t overhead_bytes = 256;
 
-// Settings that make no difference to what a text means, and differ from client to client.
-bool matters_to_reading(std::string_view name) {
-    constexpr std::array<std::string_view, 9> others = {
-        "application_name",     "statement_timeout",
-        "lock_timeout",         "work_mem",
-        "maintenance_work_mem", "client_min_messages",
-        "idle_session_timeout", "idle_in_transaction_session_timeout",
-        "synchronous_commit"};
-    // Those of applications and extensions have a dot in their names.
-    return name.find('.') == std::string_view::npos &&
-           std::find(others.begin(), others.end(), name) == others.end();
-}
-
 } // namespace
-
-std::string reading_context(const setting_map& settings) {
-    std::string context;
-    for (const auto& [name, value] : settings) {
-        if (matters_to_reading(name)) {
-            context.append(name).append(1, '\0').append(value).append(1, '\0');
-        }
-    }
-    return context;
-}
 
 std::string server_name(const statement_id& id) {
     constexpr std::string_view digits = "0123456789abcdefghijklmnopqrstuv"; // 5 bits each
@@ -58,6 +35,11 @@ std::string server_name(const statement_id& id) {
 
 void append_parse(std::string& out, std::string_view name, std::string_view definition) {
     message_writer(out).begin(frontend::parse).c_string(name).raw(definition).end();
+}
+
+void append_parse(std::string& out, std::string_view name, std::string_view text,
+                  std::string_view types) {
+    message_writer(out).begin(frontend::parse).c_string(name).c_string(text).raw(types).end();
 }
 
 void append_close_statement(std::string& out, std::string_view name) {
@@ -112,8 +94,9 @@ statement_id statement_table::identify(std::string_view context, bytes definitio
     return id;
 }
 
-statement_ref statement_table::intern(std::string_view context, bytes definition, bool by_sql) {
-    const auto id = identify(context, definition, by_sql);
+statement_ref statement_table::intern(const reading_context& context, bytes definition,
+                                      bool by_sql) {
+    const auto id = identify(context.key, definition, by_sql);
     if (const auto found = statements_.find(id); found != statements_.end()) {
         return found->second.lock();
     }
@@ -124,7 +107,8 @@ statement_ref statement_table::intern(std::string_view context, bytes definition
         prepared_statement{.id = id,
                            .name = server_name(id),
                            .definition = std::string(as_text(definition)),
-                           .by_sql = by_sql});
+                           .by_sql = by_sql,
+                           .of_one_client = context.of_one_client});
     made->names_statements = !statement_names(made->text()).empty();
     statement_ref ref(made.release(), [this](const prepared_statement* what) { forget(what); });
     statements_.emplace(id, ref);

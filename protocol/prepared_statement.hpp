@@ -10,7 +10,7 @@
 
 #include "protocol/message.hpp"
 #include "protocol/name_effects.hpp"
-#include "protocol/setting_replay.hpp"
+#include "protocol/reading_context.hpp"
 
 #include <array>
 #include <compare>
@@ -57,6 +57,8 @@ struct prepared_statement {
     bool names_statements = false; // its text is PREPARE, EXECUTE or DEALLOCATE of one, or of all
     /// Its text is SQL's PREPARE, which makes it under the client's name: no Parse does.
     bool by_sql = false;
+    /// What it was read under is not known: a server's must not be older than the client's Parse.
+    bool of_one_client = false;
 
     /// What scan() says of its text. Found out once for all who read it under the same names.
     [[nodiscard]] effect_bits effects(const known_names& under) const;
@@ -76,7 +78,8 @@ struct prepared_statement {
         effect_bits effects = 0;
     };
     mutable std::optional<reading> read = std::nullopt; // what effects() has found
-    /// Its results were last found to have changed then: whatever was parsed before is out of date.
+    /// Its results were last found to have changed then: a server's that was parsed before is out
+    /// of date.
     mutable std::uint64_t changed = 0;
 };
 using statement_ref = std::shared_ptr<const prepared_statement>;
@@ -87,21 +90,27 @@ struct parse_time {
     std::uint64_t count = 0; // statement_table::next_parse()
 };
 
-/// A digest of what the rows of a statement look like.
-using result_shape = std::uint64_t;
-inline constexpr result_shape unknown_shape = 0;
+/// A digest of what a statement is described as: the types of its parameters, and what its rows
+/// look like.
+using statement_shape = std::uint64_t;
+inline constexpr statement_shape unknown_shape = 0;
+/// What PostgreSQL has described a statement as.
+struct described_statement {
+    statement_shape shape = unknown_shape;
+    std::string types =
+        {}; // of its parameters: the body of ParameterDescription, where it is short
+};
 
 /// A whole Parse of `definition` (as in prepared_statement) under `name`.
 void append_parse(std::string& out, std::string_view name, std::string_view definition);
+/// … of this text, with these types of its parameters (their count and numbers, as in the message).
+void append_parse(std::string& out, std::string_view name, std::string_view text,
+                  std::string_view types);
 /// Close of the statement with this name.
 void append_close_statement(std::string& out, std::string_view name);
 
 /// Is this what the body of a Parse may have behind the name? (Else PostgreSQL is to say why not.)
 [[nodiscard]] bool is_definition(bytes definition);
-
-/// The settings that PostgreSQL reads the same text under: the part of `settings` that makes a
-/// difference to what it means.
-[[nodiscard]] std::string reading_context(const setting_map& settings);
 
 /// Each distinct statement once, for as long as somebody refers to it.
 class statement_table {
@@ -113,9 +122,9 @@ public:
     statement_table(const statement_table&) = delete;
     statement_table& operator=(const statement_table&) = delete;
 
-    /// Nothing when the table is full. `context`: settings that the reading of the text depends on.
+    /// Nothing when the table is full. `context`: what the reading of the text depends on.
     /// `by_sql`: the text is PREPARE.
-    [[nodiscard]] statement_ref intern(std::string_view context, bytes definition,
+    [[nodiscard]] statement_ref intern(const reading_context& context, bytes definition,
                                        bool by_sql = false);
 
     /// Room for a copy that is kept elsewhere (a client's unnamed statement). False: there is none.

@@ -15,11 +15,16 @@ void providing::make_room() {
 }
 
 // Should the server have it after all, that is closed first.
-void providing::parse(const statement_ref& what) {
+void providing::parse(const client_statements::named& known) {
+    const auto& what = known.what;
     make_room();
     append_close_statement(to_.own(), what->name);
     owed_.sent(frontend::close, fate::swallow);
-    append_parse(to_.own(), what->name, what->definition);
+    if (known.types.empty()) {
+        append_parse(to_.own(), what->name, what->definition);
+    } else {
+        append_parse(to_.own(), what->name, what->text(), known.types);
+    }
     link_.there.sent(change::about(change::kind::provide, {.id = what->id, .what = what}),
                      owed_.batch(), parsed_now(link_));
     owed_.sent(frontend::parse, fate::swallow, {.errors_to_client = true, .noted = true});
@@ -42,7 +47,7 @@ bool providing::is_to_be_checked(const client_statements::named& known) const {
 }
 
 routing providing::provide_for(client_statements::named& known) {
-    parse(known.what);
+    parse(known);
     if (!is_to_be_checked(known)) {
         return {};
     }

@@ -11,11 +11,26 @@
 
 #include "protocol/statement_router.hpp"
 
+#include <algorithm>
+
 namespace pgweir::protocol {
 
 /// A Parse that is sent now.
 [[nodiscard]] inline parse_time parsed_now(const statement_link& link) {
     return {link.epoch, link.table.next_parse()};
+}
+
+/// What a Parse that is sent now, under this name, is read under.
+[[nodiscard]] inline reading_context
+context_now(const statement_link& link, const session_state& state, std::string_view name) {
+    return state.reading_is_known() ? context_of(link.settings)
+                                    : context_of(link.client, significant(name));
+}
+
+/// What a server's statement must be to be the client's.
+[[nodiscard]] inline statement_needs needs_of(const client_statements::named& known) {
+    const auto parsed = known.what->of_one_client ? known.when.count : 0;
+    return {{known.when.epoch, std::max(known.what->changed, parsed)}, known.expected_shape()};
 }
 
 class providing {
@@ -35,7 +50,7 @@ public:
 
 private:
     [[nodiscard]] bool is_to_be_checked(const client_statements::named& known) const;
-    void parse(const statement_ref& what);
+    void parse(const client_statements::named& known);
     void describe(client_statements::named& known);
 
     const statement_link& link_;

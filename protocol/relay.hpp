@@ -144,7 +144,8 @@ struct server_step {
     std::array<char, 5> sqlstate{};
     std::string_view error; // the body of an ErrorResponse, as far as it is there; into the input
     bytes result;           // the body of what answers us; empty where it is too long to be there
-    bool describes = false; // what answers us is RowDescription (else empty, too) or NoData
+    bool describes = false; // what answers us is ParameterDescription, and then RowDescription
+                            // (else empty, too) or NoData
     std::size_t last_frame_bytes = 0; // so much of the last frame taken is there
     bool fatal = false;               // FATAL or PANIC: the server will close
 };

@@ -1,5 +1,7 @@
 #include "protocol/server_statements.hpp"
 
+#include "protocol/stale_statement.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -13,7 +15,7 @@ constexpr std::size_t compact_at = 256;
 } // namespace
 
 server_statements::presence server_statements::of(const statement_id& id, std::uint64_t batch,
-                                                  const parse_time& not_before) const {
+                                                  const statement_needs& what) const {
     const auto found = by_id_.find(id);
     if (found == by_id_.end()) {
         return presence::absent;
@@ -22,9 +24,30 @@ server_statements::presence server_statements::of(const statement_id& id, std::u
     if (it.in_flight != 0 && it.batch != batch) {
         return presence::unsettled;
     }
-    return it.present && it.when.epoch >= not_before.epoch && it.when.count >= not_before.count
-               ? presence::present
-               : presence::absent;
+    const bool fits = it.present && it.when.epoch >= what.not_before.epoch &&
+                      it.when.count >= what.not_before.count &&
+                      (what.shape == unknown_shape || what.shape == it.shape);
+    return fits ? presence::present : presence::absent;
+}
+
+bool server_statements::is_older(const statement_id& id, std::uint64_t count) const {
+    const auto found = by_id_.find(id);
+    return found != by_id_.end() && found->second->present && found->second->when.count < count;
+}
+
+void server_statements::told_rows(bytes description, bool too_long) {
+    const auto parameters = std::exchange(parameters_, {});
+    descriptions_.push_back(
+        too_long || parameters.empty()
+            ? described_statement{}
+            : described_statement{shape_of(as_bytes(parameters), description), parameters});
+}
+
+void server_statements::describe(const statement_id& id, statement_shape shape) {
+    const auto found = by_id_.find(id);
+    if (found != by_id_.end() && found->second->in_flight == 0) {
+        found->second->shape = shape; // else it has been parsed once more behind that
+    }
 }
 
 bool server_statements::settled_for(std::uint64_t batch) const {
@@ -75,6 +98,7 @@ void server_statements::sent(change what, std::uint64_t batch, const parse_time&
         set(at, what.is != evict);
         if (what.is != evict) {
             at->when = when;
+            at->shape = unknown_shape;
             touch(what.of->id);
         }
     }
@@ -117,19 +141,20 @@ void server_statements::carry_out(const change& what, client_statements* mine) {
         }
         break;
     case change::kind::describe:
-        if (const auto shape = next_shape(); mine != nullptr) {
-            mine->told(what.of->what, shape);
+        if (const auto as = next_description(); mine != nullptr) {
+            describe(what.of->id, as.shape);
+            mine->told(what.of->what, as);
         }
         break;
     }
 }
 
-result_shape server_statements::next_shape() {
-    if (shapes_.empty()) {
-        return unknown_shape;
+described_statement server_statements::next_description() {
+    if (descriptions_.empty()) {
+        return {};
     }
-    const auto first = shapes_.front();
-    shapes_.erase(shapes_.begin());
+    auto first = std::move(descriptions_.front());
+    descriptions_.erase(descriptions_.begin());
     return first;
 }
 
@@ -259,7 +284,7 @@ std::vector<server_statements::held> server_statements::contents() const {
     std::vector<held> all;
     for (const auto& it : items_) {
         if (it.present) {
-            all.push_back({it.id, it.when.epoch});
+            all.push_back({it.id, it.when.epoch, it.shape});
         }
     }
     return all;
@@ -269,6 +294,7 @@ void server_statements::restore(std::span<const held> contents) {
     for (const auto& one : contents) {
         const auto at = get(one.id);
         at->when.epoch = one.epoch; // workers count Parse messages on their own
+        at->shape = one.shape;
         set(at, true);
     }
 }

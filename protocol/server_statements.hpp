@@ -20,6 +20,12 @@
 
 namespace pgweir::protocol {
 
+/// What a client needs of a server's statement beside its id.
+struct statement_needs {
+    parse_time not_before = {};            // tables have changed since
+    statement_shape shape = unknown_shape; // it must have been described as this, if anything
+};
+
 class server_statements {
 public:
     enum class presence : std::uint8_t {
@@ -27,9 +33,11 @@ public:
         present,
         unsettled, // only an answer to an earlier batch will tell
     };
-    /// One that was parsed earlier than that counts as absent: tables have changed since.
+    /// What does not have what is needed counts as absent.
     [[nodiscard]] presence of(const statement_id& id, std::uint64_t batch,
-                              const parse_time& not_before = {}) const;
+                              const statement_needs& what = {}) const;
+    /// It was parsed earlier than that.
+    [[nodiscard]] bool is_older(const statement_id& id, std::uint64_t count) const;
     [[nodiscard]] std::size_t size() const { return present_; }
     /// Nothing that was sent in another batch than this one is on its way.
     [[nodiscard]] bool settled_for(std::uint64_t batch) const;
@@ -71,8 +79,10 @@ public:
     void apply(std::span<const outcome> outcomes, client_statements* mine);
     [[nodiscard]] bool anything_in_flight() const { return head_ != journal_.size(); }
 
-    /// What a Describe of ours has been answered with; its outcome comes behind.
-    void told(result_shape shape) { shapes_.push_back(shape); }
+    /// What a Describe of ours has been answered with; its outcome comes behind. First the body of
+    /// ParameterDescription, empty where it is too long, then that of RowDescription.
+    void told_parameters(bytes description) { parameters_ = as_text(description); }
+    void told_rows(bytes description, bool too_long);
 
     /// Which to give up so that one more fits into `limit`. Nothing: it fits, or none can be
     /// spared.
@@ -103,6 +113,7 @@ public:
     struct held {
         statement_id id;
         std::uint64_t epoch;
+        statement_shape shape;
     };
     [[nodiscard]] std::vector<held> contents() const;
     void restore(std::span<const held> contents);
@@ -113,7 +124,8 @@ private:
         bool present = false;
         std::uint32_t in_flight = 0;
         std::uint64_t batch = 0;
-        parse_time when = {}; // it was last parsed
+        parse_time when = {};                  // it was last parsed
+        statement_shape shape = unknown_shape; // as it was described since
     };
     using item_list = std::list<item>; // the least recently used first
     using position = item_list::iterator;
@@ -123,7 +135,8 @@ private:
     void settle(const statement_id& id, bool present);
     void undo(const change& what, client_statements* mine, bool failed);
     void carry_out(const change& what, client_statements* mine);
-    [[nodiscard]] result_shape next_shape();
+    [[nodiscard]] described_statement next_description();
+    void describe(const statement_id& id, statement_shape shape);
     void drop_applied();
 
     item_list items_;
@@ -131,7 +144,9 @@ private:
     std::size_t present_ = 0;
     std::vector<change> journal_; // those before head_ are done with
     std::size_t head_ = 0;
-    std::vector<result_shape> shapes_; // of Describe messages whose outcomes have not been applied
+    // Of Describe messages whose outcomes have not been applied.
+    std::vector<described_statement> descriptions_;
+    std::string parameters_; // the first half of the next
     client_statements::serial unnamed_from_ = 1;
 };
 

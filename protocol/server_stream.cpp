@@ -133,7 +133,7 @@ bool is_of_interest(std::string_view tag) {
     }
     const auto start = tag.substr(0, 3);
     return start == "ALT" || start == "CRE" || start == "DRO" || start == "DEA" || start == "DIS" ||
-           start == "PRE" || start == std::string_view("DO\0", 3);
+           start == "PRE" || start == "CAL" || start == std::string_view("DO\0", 3);
 }
 
 bool read_status(std::byte from, transaction_status& status) {
@@ -197,7 +197,8 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         const auto type = static_cast<backend>(head.type);
         const auto where = owed.where(type);
         const bool describes = where == fate::swallow &&
-                               (type == backend::row_description || type == backend::no_data) &&
+                               (type == backend::parameter_description ||
+                                type == backend::row_description || type == backend::no_data) &&
                                owed.describes_for_us();
         const bool answers_us =
             describes || (where == fate::swallow &&

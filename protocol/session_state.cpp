@@ -53,6 +53,7 @@ void session_state::statement(std::string_view sql, effect_bits effects,
     constexpr auto lock = static_cast<unsigned>(pin_reason::advisory_lock);
     unsigned pins = effects & pin_reasons & ~setting;
     hidden_something_ = hidden_something_ || (effects & changes_names) != 0;
+    sets_locally_ = sets_locally_ || (effects & sets_for_transaction) != 0;
     if ((effects & hides_something) != 0) {
         pins |= askable & ~lock & ~unsigned{ignored_}; // until PostgreSQL has said what there is
     }

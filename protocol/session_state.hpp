@@ -70,6 +70,7 @@ public:
         changed_settings_.clear();
         settings_unknowable_ = false;
         channels_changed_ = false;
+        sets_locally_ = false;
     }
     /// DISCARD ALL was carried out. It unloads no library and does not undo setseed().
     void discarded_all() {
@@ -142,6 +143,13 @@ public:
     /// is unknown nothing can be: the client stays. The rest is asked all the same, since RESET
     /// may have gone back to what is not the client's.
     [[nodiscard]] const setting_changes& changed_settings() const { return changed_settings_; }
+    /// What texts are read under is what the client has last been known to have set. False: this
+    /// transaction has set something for itself (SET LOCAL), or PostgreSQL has still to be asked.
+    [[nodiscard]] bool reading_is_known() const {
+        return !sets_locally_ && !has(pin_reason::setting) && !has(pin_reason::large_statement);
+    }
+    /// No transaction is open, and nothing is under way.
+    void at_rest() { sets_locally_ = false; }
     [[nodiscard]] bool settings_to_ask() const {
         return has(pin_reason::setting) && changed_settings_.can_be_asked() &&
                !settings_unknowable_;
@@ -185,6 +193,7 @@ private:
     bool hidden_something_ = false;
     bool suspicious_ = false;
     bool channels_changed_ = false;
+    bool sets_locally_ = false;
     setting_changes changed_settings_;
     std::string pinned_by_;
 };

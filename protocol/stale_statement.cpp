@@ -32,16 +32,17 @@ std::optional<std::string_view> name_used(bytes frame) {
 
 } // namespace
 
-result_shape shape_of(bytes row_description) {
+statement_shape shape_of(bytes parameter_description, bytes row_description) {
+    statement_shape shape = std::hash<std::string_view>{}(as_text(parameter_description));
     if (row_description.empty()) {
-        return unknown_shape + 1;
+        return std::max(shape, unknown_shape + 1);
     }
-    result_shape shape = 0;
     const auto add = [&shape](std::uint64_t value) {
         shape = (shape ^ value) * 0x9e3779b97f4a7c15; // as hashes are put together
         shape ^= shape >> 32;
     };
     body_reader reader(row_description);
+    add(1); // rows without columns are not NoData
     for (auto columns = reader.u16(); columns != 0 && reader.ok(); --columns) {
         add(std::hash<std::string_view>{}(reader.c_string()));
         reader.u32(); // table …
@@ -51,7 +52,7 @@ result_shape shape_of(bytes row_description) {
         add(reader.u32());
         reader.u16(); // format
     }
-    return reader.finished() ? std::max(shape, unknown_shape + 2) : unknown_shape;
+    return reader.finished() ? std::max(shape, unknown_shape + 1) : unknown_shape;
 }
 
 bool says_results_changed(bytes error) {

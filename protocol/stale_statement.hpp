@@ -8,7 +8,13 @@
 // misled, and whoever has parsed the statement since knows better.
 //
 // That results have changed is known when PostgreSQL has refused a plan, or has described the
-// statement on a server that lacked it in another way than to the client (providing.hpp).
+// statement on a server that lacked it in another way than to the client (providing.hpp). Then the
+// client's Parse is out of date, unless the server's is older: what a client has parsed after a
+// table was altered must not be answered by what another one had parsed before.
+//
+// The types of parameters are part of what a client was told: it sends values by them. A server
+// that lacks the statement is given it with those, whatever they would be taken for by now, as the
+// plan that PostgreSQL would have kept has them.
 //
 // Pure. Tests: tests/protocol/stale_statement_test.cpp, integration/prepared_test.py.
 // Source: RevalidateCachedQuery() in src/backend/utils/cache/plancache.c; PostgreSQL documentation,
@@ -27,13 +33,14 @@ namespace pgweir::protocol {
 /// and pipelines as anybody who uses a stale one.
 inline constexpr std::string_view stale_name = "pgw_stale";
 
-/// Of the body of a RowDescription (of a statement: formats are not looked at); empty: NoData.
-/// What PostgreSQL compares to tell whether results have changed: names and types.
-[[nodiscard]] result_shape shape_of(bytes row_description);
+/// Of the bodies of a ParameterDescription and a RowDescription (of a statement: formats are not
+/// looked at), which is empty where there is NoData. Of rows what PostgreSQL compares to tell
+/// whether results have changed: names and types.
+[[nodiscard]] statement_shape shape_of(bytes parameter_description, bytes row_description);
 
 /// The client goes by what it was told before the results were found to have changed.
 [[nodiscard]] inline bool is_stale(const client_statements::named& known) {
-    return known.relied_on && known.when.count < known.what->changed;
+    return known.relied_on && known.stale;
 }
 
 /// The body of PostgreSQL's ErrorResponse, or its front: results have changed.

@@ -184,7 +184,7 @@ routing router::named_parse(std::string_view name, bytes definition) {
         state_.has(pin_reason::named_statement)) {
         return pinning_parse(name);
     }
-    const auto what = link_.mine.intern(reading_context(link_.settings), definition);
+    const auto what = link_.mine.intern(context_now(link_, state_, name), definition);
     if (what == nullptr) {
         return pinning_parse(name);
     }
@@ -293,7 +293,7 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         (void)pass(type, how);
         return rename(name_at, name, stale_name);
     }
-    switch (link_.there.of(what->id, batch_, {known->when.epoch, what->changed})) {
+    switch (link_.there.of(what->id, batch_, needs_of(*known))) {
     case presence::unsettled:
         if (answers_will_come()) {
             return {routing::how::wait};

@@ -75,6 +75,7 @@ struct statement_link {
         bool checking = false; // a statement was put in front, and its Describe is waited for
     };
     counts& counted;
+    std::uint64_t client = 0;             // tells the clients of all workers apart
     std::uint64_t epoch = 0;              // how often tables have been seen to change
     known_names names = {};               // of its database
     sequence_memory* sequences = nullptr; // the server's; nothing: it is this client's alone

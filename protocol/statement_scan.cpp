@@ -2,6 +2,7 @@
 
 #include "protocol/dynamic_sql.hpp"
 #include "protocol/name_effects.hpp"
+#include "protocol/reading_context.hpp"
 #include "protocol/session_state.hpp"
 #include "protocol/sql_lexer.hpp"
 #include "protocol/statement_filter.hpp"
@@ -105,7 +106,8 @@ private:
         set,     // SET: the next word tells
         set_for, // SET SESSION or SET LOCAL
         set_seed,
-        prepare, // PREPARE: TRANSACTION may follow
+        set_local, // SET LOCAL, and the first word of a setting that matters_to_reading()
+        prepare,   // PREPARE: TRANSACTION may follow
         prepare_transaction,
         prepared, // PREPARE and its name have come
         declare,  // DECLARE: WITH HOLD may follow
@@ -139,6 +141,7 @@ private:
         unsigned argument = 0;
         unsigned tokens = 0; // in this argument
         bool just_true = false;
+        bool matters = true; // to how texts are read, as far as the first argument tells
     };
     config_call config_;
 };
@@ -195,6 +198,11 @@ void statement_reader::read_set(const sql_token& token) {
         opening_ = opening::other;
         return;
     }
+    if (opening_ == opening::set_local) {
+        pins_ |= token.text != "." ? sets_for_transaction : effect_bits{0};
+        opening_ = opening::other;
+        return;
+    }
     const bool has_scope = opening_ == opening::set_for;
     const bool local = word && same_word(token.text, "local");
     const bool transaction_only =
@@ -203,16 +211,20 @@ void statement_reader::read_set(const sql_token& token) {
     if (!has_scope && !transaction_only) {
         pin(pin_reason::setting);
     }
+    const bool local_scope =
+        has_scope && same_word(previous_, "local") && matters_to_reading(token.text);
     const bool scope = !has_scope && (local || (word && same_word(token.text, "session")));
     opening_ = scope                                 ? opening::set_for
                : name && same_word(token.text, seed) ? opening::set_seed
+               : local_scope                         ? opening::set_local
                                                      : opening::other;
 }
 
 // The token behind SET or PREPARE, or behind PREPARE TRANSACTION.
 void statement_reader::second_token(const sql_token& token) {
     const bool word = token.is == sql_token::kind::word;
-    if (opening_ == opening::set || opening_ == opening::set_for || opening_ == opening::set_seed) {
+    if (opening_ == opening::set || opening_ == opening::set_for || opening_ == opening::set_seed ||
+        opening_ == opening::set_local) {
         read_set(token);
     } else if (opening_ == opening::prepare) {
         if (word && same_word(token.text, "transaction")) {
@@ -358,6 +370,10 @@ void statement_reader::config_argument(const sql_token& token) {
     if (call.argument == 0 && token.is == sql_token::kind::string && same_word(token.text, seed)) {
         pin(pin_reason::random_seed);
     }
+    if (call.argument == 0 && call.tokens != 0 && symbol != ',') { // behind the parenthesis
+        const bool alone = call.tokens == 1 && token.is == sql_token::kind::string;
+        call.matters = !alone || matters_to_reading(token.text);
+    }
     if (symbol == '(') {
         ++call.depth;
     } else if (symbol == ')' && call.depth != 0) {
@@ -366,6 +382,8 @@ void statement_reader::config_argument(const sql_token& token) {
     if (call.depth == 0) {
         if (call.argument != 2 || call.tokens != 1 || !call.just_true) {
             pin(pin_reason::setting);
+        } else if (call.matters) {
+            pins_ |= sets_for_transaction;
         }
         call = {};
     } else if (symbol == ',' && call.depth == 1) {

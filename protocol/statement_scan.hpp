@@ -43,6 +43,8 @@ inline constexpr effect_bits speaks_of_channels = 1 << 23;
 inline constexpr effect_bits notifies = 1 << 24;
 /// … looks at what statements the session has prepared (pg_prepared_statements).
 inline constexpr effect_bits lists_statements = 1 << 25;
+/// … sets, for its transaction alone, what texts are read under: SET LOCAL, set_config(…, true).
+inline constexpr effect_bits sets_for_transaction = 1 << 26;
 /// These concern nobody but who listens to something.
 inline constexpr effect_bits only_about_channels = speaks_of_channels | notifies;
 

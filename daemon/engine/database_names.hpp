@@ -111,6 +111,10 @@ public:
         return before->failures == 0;
     }
 
+    /// How often tables have been seen to change, whoever changed them: what was prepared before
+    /// may mean something else since.
+    std::atomic<std::uint64_t> epoch{1};
+
 private:
     struct state {
         names read; // as it was last read; nothing: never

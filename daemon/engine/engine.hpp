@@ -230,7 +230,8 @@ private:
     // statements.cpp: prepared statements
     protocol::client_step forward(client& c, server& s, protocol::bytes in);
     void settle_statements(server& s);
-    [[nodiscard]] static protocol::result_shape shape_told(const protocol::server_step& step);
+    static void description_told(server& s, const protocol::server_step& step,
+                                 protocol::bytes taken);
     void note_results_changed(client& c, server& s);
     [[nodiscard]] bool send_once_more(client& c, server& s, const protocol::server_step& step,
                                       protocol::bytes taken);

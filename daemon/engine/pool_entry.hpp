@@ -141,9 +141,6 @@ struct pool_entry {
     std::atomic<std::shared_ptr<pool_entry>> for_listening;      // the same
     static constexpr std::uint32_t nobody = ~0U;
     std::atomic<std::uint32_t> listening_at{nobody};
-    /// How often a statement that changes tables has been seen to succeed: what was prepared before
-    /// may mean something else since.
-    std::atomic<std::uint64_t> epoch{1};
     /// Somebody has called currval() or lastval(): from now on servers are to remember nothing of
     /// others when a client is given them.
     std::atomic<bool> sequences_read{false};

@@ -80,8 +80,8 @@ void engine::relay(server& s, time_point now) {
     while (more) {
         const auto step = s.stream.next(in.subspan(used), used == 0 && s.in.full(), s.owed);
         if (!s.owed.outcomes().empty()) {
-            if (step.describes) [[unlikely]] {
-                s.statements.told(shape_told(step));
+            if (step.describes) [[unlikely]] { // rows: its outcome has come with it
+                description_told(s, step, in.subspan(used, step.taken_bytes));
             }
             settle_statements(s);
         }
@@ -233,7 +233,11 @@ void engine::parameter_reported(server& s, const protocol::server_step& step, bo
 /// A row, or what a function has returned, for whatever we have asked.
 void engine::take_result(server& s, const protocol::server_step& step, protocol::bytes taken) {
     if (step.describes) {
-        return; // it has been taken together with its outcome
+        if (protocol::read_header(taken.last(step.last_frame_bytes)).type ==
+            static_cast<char>(protocol::backend::parameter_description)) {
+            description_told(s, step, taken); // rows have been taken together with their outcome
+        }
+        return;
     }
     if (s.asked_about_names()) {
         s.names->answer.take_row(step.result);
@@ -298,7 +302,7 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
     s.ready_at = now;
     if (s.tables_changed && s.status == protocol::transaction_status::idle) {
         s.tables_changed = false;
-        s.pool->entry->epoch.fetch_add(1, std::memory_order_relaxed);
+        s.pool->entry->names->epoch.fetch_add(1, std::memory_order_relaxed);
     }
     if (c != nullptr && !ours && c->session.has_hidden_something()) [[unlikely]] {
         note_hidden(*c, s);
@@ -307,6 +311,9 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
         s.ready_current = true;
         if (c != nullptr && c->statements.was_busy()) {
             c->statements.at_rest();
+        }
+        if (c != nullptr && s.status == protocol::transaction_status::idle) {
+            c->session.at_rest();
         }
     }
     if (s.pool->listening) {

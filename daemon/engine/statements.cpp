@@ -38,7 +38,8 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
         .at_start = c.at_start->empty() ? nullptr : c.at_start.get(),
         .per_server = bounds.prepared_statements,
         .counted = counted,
-        .epoch = s.pool->entry->epoch.load(std::memory_order_relaxed),
+        .client = c.id.value,
+        .epoch = s.pool->entry->names->epoch.load(std::memory_order_relaxed),
         .names = names_of(*s.pool),
         .sequences = &s.sequences,
         .channels = channel_use_of(c),
@@ -103,24 +104,34 @@ void engine::settle_statements(server& s) {
     }
 }
 
-/// What a Describe of ours has been answered with.
-protocol::result_shape engine::shape_told(const protocol::server_step& step) {
+/// What a Describe of ours has been answered with: two messages.
+void engine::description_told(server& s, const protocol::server_step& step, protocol::bytes taken) {
+    const auto type = static_cast<protocol::backend>(taken[taken.size() - step.last_frame_bytes]);
     const bool too_long = step.result.empty() && step.last_frame_bytes != protocol::header_bytes;
-    return too_long ? protocol::unknown_shape : protocol::shape_of(step.result);
+    if (type == protocol::backend::parameter_description) {
+        s.statements.told_parameters(step.result);
+    } else {
+        s.statements.told_rows(step.result, too_long);
+    }
 }
 
 /// PostgreSQL has refused a plan because its results have changed, and the client is told so or
-/// asks once more. That of which statement is known where there is one only.
+/// asks once more. That of which statement is known where there is one only. If the server had it
+/// from before the client's own Parse, the client knows better.
 void engine::note_results_changed(client& c, server& s) {
-    const protocol::client_statements::named* which = nullptr;
+    // Somebody has altered a table unseen: whoever parses from now on is not to meet older ones.
+    s.pool->entry->names->epoch.fetch_add(1, std::memory_order_relaxed);
+    protocol::client_statements::named* which = nullptr;
     if (s.kept.held()) {
         which = protocol::statement_used(s.kept.unused(), c.statements);
     } else if (s.owed.owed_ready(protocol::fate::forward) <= 1) {
         which = c.statements.bound_alone(s.owed.batch() - (s.owed.batch_open() ? 0 : 1));
     }
-    if (which != nullptr && which->what != nullptr) {
-        which->what->changed = statements_.next_parse();
+    if (which == nullptr || which->what == nullptr) {
+        return;
     }
+    which->what->changed = statements_.next_parse();
+    which->results_changed(s.statements.is_older(which->what->id, which->when.count));
 }
 
 /// PostgreSQL will not use a statement that the client has done nothing to: it is gone, or has
@@ -133,7 +144,7 @@ bool engine::send_once_more(client& c, server& s, const protocol::server_step& s
     const bool changed = protocol::says_results_changed(protocol::as_bytes(step.error));
     const bool described = protocol::describes_something(s.kept.unused());
     const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
-    const bool curable = used != nullptr && (changed ? described || !used->relied_on
+    const bool curable = used != nullptr && (changed ? described || !protocol::is_stale(*used)
                                                      : sqlstate == "0A000" || sqlstate == "26000");
     const bool first_answer = taken.size() == protocol::read_header(taken).frame_bytes();
     if (!curable || !first_answer || c.state != client_state::active || c.in.held() ||
@@ -141,10 +152,8 @@ bool engine::send_once_more(client& c, server& s, const protocol::server_step& s
         return false;
     }
     s.statements.doubt(used->what->id);
-    if (changed) {
-        used->when.count = statements_.next_parse(); // it is told anew, or has never been
-        used->relied_on = used->unchecked = false;
-        used->shape = protocol::unknown_shape;
+    if (changed && protocol::is_stale(*used)) {
+        used->forget_description(); // it is told anew
     }
     c.in = std::move(s.kept);
     s.kept = buffer();
@@ -158,10 +167,14 @@ void engine::command_done(server& s, std::string_view tag, bool ours, time_point
     auto* const c = s.user;
     if (tag.starts_with("CREATE ") || tag.starts_with("ALTER ") || tag.starts_with("DROP ")) {
         // Now, for this transaction; and when it is over, for what others parse until then.
-        s.pool->entry->epoch.fetch_add(1, std::memory_order_relaxed);
+        s.pool->entry->names->epoch.fetch_add(1, std::memory_order_relaxed);
         s.tables_changed = true;
         names_changed(s, tag, now);
         return;
+    }
+    if (tag == "DO" || tag == "CALL") { // what is in it is not told
+        s.pool->entry->names->epoch.fetch_add(1, std::memory_order_relaxed);
+        s.tables_changed = true;
     }
     if (tag == "DISCARD ALL" || tag == "DISCARD SEQUENCES") {
         sequences_forgotten(s);

@@ -267,6 +267,17 @@ private:
         }
     }
 
+    void described(const server_step& step) {
+        auto& s = *server_;
+        const auto frame = as_bytes(s.unread).first(step.taken_bytes).last(step.last_frame_bytes);
+        if (static_cast<backend>(frame[0]) == backend::parameter_description) {
+            s.statements.told_parameters(step.result);
+        } else {
+            s.statements.told_rows(step.result,
+                                   step.result.empty() && frame.size() != header_bytes);
+        }
+    }
+
     void arrive_at_server_end(std::size_t count) {
         auto& s = *server_;
         s.unread.append(s.answers, 0, count);
@@ -275,7 +286,7 @@ private:
         while (server_.get() == before) {
             const auto step = s.stream.next(as_bytes(s.unread), false, s.owed);
             if (step.describes) {
-                s.statements.told(shape_of(step.result));
+                described(step);
             }
             settle();
             if (!take(step) || step.why == server_step::stop::exhausted) {

@@ -13,7 +13,7 @@ TEST_CASE("error_names") {
     statement_table table("key", 100'000);
     client_statements names(table);
     const std::string definition("SELECT 1\0\0\0", 11);
-    const auto what = table.intern("", as_bytes(definition));
+    const auto what = table.intern({}, as_bytes(definition));
     names.sent("mine", what, 1);
     names.done("mine", what);
     const auto error_about = [](const std::string& name) {

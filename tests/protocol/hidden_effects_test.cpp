@@ -83,11 +83,18 @@ TEST_CASE("hidden_effects: a function by its name, however it is called") {
 TEST_CASE("hidden_effects: a function that does nothing is not kept") {
     catalogue from;
     from.function("1255.1", "plain",
-                  "begin update t set x = 1; perform set_config('a', b, true); end")
+                  "begin update t set x = 1; perform set_config('app.a', b, true); end")
         .function("1255.2", "too", "select 'x'", "sql");
     const auto names = from.read();
     CHECK(names->empty());
     CHECK(!names->may_be_in("select plain()"));
+}
+
+TEST_CASE("hidden_effects: what a function sets for its transaction") {
+    catalogue from;
+    from.function("1255.1", "enter", "begin perform set_config('search_path', $1, true); end");
+    const auto names = from.read();
+    CHECK(bits(*names, "select enter('a')") == sets_for_transaction);
 }
 
 TEST_CASE("hidden_effects: which settings") {

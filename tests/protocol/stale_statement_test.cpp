@@ -74,7 +74,7 @@ TEST_CASE("stale_statement: the statement that a batch begins with") {
     statement_table table("key", 100'000);
     client_statements mine(table);
     const std::string definition("select 1\0\0\0", 11);
-    mine.sent("s", table.intern("", as_bytes(definition)), 1);
+    mine.sent("s", table.intern({}, as_bytes(definition)), 1);
     const std::string parameters(6, '\0');
     const auto bind = message('B', std::string("\0s\0", 3) + parameters);
     CHECK(statement_used(as_bytes(bind), mine) == mine.find("s"));
@@ -102,7 +102,10 @@ TEST_CASE("stale_statement: what rows look like") {
         }
         return out;
     };
-    const auto shape = [](const std::string& body) { return shape_of(as_bytes(body)); };
+    const std::string none(2, '\0'), one("\0\1\0\0\0\x17", 6);
+    const auto shape = [&](const std::string& body) {
+        return shape_of(as_bytes(none), as_bytes(body));
+    };
     const auto two = shape(rows({{"a", 23, 0}, {"b", 25, 0}}, 16'384, 0));
     CHECK(two != unknown_shape);
     CHECK(two == shape(rows({{"a", 23, 0}, {"b", 25, 0}}, 16'385, 1))); // made anew, in binary
@@ -111,6 +114,8 @@ TEST_CASE("stale_statement: what rows look like") {
     CHECK(two != shape(rows({{"a", 20, 0}, {"b", 25, 0}}, 16'384, 0)));
     CHECK(two != shape(rows({{"a", 23, 0}, {"b", 25, 5}}, 16'384, 0)));
     CHECK(two != shape(rows({{"a", 23, 0}, {"c", 25, 0}}, 16'384, 0)));
+    CHECK(shape_of(as_bytes(one), as_bytes(rows({{"a", 23, 0}, {"b", 25, 0}}, 1, 0))) != two);
+    CHECK(shape_of(as_bytes(one), {}) != shape({}));
     CHECK(shape({}) != unknown_shape); // none
     CHECK(shape({}) != shape(rows({}, 0, 0)));
     const auto whole = rows({{"a", 23, 0}, {"b", 25, 0}}, 1, 0);

@@ -1,255 +1,16 @@
 // Prepared statements of clients that share servers: what each message becomes, what is believed
 // when batches fail, and what waits.
 //
-// A step is a line: who does what, and what reaches the server.
-//     "a: P s X | B s | S"        client a sends Parse of text X under s, Bind of s, Sync
-//     "= C#1 P#1 X B#1 S"         … and the server gets that; #1 is the first shared name, and so
-//     on
-//     "< 3 1 2 Z"                 the server answers (types of messages; E is an error, C- the
-//                                 end of a DEALLOCATE, C* of DISCARD ALL)
-//     "! a s"                     the results of a's s are found to have changed
-//     "= own …", "< own …"        Close of all that pgweir keeps prepared there, and the answers
-//     "at rest"                   nothing is owed, no batch is open: before the server is given
-//     back
-// A client that begins takes the server over from the one before, as at a transaction's end.
-#include "protocol/lent_statements.hpp"
-#include "protocol/own_statement.hpp"
-#include "protocol/relay.hpp"
-#include "protocol/stale_statement.hpp"
-
-#include "tests/support/text_sink.hpp"
+// How a script reads: shared_server.hpp.
+#include "tests/protocol/shared_server.hpp"
 
 #include <doctest/doctest.h>
 
-#include <map>
-#include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
 using namespace pgweir::protocol;
 using namespace pgweir::test;
-
-namespace {
-
-std::string message(char type, std::string_view body) {
-    std::string out;
-    message_writer(out).begin(type).raw(body).end();
-    return out;
-}
-
-std::string z(std::string_view text) { return std::string(text) + '\0'; }
-
-/// One message of a step: type, then a name, then a text, as far as there are any.
-std::string client_message(std::istringstream& words) {
-    std::string type, first, second;
-    words >> type >> first >> second;
-    const auto joined = [&](std::string text) {
-        for (std::string more; words >> more;) {
-            text += " " + more;
-        }
-        return text;
-    };
-    const auto name = first == "-" ? std::string() : first;
-    switch (type[0]) {
-    case 'P':
-        return message('P', z(name) + z(joined(second)) + std::string(2, '\0'));
-    case 'B':
-        return message('B', z("") + z(name) + std::string(6, '\0'));
-    case 'D':
-    case 'C':
-        return type == "Dp" ? message('D', "P" + z(name)) : message(type[0], "S" + z(name));
-    case 'E':
-        return message('E', z("") + std::string(4, '\0'));
-    case 'Q':
-        return message('Q', z(joined(first + (second.empty() ? "" : " " + second))));
-    default:
-        return message(type[0], "");
-    }
-}
-
-class shared_server {
-public:
-    std::size_t per_server = 10;
-    transaction_status status = transaction_status::idle;
-    bool shares_sql_statements = true;
-
-    void play(const std::vector<std::string>& steps) {
-        for (const auto& step : steps) {
-            CAPTURE(step);
-            if (step == "at rest") {
-                if (client(now_).statements->anything_lent()) {
-                    take_back_lent(*client(now_).statements, owed, sent_.own());
-                }
-            } else if (step[0] == '=') {
-                CHECK(shown() == step.substr(2));
-            } else if (step[0] == '!') {
-                const auto what = client(step[2]).statements->stands_for(step.substr(4));
-                REQUIRE(what);
-                what->changed = table.next_parse();
-            } else if (step[0] == '<') {
-                answer(step.substr(2));
-            } else {
-                send(step[0], step.substr(3));
-            }
-        }
-    }
-
-    [[nodiscard]] client_statements& statements_of(char who) { return *client(who).statements; }
-    [[nodiscard]] session_state& state_of(char who) { return client(who).state; }
-    [[nodiscard]] bool waits() const { return last_.why == client_step::stop::awaiting_answer; }
-    server_statements there;
-    kept_statements kept;
-    reply_queue owed;
-    statement_table table{"key", 1'000'000};
-
-private:
-    struct one_client {
-        client_stream stream;
-        std::unique_ptr<client_statements> statements;
-        session_state state;
-        std::string unsent;
-    };
-    one_client& client(char who) {
-        auto& c = clients_[who];
-        if (!c.statements) {
-            c.statements = std::make_unique<client_statements>(table);
-        }
-        return c;
-    }
-
-    void send(char who, const std::string& what) {
-        auto& c = client(who);
-        if (who != now_) {
-            REQUIRE(owed.empty());
-            there.taken_over(c.statements->unnamed_last() + 1);
-            c.statements->lease_begins();
-            now_ = who;
-        }
-        std::size_t from = 0;
-        while (from < what.size()) { // messages are set apart by " | "
-            const auto to = std::min(what.find(" | ", from), what.size());
-            std::istringstream words(what.substr(from, to - from));
-            c.unsent += client_message(words);
-            from = to + 3;
-        }
-        forward();
-    }
-
-    void forward() {
-        auto& c = client(now_);
-        const statement_link link{.mine = *c.statements,
-                                  .there = there,
-                                  .table = table,
-                                  .settings = settings_,
-                                  .per_server = per_server,
-                                  .counted = counted_,
-                                  .kept = &kept,
-                                  .status = status,
-                                  .shares_sql_statements = shares_sql_statements};
-        last_ = c.stream.forward(as_bytes(c.unsent), false, sent_, owed, c.state, &link);
-        c.unsent.erase(0, last_.taken_bytes);
-        settle();
-    }
-
-    void settle() {
-        there.apply(owed.outcomes(), client(now_).statements.get());
-        owed.clear_outcomes();
-    }
-
-    void answer(const std::string& types) {
-        std::istringstream words(types);
-        for (std::string type; words >> type;) {
-            CAPTURE(type);
-            if ((type[0] == 'T' || type[0] == 'n') && owed.describes_for_us()) {
-                there.told(static_cast<result_shape>(type.back()));
-            }
-            for (; type == "own" && own_closed_ > 1; --own_closed_) {
-                (void)owed.received(backend::close_complete);
-            }
-            if (type == "own") {
-                own_closed_ = 0;
-                type = "3";
-            }
-            CHECK(owed.received(static_cast<backend>(type[0]), "42601").what !=
-                  reply::kind::unexpected);
-            settle();
-            if (type == "C-") {
-                const auto name = client(now_).statements->said_deallocated();
-                REQUIRE(name);
-                there.deallocated(*name);
-            } else if (type == "C+") {
-                client(now_).statements->said_prepared();
-            } else if (type == "Z" && owed.empty()) {
-                client(now_).statements->at_rest();
-            } else if (type == "C*") {
-                there.all_deallocated();
-                client(now_).statements->all_deallocated();
-            }
-        }
-        forward(); // what has waited
-    }
-
-    /// What has reached the server since the last time.
-    std::string shown() {
-        std::string out;
-        auto rest = as_bytes(sent_.text);
-        while (!rest.empty()) {
-            const auto head = read_header(rest);
-            REQUIRE(rest.size() >= head.frame_bytes());
-            if (closes_own(rest.first(head.frame_bytes()))) {
-                out += own_closed_++ == 0 ? (out.empty() ? "own" : " own") : "";
-                rest = rest.subspan(head.frame_bytes());
-                continue;
-            }
-            body_reader body(rest.subspan(header_bytes, head.body_bytes()));
-            out += (out.empty() ? "" : " ") + std::string(1, head.type);
-            if (head.type == 'P') {
-                out += name(body.c_string());
-                out += " " + std::string(body.c_string());
-            } else if (head.type == 'B') {
-                body.c_string();
-                out += name(body.c_string());
-            } else if (head.type == 'C' || head.type == 'D') {
-                body.character();
-                out += name(body.c_string());
-            } else if (head.type == 'Q') {
-                out += " " + std::string(body.c_string());
-            }
-            rest = rest.subspan(head.frame_bytes());
-        }
-        sent_.text.clear();
-        return out;
-    }
-
-    /// Names made from what a statement says are longer than pgweir's own.
-    static bool closes_own(bytes frame) {
-        const auto name = frame[0] == std::byte{'C'} ? as_text(frame).substr(header_bytes + 1) : "";
-        return name.starts_with(server_name_prefix) && name.size() < 30;
-    }
-
-    std::string name(std::string_view real) {
-        if (real == stale_name) {
-            return " stale";
-        }
-        if (!real.starts_with(server_name_prefix)) {
-            return real.empty() ? "" : " " + std::string(real);
-        }
-        const auto number = numbers_.try_emplace(std::string(real), numbers_.size() + 1);
-        return "#" + std::to_string(number.first->second);
-    }
-
-    std::map<char, one_client> clients_;
-    char now_ = 0;
-    text_sink sent_;
-    client_step last_;
-    std::size_t own_closed_ = 0; // and not answered
-    setting_map settings_;
-    statement_link::counts counted_;
-    std::map<std::string, std::size_t> numbers_;
-};
-
-} // namespace
 
 TEST_CASE("statement_router: what becomes of a client's messages") {
     struct row {
@@ -383,8 +144,8 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
           "a: B s | E | S", "= B#1 E S", "< 2 C Z", "! a s", "a: B s | E | S", "= B stale E S"}},
         {"… but not who has each portal described: it is given the statement anew",
          {"a: P s X | B s | Dp | E | S", "= C#1 P#1 X B#1 D D#1 E S", "< 3 1 2 T t T C Z", "! a s",
-          "a: B s | Dp | E | S", "= C#1 P#1 X B#1 D E S", "< 3 1 2 T C Z", "a: B s | Dp | E | S",
-          "= B#1 D E S"}},
+          "a: B s | Dp | E | S", "= C#1 P#1 X B#1 D D#1 E S", "< 3 1 2 T t T C Z",
+          "a: B s | Dp | E | S", "= B#1 D E S"}},
         {"… nor who has had nothing described",
          {"a: P s X | B s | E | S", "= C#1 P#1 X B#1 E S", "< 3 1 2 C Z", "! a s", "a: B s | E | S",
           "= C#1 P#1 X B#1 E S"}},
@@ -412,6 +173,28 @@ TEST_CASE("statement_router: what becomes of a client's messages") {
          {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T1 t T Z", "b: Q DISCARD ALL",
           "= Q DISCARD ALL", "< C* Z", "a: Q Y | B s | E | S", "= Q Y C#1 P#1 X D#1 H",
           "< C Z 3 1 t T1", "= B#1 E S"}},
+        {"what another client's Parse has made of it is not what this one was told",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T1 t T1 Z", "b: P t X | D t | S",
+          "= C#1 P#1 X D#1 D#1 S", "< 3 1 t T2 t T2 Z", "a: B s | E | S", "= C#1 P#1 X D#1 H",
+          "< 3 1 t T2", "= B stale E S", "< E Z", "b: B t | E | S", "= B#1 E S"}},
+        {"… nor of its parameters, which it gets as it was told",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t23 T1 t23 T1 Z",
+          "b: P t X | D t | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t20 T1 t20 T1 Z", "a: B s | E | S",
+          "= C#1 P#1 X $23 D#1 H", "< 3 1 t23 T1", "= B#1 E S", "< 2 C Z", "b: B t | E | S",
+          "= C#1 P#1 X $20 D#1 H", "< 3 1 t20 T1", "= B#1 E S"}},
+        {"… but who has been told the same shares it",
+         {"a: P s X | D s | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t23 T1 t23 T1 Z",
+          "b: P t X | D t | S", "= C#1 P#1 X D#1 D#1 S", "< 3 1 t23 T1 t23 T1 Z", "a: B s | E | S",
+          "= B#1 E S"}},
+        {"what is read under settings of one transaction alone is nobody else's",
+         {"b: P t X | S", "= C#1 P#1 X S", "< 3 1 Z", "a: Q SET LOCAL search_path = a",
+          "= Q SET LOCAL search_path = a", "a: P s X | S", "= C#2 P#2 X S", "< C Z 3 1 Z",
+          "a: P u X | S", "= C#1 P#1 X S", "< 3 1 Z", "b: B t | S", "= B#1 S", "< 2 Z",
+          "a: B s | S", "= B#2 S"}},
+        {"… also where the one who parses sets them in the same batch",
+         {"a: P - SET search_path = a | B - | E | P s X | S",
+          "= P SET search_path = a B E C#1 P#1 X S", "< 1 2 C 3 1 Z", "b: P s X | S",
+          "= C#2 P#2 X S"}},
         {"a portal that may not be there is described by nobody but the client",
          {"a: P s X | B s | E | S", "= C#1 P#1 X B#1 E S", "< 3 1 2 C Z", "a: Dp | S", "= D S"}},
         {"… nor behind a Query, which ends it",
@@ -561,91 +344,6 @@ TEST_CASE("statement_router: without room, or without sharing, a named statement
     SUBCASE("no sharing") { server.per_server = 0; }
     server.play({"a: P s X | B s | S", "= P s X B s S"});
     CHECK(server.state_of('a').has(pin_reason::named_statement));
-}
-
-TEST_CASE("statement_router: SQL's PREPARE is the client's, not the server's") {
-    struct row {
-        const char* what;
-        std::vector<std::string> steps;
-    };
-    const std::vector<std::string> prepared = {
-        "a: Q PREPARE s AS X", "= Q PREPARE s AS X", "< C+ Z", "at rest", "= C s S", "< 3 Z"};
-    const row rows[] = {
-        {"it is made again where it is used, and taken back",
-         {"b: Q EXECUTE s", "= Q EXECUTE s", "< E Z", "a: Q EXECUTE s",
-          "= C s own P#1 PREPARE s AS X B#1 E S Q EXECUTE s", "< 3 3 1 2 C 3 3 Z C Z", "at rest",
-          "= C s S", "< 3 Z"}},
-        {"in a batch an error of it is the client's",
-         {"a: P - EXECUTE s | B - | E | S",
-          "= C s own P#1 PREPARE s AS X B#1 E P EXECUTE s B E S C s S", "< 3 3 1 2 E Z 3 Z"}},
-        {"Bind and Describe find it",
-         {"a: B s | D s | E | S",
-          "= C s own P#1 PREPARE s AS X B#1 E B s C s P#1 PREPARE s AS X B#1 E D s E S C s S"}},
-        {"a name that is taken is refused by PostgreSQL",
-         {"a: Q PREPARE s AS Y", "= C s own P#1 PREPARE s AS X B#1 E S Q PREPARE s AS Y",
-          "< 3 3 1 2 C 3 3 Z E Z"}},
-        {"… to Parse as well", {"a: P s Y | S", "= C s P s ROLLBACK P s Y S C s S"}},
-        {"Close is of both kinds", {"a: C s | S", "= C s S", "< 3 Z", "a: B s | S", "= B s S"}},
-        {"… and undone where it is skipped",
-         {"a: B none | C s | P s Y | S", "= B none C s C#1 P#1 Y S", "< E Z", "a: Q EXECUTE s",
-          "= C s own P#2 PREPARE s AS X B#2 E S Q EXECUTE s"}},
-        {"DEALLOCATE gives it up",
-         {"a: Q DEALLOCATE s", "= C s P s ROLLBACK S Q DEALLOCATE s", "< 3 1 Z C- Z", "at rest",
-          "= C s S", "< 3 Z", "a: Q EXECUTE s", "= Q EXECUTE s"}},
-        {"… of all too",
-         {"a: Q DEALLOCATE ALL", "= Q DEALLOCATE ALL", "< C* Z", "a: Q EXECUTE s",
-          "= Q EXECUTE s"}},
-        {"nothing is sent behind PREPARE before it is answered",
-         {"a: Q PREPARE t AS Y | Q EXECUTE t", "= Q PREPARE t AS Y", "< C+ Z",
-          "= C t own P#1 PREPARE t AS Y B#1 E S Q EXECUTE t"}},
-        {"one that has failed is not there",
-         {"a: Q PREPARE t AS Y", "= Q PREPARE t AS Y", "< E Z", "at rest", "= C t S", "< 3 Z",
-          "a: Q EXECUTE t", "= Q EXECUTE t"}},
-        {"where PREPARE fails on another server there is no such statement",
-         {"a: Q EXECUTE s", "= C s own P#1 PREPARE s AS X B#1 E S Q EXECUTE s", "< 3 3 1 2 E Z E Z",
-          "at rest", "= C s S"}},
-        {"what it says is not taken for what Parse says",
-         {"a: P t PREPARE s AS X | S", "= C#1 P#1 PREPARE s AS X S", "< 3 1 Z", "a: Q EXECUTE s",
-          "= C s own P#2 PREPARE s AS X B#2 E S Q EXECUTE s"}},
-        {"in front of a text that lists statements it is lent",
-         {"a: Q SELECT * FROM pg_prepared_statements",
-          "= own C s P#1 PREPARE s AS X B#1 E S Q SELECT * FROM pg_prepared_statements"}},
-    };
-    for (const auto& each : rows) {
-        CAPTURE(each.what);
-        shared_server server;
-        server.play(prepared);
-        CHECK_FALSE(server.state_of('a').pinned());
-        server.play(each.steps);
-    }
-    shared_server server;
-    server.play(prepared);
-    server.play({"a: Q EXECUTE s", "a: P - EXECUTE s | B - | E | S", "a: B s | E | S",
-                 "a: Q DEALLOCATE s", "a: Q SELECT * FROM pg_prepared_statements"});
-    CHECK_FALSE(server.state_of('a').pinned());
-}
-
-TEST_CASE("statement_router: SQL's PREPARE that only one server can know") {
-    for (const std::string sql :
-         {"PREPARE pgw_s AS X", "PREPARE s AS X; SELECT 1", "PREPARE U&\"s\" AS X",
-          "PREPARE s AS SELECT pg_advisory_lock(1)", "SELECT 1; PREPARE s AS X"}) {
-        CAPTURE(sql);
-        shared_server server;
-        server.play({"a: Q " + sql, "= Q " + sql, "< C C Z"});
-        CHECK(server.state_of('a').has(pin_reason::sql_statement));
-        CHECK_FALSE(server.statements_of('a').anything_lent());
-    }
-    shared_server server;
-    SUBCASE("by policy") { server.shares_sql_statements = false; }
-    SUBCASE("where names are not shared") { server.per_server = 0; }
-    SUBCASE("behind another of these") { server.state_of('a').pin(pin_reason::sql_statement); }
-    SUBCASE("in an open batch") { server.play({"a: P - X | H", "= P X H", "< 1"}); }
-    SUBCASE("in a message of the extended protocol") {
-        server.play(
-            {"a: P - PREPARE s AS X | B - | E | S", "= P PREPARE s AS X B E S", "< 1 2 C Z"});
-    }
-    server.play({"a: Q PREPARE s AS X", "= Q PREPARE s AS X"});
-    CHECK(server.state_of('a').has(pin_reason::sql_statement));
 }
 
 TEST_CASE("statement_router: DEALLOCATE of a shared statement") {

@@ -485,3 +485,35 @@ TEST_CASE("statement_scan: the pre-filter lets nothing through") {
         }
     }
 }
+
+TEST_CASE("statement_scan: what is set for the transaction alone, and changes what texts mean") {
+    const std::pair<const char*, bool> rows[] = {
+        {"SET LOCAL search_path = a", true},
+        {"set local Search_Path to a", true},
+        {"SET LOCAL \"search_path\" = a", true},
+        {"SET LOCAL ROLE a", true},
+        {"SET LOCAL TIME ZONE 'UTC'", true},
+        {"SET LOCAL SESSION AUTHORIZATION a", true},
+        {"BEGIN; SET LOCAL standard_conforming_strings = off; SELECT 'x'", true},
+        {"DO $$ BEGIN SET LOCAL search_path = a; END $$", true},
+        {"SET LOCAL app.tenant = 'a'", false},
+        {"SET LOCAL app.tenant TO 'a'; SELECT 1", false},
+        {"SET LOCAL statement_timeout = 1", false},
+        {"SET TRANSACTION READ ONLY", false},
+        {"SET CONSTRAINTS ALL DEFERRED", false},
+        {"SET search_path = a", false}, // PostgreSQL is asked
+        {"SELECT set_config('search_path', 'a', true)", true},
+        {"SELECT set_config('search_path', $1, true)", true},
+        {"SELECT set_config($1, $2, true)", true},
+        {"SELECT set_config('app.' || 'tenant', $1, true)", true}, // it is put together
+        {"SELECT set_config('app.tenant'::text, $1, true)", true},
+        {"SELECT set_config('app.tenant', $1, true)", false},
+        {"SELECT set_config('app.tenant', 'search_path', true)", false},
+        {"SELECT set_config('app.a', $1, true), set_config('role', $2, true)", true},
+        {"SELECT set_config('lock_timeout', $1, true)", false},
+    };
+    for (const auto& [sql, sets] : rows) {
+        CAPTURE(sql);
+        CHECK(((scan(sql, true) & sets_for_transaction) != 0) == sets);
+    }
+}
