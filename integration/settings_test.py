@@ -2,6 +2,7 @@
 them, and nobody keeps a server because of them. The daemon hands out another server at every boundary
 where it may (--rotate-servers)."""
 
+import contextlib
 import random
 import threading
 
@@ -380,3 +381,82 @@ class AheadTest(RawCase):
         thread.join()
         self.assertEqual(["57014"], errors)
         self.assertEqual("UTC", self.value(a, "select current_setting('timezone')"))
+
+
+@only_pgweir
+class SuperusersSettingsTest(PoolerCase):
+    """What only a superuser may set, set by a function with SECURITY DEFINER or under SET ROLE: whoever
+    logs in could not set it elsewhere, nor take it off. Its client keeps the server; nobody else
+    meets it."""
+
+    settings = {"rotate": True, "workers": 1,
+                "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS}}
+    shown = "select current_setting('session_replication_role')"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.query("create role settings_boss superuser")
+        cls.postgres.query("grant settings_boss to " + OWNER)
+        with contextlib.closing(cls.pooler.connect()) as maker:  # which pgweir notices
+            maker.autocommit = True
+            maker.cursor().execute(
+                "create function settings_replica() returns text language sql security definer as"
+                " $$ select set_config('session_replication_role', 'replica', false) $$")
+        cls.postgres.query("alter function settings_replica() owner to settings_boss", database=DATABASE)
+
+    def client(self):
+        return self.connect_autocommit()
+
+    def pinned(self, count):
+        wait_for(lambda: self.pooler.metric("pgweir_pool_pinned_clients", user=OWNER) == count,
+                 "%d are pinned" % count)
+
+    def others_are_as_new(self):
+        other = self.client()
+        for _ in range(SERVERS * 2):
+            self.assertEqual("origin", self.value(other, self.shown))
+        other.close()
+
+    def test_it_stays_with_its_client(self):
+        for statements in (["select settings_replica()"],
+                           ["set role settings_boss", "set session_replication_role = replica"],
+                           ["begin; set local role settings_boss; set session_replication_role = replica; commit"]):
+            with self.subTest(statements=statements):
+                a = self.client()
+                for statement in statements:
+                    self.rows(a, statement)
+                for _ in range(SERVERS * 2):
+                    self.assertEqual("replica", self.value(a, self.shown))
+                    self.others_are_as_new()
+                self.pinned(1)
+                a.close()
+                self.pinned(0)
+                self.others_are_as_new()
+        self.assertNotIn("setting_refused", self.pooler.log())
+
+    def test_reset_it_pins_no_longer(self):
+        a = self.client()
+        self.rows(a, "set role settings_boss")
+        self.rows(a, "set session_replication_role = replica")
+        self.pinned(1)
+        self.rows(a, "set work_mem = '5MB'")  # which it could take elsewhere, but not the other
+        self.pinned(1)
+        self.rows(a, "reset session_replication_role")
+        self.pinned(0)
+        self.assertEqual(("settings_boss", "5MB"), self.rows(
+            a, "select current_user::text, current_setting('work_mem')")[0])
+        self.others_are_as_new()
+
+    def test_what_may_be_set_pins_nobody(self):
+        a = self.client()
+        before = self.pooler.metric("pgweir_pins_total", user=OWNER)
+        for statement in ("set enable_seqscan = off", "set app.settings = 'x'", "set role settings_boss",
+                          "set geqo = off"):
+            self.rows(a, statement)
+            self.pinned(0)
+        pids = {self.value(a, "select pg_backend_pid()") for _ in range(SERVERS * 2)}
+        self.assertGreater(len(pids), 1)
+        self.assertEqual(("off", "x", "off"), self.rows(
+            a, "select current_setting('enable_seqscan'), current_setting('app.settings'), current_setting('geqo')")[0])
+        self.assertEqual(before, self.pooler.metric("pgweir_pins_total", user=OWNER))

@@ -162,6 +162,7 @@ public:
         return changes;
     }
     /// PostgreSQL has told: another server can be made like this one, but for what is unknown.
+    /// (Where it cannot, this is not called, and the client stays until something is set again.)
     void settings_known();
     /// … has told that something hidden has changed settings of these: all are to be asked for.
     void settings_doubted(const setting_changes& changes);

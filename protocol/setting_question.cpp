@@ -74,8 +74,17 @@ setting_question::setting_question(const setting_changes& changes, const setting
     ready_missing_ = asked_.size() + reset_asked_.size() + 1;
 }
 
+void setting_question::expect_trial(const permitted_settings& permitted) {
+    const auto untried = [&permitted](const auto& setting) {
+        return needs_trial(setting.first, permitted);
+    };
+    expects_trial_ = everything_ ||
+                     std::any_of(changes_.names.begin(), changes_.names.end(), untried) ||
+                     std::any_of(before_.begin(), before_.end(), untried);
+}
+
 bool setting_question::withholds() const {
-    return resets_start_up() || (changes_.hidden_reset && !at_start_.empty());
+    return expects_trial_ || resets_start_up() || (changes_.hidden_reset && !at_start_.empty());
 }
 
 bool setting_question::resets_start_up() const {
@@ -102,7 +111,27 @@ bool setting_question::ready_came() {
     return ready_missing_ == 0;
 }
 
+bool setting_question::try_elsewhere(const setting_map& carried,
+                                     const permitted_settings& permitted, std::string& out,
+                                     reply_queue& owed) {
+    if (stays_ || !tried_.empty()) {
+        return false;
+    }
+    auto to_try = settings_to_try(carried, permitted);
+    stays_ = !may_try_settings(carried, to_try);
+    if (stays_ || to_try.empty()) {
+        return false;
+    }
+    append_setting_trial(out, owed, carried, to_try);
+    tried_ = std::move(to_try);
+    ready_missing_ = 1;
+    return true;
+}
+
 void setting_question::take(backend type, bytes body) {
+    if (!tried_.empty()) {
+        return; // what has been set is as it was
+    }
     if (body.empty()) {
         return fail();
     }

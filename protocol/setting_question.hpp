@@ -8,6 +8,8 @@
 // alone nobody could tell whether the server has gone back to its own, or the RESET has been rolled
 // back. Of those that an application has made up the list says nothing; there the value tells, and
 // what RESET makes of it on this server (a role may have one of its own), which is asked as well.
+// What only somebody else than who logs in may set cannot be given to another server, nor be taken
+// off this one: of what everybody may not set, that is tried when all the rest is known.
 // The questions travel behind the client's answer; their own answers are swallowed.
 //
 // Owner: a server, while it is asked. Thread: its worker's. Sans-io.
@@ -19,6 +21,7 @@
 #include "protocol/reply_queue.hpp"
 #include "protocol/setting_changes.hpp"
 #include "protocol/setting_replay.hpp"
+#include "protocol/setting_trial.hpp"
 
 #include <cstddef>
 #include <map>
@@ -41,6 +44,10 @@ public:
     /// start: what it sends next waits until that has been put right.
     [[nodiscard]] bool withholds() const;
 
+    /// … or what the server is going to carry may have to be tried (try_elsewhere()), which nothing
+    /// of the client's may come in front of. To be called first.
+    void expect_trial(const permitted_settings& permitted);
+
     /// What is being asked about.
     [[nodiscard]] const setting_changes& changes() const { return changes_; }
     /// All has been answered, and something that could not be read has changed what the client
@@ -50,12 +57,22 @@ public:
     /// Appends the messages, and to `owed` what they will be answered with.
     void append(std::string& out, reply_queue& owed) const;
 
+    /// All has been told. Appends a trial of those of `carried` of which it is not known whether
+    /// they may be set elsewhere (setting_trial.hpp), once. False: there is nothing to be tried.
+    [[nodiscard]] bool try_elsewhere(const setting_map& carried,
+                                     const permitted_settings& permitted, std::string& out,
+                                     reply_queue& owed);
+    /// What has been tried, and may be set.
+    [[nodiscard]] const setting_map& tried() const { return tried_; }
+    /// … may not: the client is to stay where it is.
+    [[nodiscard]] bool stays() const { return stays_; }
+
     /// The body of an answer: DataRow or FunctionCallResponse. Empty: it was too long.
     void take(backend type, bytes body);
     /// A ReadyForQuery has come that answers it. True: it was the last one.
     [[nodiscard]] bool ready_came();
     /// An error came, or what could not be read: nothing is known.
-    void fail() { failed_ = true; }
+    void fail() { (tried_.empty() ? failed_ : stays_) = true; }
 
     struct answer {
         setting_map session; // what the client is to have wherever it goes
@@ -83,7 +100,10 @@ private:
     std::vector<std::optional<std::string>> told_;
     setting_map listed_;
     std::size_t ready_missing_ = 0;
+    setting_map tried_;
     bool failed_ = false;
+    bool expects_trial_ = false;
+    bool stays_ = false;
 };
 
 } // namespace pgweir::protocol

@@ -76,10 +76,6 @@ constexpr bool comes_before(std::string_view a, std::string_view b) {
 }
 static_assert(std::is_sorted(everybodys.begin(), everybodys.end(), comes_before));
 
-bool is_everybodys(std::string_view name) {
-    return std::binary_search(everybodys.begin(), everybodys.end(), name, comes_before);
-}
-
 // What differs, by name; `set(name, value)`, no value: back to the server's own.
 template <typename Set>
 void for_each_difference(const setting_map& carried, const setting_map& wanted, const Set& set) {
@@ -275,6 +271,10 @@ void list_steps(step_list& list, const setting_map& carried, const setting_map& 
 }
 
 } // namespace
+
+bool is_everybodys(std::string_view name) {
+    return std::binary_search(everybodys.begin(), everybodys.end(), name, comes_before);
+}
 
 bool append_settings_ahead(std::string& out, reply_queue& owed, const setting_map& carried,
                            const setting_map& wanted, std::uint32_t& prepared) {

@@ -43,6 +43,10 @@ enum class refused_setting : std::uint8_t {
     ends_server, // a FATAL: what follows is the client's and must not run under other settings
 };
 
+/// Anybody may set it to anything, whoever one is: of those that are set often. False: it may
+/// depend.
+[[nodiscard]] bool is_everybodys(std::string_view name);
+
 /// Appends the calls, and to `owed` what they will be answered with. Nothing to do for equal
 /// sets.
 void append_setting_replay(std::string& out, reply_queue& owed, const setting_map& carried,

@@ -254,6 +254,7 @@ private:
     void notice_parameters(client& c, server& s);
     void ask_about_settings(client& c, server& s);
     void settings_told(server& s);
+    [[nodiscard]] bool try_elsewhere(server& s, const protocol::setting_map& carried);
     void report_restored(client& c, const server& s);
     void remember_reported(client& c, const std::map<std::string, std::string>& parameters);
 

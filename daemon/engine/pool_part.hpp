@@ -8,6 +8,7 @@
 #include "daemon/engine/pool_entry.hpp"
 #include "daemon/engine/ports.hpp"
 #include "pool/shard.hpp"
+#include "protocol/setting_trial.hpp"
 
 #include <cstdint>
 #include <map>
@@ -36,6 +37,8 @@ struct pool_part {
     /// What names hide, as this worker last looked.
     std::shared_ptr<const protocol::name_effects> names;
     std::uint64_t names_version = 0;
+    /// What whoever logs in has been seen to be permitted to set.
+    protocol::permitted_settings permitted;
     /// They should be read again, and no server has idled: the next one that comes free is asked.
     bool names_overdue = false;
     /// So many leases are still to end before one is audited; 0: none is.

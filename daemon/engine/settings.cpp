@@ -35,6 +35,16 @@ bool may_need_sync_between(const client& c) {
             (protocol::may_name_statements(sql) || (effects & protocol::lists_statements) != 0));
 }
 
+void note_permitted(pool_part& part, const protocol::setting_map& settings) {
+    constexpr std::size_t most = 1'000; // applications make up names
+    if (part.permitted.size() + settings.size() > most) {
+        part.permitted.clear();
+    }
+    for (const auto& [name, value] : settings) {
+        part.permitted.insert(name);
+    }
+}
+
 } // namespace
 
 /// What the server carries of other settings is replaced by messages in front of the client's own.
@@ -182,16 +192,32 @@ void engine::ask_about_settings(client& c, server& s) {
     }
     s.question = std::make_unique<protocol::setting_question>(
         c.session.take_changed_settings(), *c.settings, *c.at_start, s.access->user);
+    s.question->expect_trial(s.pool->permitted);
     s.question->append(s.out.own(), s.owed);
     s.ready_current = false;
     flush(s);
 }
 
+/// What the server carries may be such as cannot be set on another.
+bool engine::try_elsewhere(server& s, const protocol::setting_map& carried) {
+    if (!s.question->try_elsewhere(carried, s.pool->permitted, s.out.own(), s.owed)) {
+        return false;
+    }
+    s.ready_current = false;
+    flush(s);
+    return true;
+}
+
 /// PostgreSQL has answered.
 void engine::settings_told(server& s) {
-    const auto question = std::move(s.question);
     auto* const c = s.user;
-    const auto answer = question->result();
+    const auto answer = s.question->result();
+    const bool known = c != nullptr && answer && !s.question->start_up_in_doubt();
+    const bool at_rest = known && may_be_asked(*c, s);
+    if (at_rest && try_elsewhere(s, answer->carried)) {
+        return; // and comes back to this
+    }
+    const auto question = std::move(s.question);
     if (c == nullptr) {
         return;
     }
@@ -199,7 +225,9 @@ void engine::settings_told(server& s) {
         c->session.settings_unknowable();
         return;
     }
-    if (question->start_up_in_doubt()) {
+    const bool untried = !at_rest && question->tried().empty() &&
+                         !protocol::settings_to_try(answer->carried, s.pool->permitted).empty();
+    if (question->start_up_in_doubt() || untried) {
         c->session.settings_doubted(question->changes());
         return; // it is asked again
     }
@@ -213,7 +241,10 @@ void engine::settings_told(server& s) {
     const auto path = c->settings->find("search_path");
     c->session.search_path_is(path != c->settings->end() ? std::string_view(path->second) : "");
     s.carried = answer->carried == *c->settings ? c->settings : intern(answer->carried);
-    c->session.settings_known();
+    if (!question->stays()) {
+        note_permitted(*s.pool, question->tried());
+        c->session.settings_known();
+    }
     remember_reported(*c, s.parameters);
     if (s.carried != c->settings) {
         replay_settings(*c, s, protocol::refused_setting::ends_server);
