@@ -460,3 +460,49 @@ class SuperusersSettingsTest(PoolerCase):
         self.assertEqual(("off", "x", "off"), self.rows(
             a, "select current_setting('enable_seqscan'), current_setting('app.settings'), current_setting('geqo')")[0])
         self.assertEqual(before, self.pooler.metric("pgweir_pins_total", user=OWNER))
+
+
+@only_pgweir
+class DeferrableTest(RawCase):
+    """Transactions that are SERIALIZABLE, READ ONLY, DEFERRABLE wait for whoever writes SERIALIZABLE; what
+    pgweir asks between two of a client whose default that is does not."""
+
+    settings = {**RawCase.settings, "rotate": True, "workers": 1,
+                "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS}}
+    reading = "set session characteristics as transaction isolation level serializable, read only, deferrable"
+    apart = "begin isolation level read committed"
+
+    def quick(self, client, text):
+        """It is answered while the writer has not finished."""
+        messages = client.ask(text)
+        self.assertNotIn("E", [kind for kind, _ in messages])
+        return messages
+
+    def test_nothing_of_ours_waits(self):
+        self.postgres.query("create table if not exists deferrable_table (i int)", database=DATABASE)
+        self.postgres.query("grant all on deferrable_table to public", database=DATABASE)
+        writer = self.raw()
+        writer.ask("begin isolation level serializable")
+        writer.ask("select count(*) from deferrable_table")
+        writer.ask("insert into deferrable_table values (1)")
+        try:
+            readers = [self.raw(timeout=5) for _ in range(SERVERS)]
+            for reader in readers:
+                self.quick(reader, self.reading)
+            for text in ("show work_mem", "set enable_seqscan = off", "set timezone = 'Asia/Tokyo'",
+                         "set client_encoding = 'LATIN1'",
+                         self.apart + "; select pg_advisory_lock(7); select pg_advisory_unlock(7); commit",
+                         "reset all", self.reading):
+                for reader in readers:
+                    with self.subTest(text=text):
+                        self.quick(reader, text)
+            other = self.raw(timeout=5)
+            for _ in range(SERVERS * 2):
+                self.quick(other, "select 1")
+            # One that is cleaned before it is anybody else's.
+            self.quick(readers[0], self.apart + " read write; create temp table deferrable_left (); commit")
+            readers[0].socket.close()
+            for _ in range(SERVERS * 2):
+                self.quick(other, "select 1")
+        finally:
+            writer.ask("commit")

@@ -18,8 +18,9 @@ namespace {
 
 // Statements of ours that are closed where they have been run, and left where they have failed.
 constexpr std::string_view prepare_name = "pgw_prepare";
-constexpr std::array<std::string_view, 6> passing_names = {
-    "pgw_names", "pgw_settings", "pgw_channels", "pgw_discard_sequences", trial_name, prepare_name};
+constexpr std::array<std::string_view, 7> passing_names = {
+    "pgw_names", "pgw_settings", "pgw_channels", "pgw_discard_sequences",
+    trial_name,  apart_name,     prepare_name};
 
 void close_kept_statements(kept_statements& kept, reply_queue& owed, std::string& out) {
     const auto close = [&](std::string_view name) {

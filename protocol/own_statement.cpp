@@ -22,6 +22,16 @@ void append_own_statement(std::string& out, reply_queue& owed, std::string_view 
     owed.sent(frontend::close, fate::swallow);
 }
 
+void append_apart_begin(std::string& out, reply_queue& owed) {
+    append_own_statement(out, owed, apart_name, "BEGIN ISOLATION LEVEL READ COMMITTED");
+    append_own_sync(out, owed);
+}
+
+void append_apart_end(std::string& out, reply_queue& owed) {
+    append_own_statement(out, owed, apart_name, "COMMIT");
+    append_own_sync(out, owed);
+}
+
 void append_own_sync(std::string& out, reply_queue& owed) {
     message_writer(out).begin(frontend::sync).end();
     owed.sent(frontend::sync, fate::swallow);

@@ -14,6 +14,8 @@
 
 namespace pgweir::protocol {
 
+inline constexpr std::string_view apart_name = "pgw_apart"; // left where it has failed
+
 /// What a server is known to have of the statements that it keeps prepared for us. It may have
 /// others of them all the same: they are closed before they are prepared.
 struct kept_statements {
@@ -25,6 +27,10 @@ struct kept_statements {
 /// the three that may fail. `name` begins with server_name_prefix.
 void append_own_statement(std::string& out, reply_queue& owed, std::string_view name,
                           std::string_view sql, ask how = {});
+/// Appends the begin of a transaction of ours, and its end, whether that has failed or not: batches
+/// of their own. Nothing in it waits for a snapshot, whatever the session's defaults are.
+void append_apart_begin(std::string& out, reply_queue& owed);
+void append_apart_end(std::string& out, reply_queue& owed);
 /// Appends the Sync that ends a batch of ours.
 void append_own_sync(std::string& out, reply_queue& owed);
 

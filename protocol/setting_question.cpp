@@ -111,21 +111,20 @@ bool setting_question::ready_came() {
     return ready_missing_ == 0;
 }
 
-bool setting_question::try_elsewhere(const setting_map& carried,
-                                     const permitted_settings& permitted, std::string& out,
-                                     reply_queue& owed) {
+bool setting_question::may_try_elsewhere(const setting_map& carried,
+                                         const permitted_settings& permitted) {
     if (stays_ || !tried_.empty()) {
         return false;
     }
-    auto to_try = settings_to_try(carried, permitted);
-    stays_ = !may_try_settings(carried, to_try);
-    if (stays_ || to_try.empty()) {
-        return false;
-    }
-    append_setting_trial(out, owed, carried, to_try);
-    tried_ = std::move(to_try);
+    tried_ = settings_to_try(carried, permitted);
+    stays_ = !may_try_settings(carried, tried_);
+    return !stays_ && !tried_.empty();
+}
+
+void setting_question::try_elsewhere(const setting_map& carried, std::string& out,
+                                     reply_queue& owed) {
+    append_setting_trial(out, owed, carried, tried_);
     ready_missing_ = 1;
-    return true;
 }
 
 void setting_question::take(backend type, bytes body) {

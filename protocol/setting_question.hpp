@@ -57,11 +57,12 @@ public:
     /// Appends the messages, and to `owed` what they will be answered with.
     void append(std::string& out, reply_queue& owed) const;
 
-    /// All has been told. Appends a trial of those of `carried` of which it is not known whether
-    /// they may be set elsewhere (setting_trial.hpp), once. False: there is nothing to be tried.
-    [[nodiscard]] bool try_elsewhere(const setting_map& carried,
-                                     const permitted_settings& permitted, std::string& out,
-                                     reply_queue& owed);
+    /// All has been told. Whether there are any of `carried` of which it is not known that they may
+    /// be set elsewhere, and it can be tried (setting_trial.hpp): once.
+    [[nodiscard]] bool may_try_elsewhere(const setting_map& carried,
+                                         const permitted_settings& permitted);
+    /// Appends the trial of those.
+    void try_elsewhere(const setting_map& carried, std::string& out, reply_queue& owed);
     /// What has been tried, and may be set.
     [[nodiscard]] const setting_map& tried() const { return tried_; }
     /// … may not: the client is to stay where it is.

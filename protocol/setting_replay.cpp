@@ -1,5 +1,6 @@
 #include "protocol/setting_replay.hpp"
 
+#include "protocol/own_statement.hpp"
 #include "protocol/prepared_statement.hpp"
 
 #include <algorithm>
@@ -276,6 +277,11 @@ bool is_everybodys(std::string_view name) {
     return std::binary_search(everybodys.begin(), everybodys.end(), name, comes_before);
 }
 
+bool may_wait_for_snapshot(const setting_map& session) {
+    const auto found = session.find("default_transaction_deferrable");
+    return found != session.end() && found->second != "off";
+}
+
 bool append_settings_ahead(std::string& out, reply_queue& owed, const setting_map& carried,
                            const setting_map& wanted, std::uint32_t& prepared) {
     static const kept_statement begin(begin_name, begin_bit, begin_sql);
@@ -319,6 +325,10 @@ void append_setting_replay(std::string& out, reply_queue& owed, const setting_ma
     const auto set = [&](std::string_view name, argument value) {
         append_call(out, owed, set_config_function, {name, value, "f"});
     };
+    const bool waits = may_wait_for_snapshot(carried) || may_wait_for_snapshot(wanted);
+    if (waits) {
+        append_apart_begin(out, owed);
+    }
     const bool guarded = refused == refused_setting::ends_server;
     if (guarded) {
         set(guard, "on");
@@ -331,6 +341,9 @@ void append_setting_replay(std::string& out, reply_queue& owed, const setting_ma
     if (guarded) {
         const auto own = wanted.find(guard);
         set(guard, own != wanted.end() ? argument(own->second) : std::nullopt);
+    }
+    if (waits) {
+        append_apart_end(out, owed);
     }
 }
 

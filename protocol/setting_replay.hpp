@@ -47,8 +47,11 @@ enum class refused_setting : std::uint8_t {
 /// depend.
 [[nodiscard]] bool is_everybodys(std::string_view name);
 
+/// Transactions of a session with these may have to wait for a snapshot that is safe.
+[[nodiscard]] bool may_wait_for_snapshot(const setting_map& session);
+
 /// Appends the calls, and to `owed` what they will be answered with. Nothing to do for equal
-/// sets.
+/// sets. They are a transaction where others would have to wait.
 void append_setting_replay(std::string& out, reply_queue& owed, const setting_map& carried,
                            const setting_map& wanted, refused_setting refused);
 

@@ -3,6 +3,7 @@
 // listening connection (listening_connection.cpp) meet them. ARCHITECTURE.md, "Life of a LISTEN".
 //
 // Tests: integration/listen_test.py, integration/state (listen*), integration/differential.
+#include "daemon/engine/apart.hpp"
 #include "daemon/engine/engine.hpp"
 
 #include <algorithm>
@@ -77,7 +78,10 @@ void engine::next_errand(client& c, server& s) {
         c.session.channels_asked();
         l->channels.asked();
         s.channels_told.clear();
-        protocol::append_channel_question(s.out.own(), s.owed);
+        {
+            const apart transaction(s);
+            protocol::append_channel_question(s.out.own(), s.owed);
+        }
         run_errand(s, channel_errand::ask);
     } else if (l == nullptr || l->stays || l->text_waits) {
         return;

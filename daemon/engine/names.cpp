@@ -10,6 +10,7 @@
 // PostgreSQL has answered.
 //
 // Tests: tests/simulation, tests/daemon/database_names_test.cpp, integration/functions_test.py.
+#include "daemon/engine/apart.hpp"
 #include "daemon/engine/engine.hpp"
 
 #include <algorithm>
@@ -58,7 +59,10 @@ void engine::put_names_question(server& s, bool due) {
     s.names = std::make_unique<names_question>();
     s.names->put = names.ask();
     s.names->due = due;
-    protocol::append_hidden_effects_question(s.out.own(), s.owed, names.patience());
+    {
+        const apart transaction(s);
+        protocol::append_hidden_effects_question(s.out.own(), s.owed, names.patience());
+    }
     s.ready_current = false;
     flush(s);
 }

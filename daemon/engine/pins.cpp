@@ -2,6 +2,7 @@
 // of PostgreSQL when it has ended, where a text spoke of it. What is still there keeps the client
 // on its server, and nothing else does. The rules are in protocol/session_state.hpp and
 // pin_question.hpp; this is where clients and servers meet them.
+#include "daemon/engine/apart.hpp"
 #include "daemon/engine/engine.hpp"
 #include "protocol/statement_redact.hpp"
 
@@ -52,7 +53,10 @@ void engine::ask_about_pins(client& c, server& s) {
     }
     c.session.pins_asked(about);
     s.pin_question = std::make_unique<protocol::pin_question>(about);
-    s.pin_question->append(s.out.own(), s.owed, s.kept_statements.pins);
+    {
+        const apart transaction(s);
+        s.pin_question->append(s.out.own(), s.owed, s.kept_statements.pins);
+    }
     s.ready_current = false;
     flush(s);
 }

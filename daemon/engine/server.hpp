@@ -115,6 +115,8 @@ struct server final : pool::server, connection_events {
                                  // sequences forgotten
     bool replay_failed = false;  // … and PostgreSQL refused one
     settings_ahead ahead = settings_ahead::none;
+    bool apart = false;              // a transaction of ours runs (apart.hpp)
+    std::uint8_t apart_unheard = 0;  // so many ReadyForQuery of it say nothing
     bool reports_due = false;        // what they change PostgreSQL reports with the client's answer
     bool restoring = false;          // … to what RESET should have gone back to
     bool dirty = false;              // carries something of a client's that must be cleaned

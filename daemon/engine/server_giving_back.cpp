@@ -1,5 +1,6 @@
 // How a server comes back: when it may, who gets it, what is done when its client left it in the
 // middle of something, and how it is closed. The decision itself is protocol::may_go_back().
+#include "daemon/engine/apart.hpp"
 #include "daemon/engine/engine.hpp"
 #include "protocol/lent_statements.hpp"
 
@@ -392,6 +393,10 @@ void engine::clean(server& s, time_point now) {
         s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
     }
     if (s.dirty) {
+        if (apart::is_needed(s)) { // it needs a snapshot, and can be in no transaction of ours
+            protocol::append_query(s.out.own(), "SET default_transaction_deferrable TO off");
+            s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
+        }
         protocol::append_query(s.out.own(), "DISCARD ALL");
         s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
         s.carried = s.opened_with;

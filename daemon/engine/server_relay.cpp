@@ -1,6 +1,7 @@
 // What servers send: relayed to the clients that hold them, frame by frame, without copying; what
 // answers messages of our own is dropped. After each batch it is decided whether the server may go
 // back to the pool.
+#include "daemon/engine/apart.hpp"
 #include "daemon/engine/engine.hpp"
 #include "protocol/stale_statement.hpp"
 #include "protocol/statement_redact.hpp"
@@ -298,7 +299,7 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
 
 bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours, time_point now) {
     auto* const c = s.user;
-    s.status = step.status;
+    const bool says_nothing = apart::takes_ready(s, step.status, ours);
     s.ready_at = now;
     if (s.tables_changed && s.status == protocol::transaction_status::idle) {
         s.tables_changed = false;
@@ -318,6 +319,9 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
     }
     if (s.pool->listening) {
         return listener_answered(s, now);
+    }
+    if (says_nothing) [[unlikely]] {
+        return true;
     }
     if (ours && s.asked_about_names()) {
         names_told(s, now);

@@ -2,6 +2,7 @@
 // have changed is asked of PostgreSQL when it has ended, and what the client's next server lacks is
 // replayed there. The rules are in protocol/setting_changes.hpp, setting_question.hpp and
 // setting_replay.hpp; this is where clients and servers meet them.
+#include "daemon/engine/apart.hpp"
 #include "daemon/engine/engine.hpp"
 #include "protocol/idle_session.hpp"
 #include "protocol/sql_lexer.hpp"
@@ -154,6 +155,7 @@ protocol::bytes engine::report_before_ready(client& c, server& s, const protocol
 /// Messages that the client's session depends on stand in the outbox.
 void engine::replays(server& s) {
     s.replaying = true;
+    s.apart = true; // it may be a transaction
     s.replay_ready_owed = s.owed.owed_ready(protocol::fate::swallow);
     s.ready_current = false;
 }
@@ -193,15 +195,22 @@ void engine::ask_about_settings(client& c, server& s) {
     s.question = std::make_unique<protocol::setting_question>(
         c.session.take_changed_settings(), *c.settings, *c.at_start, s.access->user);
     s.question->expect_trial(s.pool->permitted);
-    s.question->append(s.out.own(), s.owed);
+    {
+        const apart transaction(s);
+        s.question->append(s.out.own(), s.owed);
+    }
     s.ready_current = false;
     flush(s);
 }
 
 /// What the server carries may be such as cannot be set on another.
 bool engine::try_elsewhere(server& s, const protocol::setting_map& carried) {
-    if (!s.question->try_elsewhere(carried, s.pool->permitted, s.out.own(), s.owed)) {
+    if (!s.question->may_try_elsewhere(carried, s.pool->permitted)) {
         return false;
+    }
+    {
+        const apart transaction(s);
+        s.question->try_elsewhere(carried, s.out.own(), s.owed);
     }
     s.ready_current = false;
     flush(s);

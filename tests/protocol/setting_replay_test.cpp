@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <tuple>
 #include <vector>
 
 using namespace pgweir::protocol;
@@ -267,4 +268,22 @@ TEST_CASE("setting_replay: the question for a value, and the answer") {
     CHECK(function_result(as_bytes("\0\0\0\4abc"s)) == std::nullopt);
     CHECK(function_result(as_bytes("\0\0\0\2abc"s)) == std::nullopt);
     CHECK(function_result(as_bytes("\0"s)) == std::nullopt);
+}
+
+TEST_CASE("setting_replay: by calls, it waits for no snapshot") {
+    const setting_map waits = {{"default_transaction_deferrable", "on"}};
+    const setting_map does_not = {{"default_transaction_deferrable", "off"}};
+    CHECK(may_wait_for_snapshot(waits));
+    CHECK_FALSE(may_wait_for_snapshot(does_not));
+    CHECK_FALSE(may_wait_for_snapshot({}));
+    for (const auto& [carried, wanted, apart] :
+         {std::tuple(waits, setting_map(), true), std::tuple(setting_map(), waits, true),
+          std::tuple(setting_map(), does_not, false)}) {
+        std::string out;
+        reply_queue owed;
+        append_setting_replay(out, owed, carried, wanted, refused_setting::is_told);
+        CHECK((out.find("BEGIN ISOLATION LEVEL READ COMMITTED") != std::string::npos) == apart);
+        CHECK((out.find("COMMIT") != std::string::npos) == apart);
+        CHECK(owed.owed_ready(fate::swallow) == (apart ? 3 : 1));
+    }
 }

@@ -63,18 +63,20 @@ TEST_CASE("setting_question: tries what has been told, once") {
     const setting_map carried = question.result()->carried;
 
     SUBCASE("known already") {
-        CHECK_FALSE(question.try_elsewhere(carried, {"deadlock_timeout"}, out, owed));
+        CHECK_FALSE(question.may_try_elsewhere(carried, {"deadlock_timeout"}));
         CHECK_FALSE(question.stays());
     }
     SUBCASE("permitted") {
-        REQUIRE(question.try_elsewhere(carried, {}, out, owed));
+        REQUIRE(question.may_try_elsewhere(carried, {}));
+        question.try_elsewhere(carried, out, owed);
         CHECK(question.ready_came());
-        CHECK_FALSE(question.try_elsewhere(carried, {}, out, owed));
+        CHECK_FALSE(question.may_try_elsewhere(carried, {}));
         CHECK(question.tried() == carried);
         CHECK_FALSE(question.stays());
     }
     SUBCASE("refused") {
-        REQUIRE(question.try_elsewhere(carried, {}, out, owed));
+        REQUIRE(question.may_try_elsewhere(carried, {}));
+        question.try_elsewhere(carried, out, owed);
         question.fail();
         CHECK(question.ready_came());
         CHECK(question.stays());
