@@ -1,5 +1,6 @@
 #include "protocol/setting_changes.hpp"
 
+#include "protocol/double_byte_text.hpp"
 #include "protocol/name_effects.hpp"
 #include "protocol/sql_lexer.hpp"
 #include "protocol/startup_options.hpp"
@@ -101,7 +102,10 @@ public:
         if (lexer.backslash_seen()) {
             into_.unknown = true; // where strings end depends on a setting
         }
+        encoding_matters_ = encoding_matters_ || lexer.encoding_matters();
     }
+
+    [[nodiscard]] bool encoding_matters() const { return encoding_matters_; }
 
 private:
     void statement(tokens text, unsigned depth) {
@@ -275,6 +279,7 @@ private:
 
     setting_changes& into_;
     const name_effects* names_;
+    bool encoding_matters_ = false;
 };
 
 } // namespace
@@ -298,7 +303,11 @@ void setting_changes::add(const setting_changes& more) {
 
 setting_changes read_setting_changes(std::string_view sql, const name_effects* names) {
     setting_changes changes;
-    reader(changes, names).read(sql, 0);
+    reader from(changes, names);
+    from.read(sql, 0);
+    // … or on an encoding.
+    changes.unknown =
+        changes.unknown || (from.encoding_matters() && !double_byte_readings(sql).empty());
     if (names != nullptr) {
         changes.add(names->of_all().settings);
     }

@@ -1,5 +1,7 @@
 #include "protocol/sql_lexer.hpp"
 
+#include "protocol/double_byte_text.hpp"
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -47,6 +49,13 @@ bool same_word(std::string_view word, std::string_view expected) {
     return word.size() == expected.size() &&
            std::equal(word.begin(), word.end(), expected.begin(),
                       [](char a, char b) { return lower_case(a) == b; });
+}
+
+// The byte there ends or escapes something, unless it is half a character.
+void sql_lexer::look_behind(std::size_t position) {
+    if (position != 0 && may_be_halves(sql_[position - 1], at(position))) [[unlikely]] {
+        encoding_matters_ = true;
+    }
 }
 
 // Block comments nest, unlike in C.
@@ -131,11 +140,15 @@ sql_token sql_lexer::word() {
         position_ += 2;
         auto token = at(position_) == '"' ? quoted_identifier() : quoted_string(false);
         token.unicode_escapes = true;
+        for (auto at = start; at < position_; ++at) {
+            look_behind(at); // whatever UESCAPE makes the escape character
+        }
         return token;
     }
     while (is(at(position_), word_start | digit | dollar_sign)) {
         ++position_;
     }
+    look_behind(position_);
     return {sql_token::kind::word, sql_.substr(start, position_ - start)};
 }
 
@@ -146,6 +159,7 @@ sql_token sql_lexer::quoted_string(bool escapes) {
         const char c = sql_[position_];
         if (c == '\\') {
             backslash_seen_ = backslash_seen_ || !escapes;
+            look_behind(position_);
             position_ += escapes ? 2 : 1;
         } else if (c != '\'') {
             ++position_;

@@ -50,10 +50,15 @@ public:
     /// A '…' with a backslash in it has been seen: where strings end depends on the setting.
     [[nodiscard]] bool backslash_seen() const { return backslash_seen_; }
 
+    /// An ASCII byte that ends something, or escapes, has been seen behind one that is none: it may
+    /// be half a character, so that what there is depends on the encoding (double_byte_text.hpp).
+    [[nodiscard]] bool encoding_matters() const { return encoding_matters_; }
+
 private:
     [[nodiscard]] char at(std::size_t position) const {
         return position < sql_.size() ? sql_[position] : '\0';
     }
+    void look_behind(std::size_t position);
     void skip_blanks();
     void skip_block_comment();
     [[nodiscard]] sql_token word();
@@ -65,6 +70,7 @@ private:
     std::size_t position_ = 0;
     bool backslash_escapes_;
     bool backslash_seen_ = false;
+    bool encoding_matters_ = false;
     bool after_escape_string_ = false; // E'…' goes on in a '…' on the next line, with its escapes
 };
 

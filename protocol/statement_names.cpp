@@ -1,5 +1,6 @@
 #include "protocol/statement_names.hpp"
 
+#include "protocol/double_byte_text.hpp"
 #include "protocol/prepared_statement.hpp"
 #include "protocol/sql_lexer.hpp"
 
@@ -33,6 +34,37 @@ std::string identifier(const sql_token& token) {
     return std::string(significant(name));
 }
 
+// `reading`: how `sql` is read. True: there may be others.
+bool read_names(std::string_view reading, std::string_view sql,
+                std::vector<sql_statement_name>& names) {
+    sql_lexer lexer(reading);
+    for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
+        if (token.is != sql_token::kind::word) {
+            continue;
+        }
+        const bool discards = same_word(token.text, "discard");
+        const bool deallocates = discards || same_word(token.text, "deallocate");
+        if (!deallocates && !same_word(token.text, "prepare") &&
+            !same_word(token.text, "execute")) {
+            continue;
+        }
+        auto name = lexer.next();
+        if (deallocates && name.is == sql_token::kind::word && same_word(name.text, "prepare")) {
+            name = lexer.next();
+        }
+        const bool all = name.is == sql_token::kind::word && same_word(name.text, "all");
+        if (all && deallocates) {
+            names.push_back({{}, true});
+        } else if (!discards && (name.is == sql_token::kind::word ||
+                                 name.is == sql_token::kind::quoted_identifier)) {
+            const auto at = static_cast<std::size_t>(name.text.data() - reading.data());
+            name.text = sql.substr(at, name.text.size());
+            names.push_back({identifier(name), deallocates});
+        }
+    }
+    return lexer.encoding_matters();
+}
+
 } // namespace
 
 bool may_name_statements(std::string_view statement) {
@@ -53,30 +85,9 @@ bool may_name_statements(std::string_view statement) {
 
 std::vector<sql_statement_name> statement_names(std::string_view sql) {
     std::vector<sql_statement_name> names;
-    if (!may_name_one(sql)) {
-        return names;
-    }
-    sql_lexer lexer(sql);
-    for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
-        if (token.is != sql_token::kind::word) {
-            continue;
-        }
-        const bool discards = same_word(token.text, "discard");
-        const bool deallocates = discards || same_word(token.text, "deallocate");
-        if (!deallocates && !same_word(token.text, "prepare") &&
-            !same_word(token.text, "execute")) {
-            continue;
-        }
-        auto name = lexer.next();
-        if (deallocates && name.is == sql_token::kind::word && same_word(name.text, "prepare")) {
-            name = lexer.next();
-        }
-        const bool all = name.is == sql_token::kind::word && same_word(name.text, "all");
-        if (all && deallocates) {
-            names.push_back({{}, true});
-        } else if (!discards && (name.is == sql_token::kind::word ||
-                                 name.is == sql_token::kind::quoted_identifier)) {
-            names.push_back({identifier(name), deallocates});
+    if (may_name_one(sql) && read_names(sql, sql, names)) {
+        for (const auto& reading : double_byte_readings(sql)) {
+            read_names(reading, sql, names);
         }
     }
     return names;
@@ -101,6 +112,9 @@ std::optional<std::string> name_prepared(std::string_view sql) {
             return std::nullopt; // another statement
         }
         ended = ended || ends;
+    }
+    if (lexer.encoding_matters() && !double_byte_readings(sql).empty()) {
+        return std::nullopt; // there may be
     }
     return name;
 }

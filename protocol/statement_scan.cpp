@@ -1,5 +1,6 @@
 #include "protocol/statement_scan.hpp"
 
+#include "protocol/double_byte_text.hpp"
 #include "protocol/dynamic_sql.hpp"
 #include "protocol/name_effects.hpp"
 #include "protocol/reading_context.hpp"
@@ -82,6 +83,7 @@ public:
     void read();
     [[nodiscard]] effect_bits pins() const;
     [[nodiscard]] bool backslash_seen() const { return backslash_seen_; }
+    [[nodiscard]] bool encoding_matters() const { return encoding_matters_; }
 
 private:
     void pin(pin_reason reason) { pins_ |= bit_of(reason); }
@@ -128,6 +130,7 @@ private:
     bool transaction_only_ = true; // nothing is in it but BEGIN, COMMIT and their like
     dynamic_sql dynamic_;          // where it is code
     bool backslash_seen_ = false;
+    bool encoding_matters_ = false;
     opening opening_ = opening::none;
     std::string_view previous_;         // the previous token, if it was a word
     bool temporary_may_follow_ = false; // after CREATE or INTO and their modifiers
@@ -347,6 +350,7 @@ void statement_reader::read_inside(std::string_view text) {
     defines_ = defines_ || inner.defines_;
     extends_ = extends_ || inner.extends_;
     backslash_seen_ = backslash_seen_ || inner.backslash_seen();
+    encoding_matters_ = encoding_matters_ || inner.encoding_matters();
 }
 
 void statement_reader::read_quoted(const sql_token& token) {
@@ -474,6 +478,7 @@ void statement_reader::read() {
     }
     end_of_statement();
     backslash_seen_ = backslash_seen_ || lexer.backslash_seen();
+    encoding_matters_ = encoding_matters_ || lexer.encoding_matters();
     pins_ |= dynamic_.of_cut_names();
     if (depth_ != 0 && dynamic_.may_do_anything()) {
         pin(pin_reason::large_statement);
@@ -496,28 +501,46 @@ effect_bits statement_reader::pins() const {
     return static_cast<effect_bits>(pins);
 }
 
-effect_bits read_closely(std::string_view sql, unsigned depth, const name_effects* names) {
+struct close_look {
+    effect_bits effects = 0;
+    bool encoding_matters = false;
+};
+
+close_look look_closely(std::string_view sql, unsigned depth, const name_effects* names) {
     statement_reader reader(sql, false, depth, names);
     reader.read();
-    auto pins = reader.pins();
+    close_look found{reader.pins(), reader.encoding_matters()};
     if (reader.backslash_seen()) {
         // Where strings end depends on standard_conforming_strings, which is not known here.
         statement_reader other_reading(sql, true, depth, names);
         other_reading.read();
-        pins |= other_reading.pins();
+        found.effects |= other_reading.pins();
+        found.encoding_matters = found.encoding_matters || other_reading.encoding_matters();
     }
-    return pins;
+    return found;
+}
+
+// What a client sends is in an encoding that is not known here, either.
+effect_bits read_closely(std::string_view sql, const name_effects* names) {
+    auto [effects, encoding_matters] = look_closely(sql, 0, names);
+    if (encoding_matters) [[unlikely]] {
+        for (const auto& reading : double_byte_readings(sql)) {
+            effects |= look_closely(reading, 0, names).effects;
+        }
+    }
+    return effects;
 }
 
 } // namespace
 
-effect_bits scan_code(std::string_view code) { return read_closely(code, 1, nullptr); }
+// It comes in the server's encoding, which is none of those.
+effect_bits scan_code(std::string_view code) { return look_closely(code, 1, nullptr).effects; }
 
 effect_bits scan(std::string_view sql, bool complete, const name_effects* names) {
     effect_bits pins = 0;
     const auto* const relevant = names != nullptr && names->may_be_in(sql) ? names : nullptr;
     if (relevant != nullptr || !plainly_harmless(sql)) {
-        pins = read_closely(sql, 0, relevant);
+        pins = read_closely(sql, relevant);
     }
     if (!complete) {
         pins |= static_cast<effect_bits>(pin_reason::large_statement);

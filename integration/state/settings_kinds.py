@@ -35,6 +35,15 @@ def set_reported(s):
     s.is_shown(s.first_name, "ParameterStatus", s.reported.get("application_name"))
 
 
+@kind(parameters=lambda marks: {"client_encoding": "SJIS"})
+def set_behind_half_a_character(s):
+    """Characters of SJIS may end in a backslash, which escapes nothing."""
+    character = b"\x83\\".decode(errors="surrogateescape")
+    s.run("select E'%s', set_config('%s', '%s', false)" % (character, PLAIN, s.first))
+    s.setting(PLAIN, s.first)
+    s.setting(OTHER, DEFAULT)
+
+
 @kind()
 def set_local(s):
     """SET LOCAL holds until the transaction ends."""

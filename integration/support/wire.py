@@ -28,11 +28,11 @@ def startup(version=PROTOCOL_3_0, **parameters):
 
 
 def query(text):
-    return message("Q", text.encode() + b"\0")
+    return message("Q", text.encode(errors="surrogateescape") + b"\0")
 
 
 def parse(text, name="", types=()):
-    return message("P", name.encode() + b"\0" + text.encode() + b"\0"
+    return message("P", name.encode() + b"\0" + text.encode(errors="surrogateescape") + b"\0"
                    + struct.pack("!h", len(types)) + b"".join(struct.pack("!i", t) for t in types))
 
 

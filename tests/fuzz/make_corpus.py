@@ -274,6 +274,7 @@ def sql():
     }
     for name, text in texts.items():
         yield name, text.encode()
+    yield "shift_jis", b"SELECT E'\x83\\', $\x83\\$ ' $\x83\\$, \xb1|\x83|; SET x = 1; EXECUTE \"\x83\\\""
 
 
 def relay():

@@ -2,6 +2,7 @@
 // Nothing reads past its end, and everything ends.
 //
 // Input: the text. Seeds: make_corpus.py.
+#include "protocol/double_byte_text.hpp"
 #include "protocol/session_state.hpp"
 #include "protocol/sql_lexer.hpp"
 #include "protocol/startup_options.hpp"
@@ -27,6 +28,25 @@ void lex(std::string_view sql, bool backslash_escapes) {
         PGWEIR_MUST(at <= sql.data() + sql.size());
     }
     PGWEIR_MUST(lexer.next().is == sql_token::kind::end);
+}
+
+// Where the encoding does not matter, the tokens of all readings stand where those of the text do.
+void lex_in_other_encodings(std::string_view sql, bool backslash_escapes) {
+    for (const auto& reading : double_byte_readings(sql)) {
+        PGWEIR_MUST(reading.size() == sql.size());
+        lex(reading, backslash_escapes);
+        sql_lexer as_is(sql, backslash_escapes);
+        sql_lexer other(reading, backslash_escapes);
+        bool same = true;
+        auto token = as_is.next();
+        for (; token.is != sql_token::kind::end; token = as_is.next()) {
+            const auto there = other.next();
+            same = same && there.is == token.is && there.text.size() == token.text.size() &&
+                   there.text.data() - reading.data() == token.text.data() - sql.data();
+        }
+        same = same && other.next().is == sql_token::kind::end;
+        PGWEIR_MUST(same || as_is.encoding_matters());
+    }
 }
 
 void scan_it(std::string_view sql) {
@@ -64,6 +84,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const auto sql = fuzz_input(data, size).rest();
     lex(sql, false);
     lex(sql, true);
+    lex_in_other_encodings(sql, false);
+    lex_in_other_encodings(sql, true);
     scan_it(sql);
     name_and_redact(sql);
     read_options(sql);
