@@ -113,7 +113,8 @@ constexpr setting table[] = {
     {.key = "pool.session_state.advisory_locks", .where = &pool_settings::advisory_locks, .fallback = "pin",
      .doc = "Advisory locks of the session: as `temporary_objects`."},
     {.key = "pool.session_state.libraries", .where = &pool_settings::libraries, .fallback = "pin",
-     .doc = "`LOAD`, and what libraries, languages and functions in C keep in memory: as "
+     .doc = "`LOAD`, what libraries, languages and functions in C keep in memory, backups "
+            "(`pg_backup_start()`), temporary replication slots and replication origins: as "
             "`temporary_objects`."},
     {.key = "pool.session_state.random_seed", .where = &pool_settings::random_seed, .fallback = "pin",
      .doc = "`setseed()` and `SET seed`: as `temporary_objects`."},

@@ -35,6 +35,14 @@ inline constexpr std::uint32_t set_config_function = 2'078;
         return gives_up_lock;
     case 1'599: // setseed
         return pins(pin_reason::random_seed);
+    case 2'172: // pg_backup_start, pg_start_backup
+    case 3'779: // pg_create_physical_replication_slot, which may be temporary
+    case 3'786: // pg_create_logical_replication_slot
+    case 4'220: // pg_copy_physical_replication_slot
+    case 4'222: // pg_copy_logical_replication_slot
+    case 4'223:
+    case 6'006: // pg_replication_origin_session_setup
+        return pins(pin_reason::loaded_library);
     case 1'575: // currval
     case 2'559: // lastval
         return reads_sequences;

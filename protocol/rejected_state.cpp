@@ -20,7 +20,7 @@ constexpr std::array<row, 7> rows = {{
     {pin_reason::temporary_object, "a temporary object", "temporary_objects"},
     {pin_reason::held_cursor, "a cursor WITH HOLD", "held_cursors"},
     {pin_reason::sql_statement, "PREPARE", "sql_statements"},
-    {pin_reason::loaded_library, "what a library keeps in memory", "libraries"},
+    {pin_reason::loaded_library, "what a process keeps in memory", "libraries"},
     {pin_reason::random_seed, "a seed for random()", "random_seed"},
 }};
 

@@ -31,7 +31,7 @@ enum class pin_reason : std::uint16_t {
     temporary_object = 1 << 5,  // CREATE TEMP …, SELECT INTO TEMP
     held_cursor = 1 << 6,       // DECLARE … WITH HOLD
     sql_statement = 1 << 7,     // PREPARE
-    loaded_library = 1 << 8,    // LOAD; what a language or an extension keeps in memory
+    loaded_library = 1 << 8,    // LOAD; whatever else a process keeps that only its end undoes
     random_seed = 1 << 9,       // setseed()
     large_statement = 1 << 10,  // a statement too large to be seen whole: it may do anything
 };

@@ -37,7 +37,7 @@ std::uint32_t load_quad(const char* from) {
 }
 
 // Seven letters of each word that must be noticed wherever it stands.
-constexpr std::array<std::string_view, 9> long_words = {
+constexpr std::array<std::string_view, 13> long_words = {
     "_config", // set_config
     "advisor", // pg_advisory_lock, pg_try_advisory_lock, …_shared
     "currval", "lastval", "setseed",
@@ -45,11 +45,15 @@ constexpr std::array<std::string_view, 9> long_words = {
     "pg_noti", // pg_notify
     "pg_list", // pg_listening_channels
     "pg_prep", // pg_prepared_statements
+    "ckup_st", // pg_backup_start, …
+    "rt_back", // … pg_start_backup
+    "on_orig", // pg_replication_origin_session_setup
+    "on_slot", // pg_create_physical_replication_slot and its like
 };
 
 // Their quads, each in the place that its product with `factor` begins with.
 struct quad_table {
-    static constexpr unsigned place_bits = 8; // with 7, clang gives up looking for a factor
+    static constexpr unsigned place_bits = 9; // with fewer, clang gives up looking for a factor
     std::array<std::uint32_t, 1U << place_bits> quads{}; // 0: none
     std::uint32_t factor = 0;
 
@@ -157,8 +161,8 @@ block hits_in(const char* at) {
     const block fourth = load(at + 3) | lower_case_bit;
     auto hits = (raw == ';') | ((raw == '&') & (raw_next == '"'));
     hits |= (first == 't') & (second == 'e') & (third == 'm') & (fourth == 'p'); // …, pg_temp
-    // pg_settings, pg_notify, pg_listening_channels, pg_prepared_statements; few texts name
-    // anything else of PostgreSQL's.
+    // pg_settings, pg_notify, pg_backup_start and whatever else; few texts name anything of
+    // PostgreSQL's.
     hits |= (first == 'p') & (second == 'g') & (third == ('_' | lower_case_bit));
     for (const auto& t : triggers) {
         hits |= (first == t.a) & (second == t.b) & (third == t.c);

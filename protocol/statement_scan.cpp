@@ -19,7 +19,21 @@ namespace pgweir::protocol {
 
 namespace {
 
-constexpr std::array<std::pair<std::string_view, effect_bits>, 15> functions = {{
+// Of a function that leaves something behind: whether it does when its third argument …
+enum class leaves : std::uint8_t {
+    always,
+    unless_true, // … is just `true`
+    if_given,    // … or one by the name of `temporary` is given, and is not just `false`
+};
+
+struct known_function {
+    std::string_view name;
+    effect_bits effect;
+    leaves when = leaves::always;
+};
+
+constexpr auto slot = bit_of(pin_reason::loaded_library); // the server must be closed as well
+constexpr std::array<known_function, 22> functions = {{
     {"pg_advisory_lock", bit_of(pin_reason::advisory_lock)},
     {"pg_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},
     {"pg_try_advisory_lock", bit_of(pin_reason::advisory_lock)},
@@ -34,7 +48,14 @@ constexpr std::array<std::pair<std::string_view, effect_bits>, 15> functions = {
     {"pg_prepared_statements", lists_statements}, // the view, and …
     {"pg_prepared_statement", lists_statements},  // … the function behind it
     {"setseed", bit_of(pin_reason::random_seed)},
-    {"set_config", bit_of(pin_reason::setting)},
+    {"set_config", bit_of(pin_reason::setting), leaves::unless_true},
+    {"pg_backup_start", bit_of(pin_reason::loaded_library)},
+    {"pg_start_backup", bit_of(pin_reason::loaded_library)}, // until version 14
+    {"pg_replication_origin_session_setup", bit_of(pin_reason::loaded_library)},
+    {"pg_create_physical_replication_slot", slot, leaves::if_given},
+    {"pg_create_logical_replication_slot", slot, leaves::if_given},
+    {"pg_copy_physical_replication_slot", slot, leaves::if_given},
+    {"pg_copy_logical_replication_slot", slot, leaves::if_given},
 }};
 
 constexpr std::string_view temporary_schema = "pg_temp";  // and pg_temp_3, …
@@ -55,7 +76,7 @@ constexpr auto interesting = [] {
         masks[word.size()] |= letter(word[0]);
     }
     for (const auto& function : functions) {
-        masks[function.first.size()] |= letter(function.first[0]);
+        masks[std::min(function.name.size(), masks.size() - 1)] |= letter(function.name[0]);
     }
     for (auto length = temporary_schema.size(); length < masks.size(); ++length) {
         masks[length] |= letter(temporary_schema[0]);
@@ -99,7 +120,9 @@ private:
     void hidden_by(std::string_view name);
     void read_quoted(const sql_token& token);
     void read_inside(std::string_view text);
-    void config_argument(const sql_token& token);
+    void call_argument(const sql_token& token);
+    void end_of_argument();
+    void end_of_call();
     void end_of_statement();
 
     // What the beginning of the current statement says so far.
@@ -137,16 +160,17 @@ private:
     bool updates_ = false;              // UPDATE has come
     effect_bits set_aside_ = 0;         // while a PREPARE is read: what came before it
 
-    // A call of set_config: when its third argument is just `true`, it ends with the transaction.
-    struct config_call {
-        bool open = false;
+    // A call of a function whose arguments decide.
+    struct decided_call {
+        const known_function* open = nullptr;
         unsigned depth = 0; // of parentheses
         unsigned argument = 0;
         unsigned tokens = 0; // in this argument
-        bool just_true = false;
+        bool just_true = false, just_false = false;
+        bool leaves_nothing = false, leaves_something = false; // as far as has been seen
         bool matters = true; // to how texts are read, as far as the first argument tells
     };
-    config_call config_;
+    decided_call call_;
 };
 
 void statement_reader::leading_word(std::string_view word) {
@@ -275,12 +299,12 @@ void statement_reader::hidden_by(std::string_view name) {
 }
 
 void statement_reader::name_anywhere(std::string_view name, bool quoted) {
-    for (const auto& [function, effect] : functions) {
-        if (quoted ? name == function : same_word(name, function)) {
-            if (effect == bit_of(pin_reason::setting) && !config_.open) {
-                config_.open = true; // its arguments decide
+    for (const auto& function : functions) {
+        if (quoted ? name == function.name : same_word(name, function.name)) {
+            if (function.when != leaves::always && call_.open == nullptr) {
+                call_.open = &function;
             } else {
-                pins_ |= effect;
+                pins_ |= function.effect;
             }
             return;
         }
@@ -367,43 +391,66 @@ void statement_reader::read_quoted(const sql_token& token) {
     temporary_may_follow_ = false;
 }
 
-// A token after set_config.
-void statement_reader::config_argument(const sql_token& token) {
-    auto& call = config_;
+void statement_reader::end_of_argument() {
+    auto& call = call_;
+    if (call.argument == 2 && call.tokens != 0) {
+        const bool just_one = call.tokens == 1;
+        call.leaves_nothing = just_one && call.just_true;
+        call.leaves_something = call.leaves_something || !just_one || !call.just_false;
+    }
+    ++call.argument;
+    call.tokens = 0;
+}
+
+void statement_reader::end_of_call() {
+    const bool pins = call_.open->when == leaves::unless_true
+                          ? call_.argument != 3 || !call_.leaves_nothing
+                          : call_.leaves_something;
+    pins_ |= pins ? call_.open->effect : effect_bits{0};
+    if (call_.open->when == leaves::unless_true && !pins && call_.matters) {
+        pins_ |= sets_for_transaction;
+    }
+    call_ = {};
+}
+
+// A token after the name of such a function.
+void statement_reader::call_argument(const sql_token& token) {
+    auto& call = call_;
+    const bool word = token.is == sql_token::kind::word;
     const char symbol = token.is == sql_token::kind::symbol ? token.text[0] : '\0';
-    if (call.argument == 0 && token.is == sql_token::kind::string && same_word(token.text, seed)) {
+    const bool sets = call.open->when == leaves::unless_true;
+    if (sets && call.argument == 0 && token.is == sql_token::kind::string &&
+        same_word(token.text, seed)) {
         pin(pin_reason::random_seed);
     }
-    if (call.argument == 0 && call.tokens != 0 && symbol != ',') { // behind the parenthesis
-        const bool alone = call.tokens == 1 && token.is == sql_token::kind::string;
+    if (call.argument == 0 && call.depth != 0 && symbol != ',') {
+        const bool alone = call.tokens == 0 && token.is == sql_token::kind::string;
         call.matters = !alone || matters_to_reading(token.text);
     }
+    call.leaves_something =
+        call.leaves_something || same_word(token.text, "temporary") || token.unicode_escapes;
     if (symbol == '(') {
         ++call.depth;
     } else if (symbol == ')' && call.depth != 0) {
         --call.depth;
     }
     if (call.depth == 0) {
-        if (call.argument != 2 || call.tokens != 1 || !call.just_true) {
-            pin(pin_reason::setting);
-        } else if (call.matters) {
-            pins_ |= sets_for_transaction;
-        }
-        call = {};
+        end_of_argument();
+        end_of_call();
     } else if (symbol == ',' && call.depth == 1) {
-        ++call.argument;
-        call.tokens = 0;
-    } else {
+        end_of_argument();
+    } else if (symbol != '(' || call.depth != 1) {
         ++call.tokens;
-        call.just_true = token.is == sql_token::kind::word && same_word(token.text, "true");
+        call.just_true = word && same_word(token.text, "true");
+        call.just_false = word && same_word(token.text, "false");
     }
 }
 
 void statement_reader::end_of_statement() {
-    if (config_.open) {
-        pin(pin_reason::setting);
+    if (call_.open != nullptr) {
+        pins_ |= call_.open->effect;
     }
-    config_ = {};
+    call_ = {};
     if (opening_ == opening::prepared &&
         (pins_ & ~(only_about_channels | lists_statements)) != bit_of(pin_reason::sql_statement)) {
         pins_ |= prepares_something;
@@ -416,8 +463,8 @@ void statement_reader::end_of_statement() {
 }
 
 void statement_reader::read_token(const sql_token& token) {
-    if (config_.open) {
-        config_argument(token);
+    if (call_.open != nullptr) {
+        call_argument(token);
     }
     const bool word = token.is == sql_token::kind::word;
     if (opening_ == opening::code && same_word(previous_, "language") &&

@@ -38,7 +38,8 @@ def available_kinds(names=None):
 
 
 def start_postgres():
-    postgres = Postgres(hba=stage.HBA, autovacuum="on", max_prepared_transactions=50).start()
+    postgres = Postgres(hba=stage.HBA, autovacuum="on", max_prepared_transactions=50,
+                        wal_level="replica", max_wal_senders=1, max_replication_slots=30).start()
     stage.prepare(postgres)
     return postgres
 

@@ -148,3 +148,57 @@ def extension_memory(s):
           "select dblink_exec('mine', 'set application_name = ''%s''')" % s.first_name)
     s.shows(s.first_name, "select * from dblink('mine', 'show application_name') as t (value text)")
     s.run("select dblink_disconnect('mine')")
+
+
+# What ends with the process ------------------------------------------------------------------------
+
+@kind(user=SUPERUSER)
+def backup(s):
+    """A backup is ended by the session that has started it."""
+    s.run("select pg_backup_start('%s', true)" % s.first_name)
+    s.shows("t", "select labelfile like '%%%s%%' from pg_backup_stop(false)" % s.first_name, 1)
+
+
+@kind(user=SUPERUSER)
+def backup_in_function(s):
+    """A function starts a backup."""
+    s.run("select hidden.back_up('%s')" % s.first_name)
+    s.shows("t", "select labelfile like '%%%s%%' from pg_backup_stop(false)" % s.first_name, 1)
+
+
+def slot_is_there(s):
+    """Until the session has left: only that can drop it."""
+    s.shows("t", "select active from pg_replication_slots where slot_name = '%s'" % s.first_name)
+    if s.dice.random() < 0.5:
+        s.run("select pg_drop_replication_slot('%s')" % s.first_name)
+        s.shows("0", "select count(*) from pg_replication_slots where slot_name = '%s'" % s.first_name)
+    else:
+        s.close()
+        there = "select not exists (select from pg_replication_slots where slot_name = %s)"
+        s.is_shown(True, "the slot is gone", s.observer.eventually(there, s.first_name))
+
+
+@kind(user=SUPERUSER)
+def temporary_slot(s):
+    """A temporary replication slot."""
+    s.run("select pg_create_physical_replication_slot('%s', true, true)" % s.first_name)
+    slot_is_there(s)
+
+
+@kind(user=SUPERUSER)
+def temporary_slot_by_name(s):
+    """A temporary replication slot, in a function that PostgreSQL has parsed."""
+    s.run("select hidden.follow('%s')" % s.first_name)
+    slot_is_there(s)
+
+
+@kind(user=SUPERUSER)
+def replication_origin(s):
+    """The origin that a session replays for, which no other can have meanwhile."""
+    s.shows("f", "select pg_replication_origin_session_is_setup()")
+    s.run("select pg_replication_origin_create('%s')" % s.first_name,
+          "select pg_replication_origin_session_setup('%s')" % s.first_name)
+    s.shows("t", "select pg_replication_origin_session_is_setup()")
+    s.run("select pg_replication_origin_session_reset()")
+    s.shows("f", "select pg_replication_origin_session_is_setup()")
+    s.run("select pg_replication_origin_drop('%s')" % s.first_name)

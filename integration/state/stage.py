@@ -65,6 +65,10 @@ create function hidden.say(text) returns void language plpgsql as
   $$ begin raise notice '%', $1; end $$;
 create function hidden.shuffle(float8) returns void language plpgsql as
   $$ begin perform setseed($1); end $$;
+create function hidden.back_up(text) returns void language plpgsql as
+  $$ begin perform pg_backup_start($1, true); end $$;
+create function hidden.follow(text) returns name language sql begin atomic
+  select slot_name from pg_create_physical_replication_slot($1, true, true); end;
 
 create sequence hidden.counter;
 create sequence hidden.other_counter;
