@@ -235,6 +235,17 @@ class AheadTest(RawCase):
             return "E " + wire.error_fields(body)["C"] if kind == "E" else kind
         return [words(*message) for message in messages]
 
+    def test_of_what_is_asked_for_twice_the_last_counts(self):
+        for parameters, expected in [
+                ({"options": "-c work_mem=5MB -c work_mem=6MB"}, "6MB"),
+                ({"options": "-c work_mem=5MB --Work-Mem=6MB"}, "6MB"),
+                ({"options": "-c work_mem=5MB", "work_mem": "7MB"}, "7MB"),
+                ({"work_mem": "7MB", "options": "-c work_mem=5MB -c work_mem=6MB"}, "7MB")]:
+            for where in (self.postgres, self.pooler):
+                with self.subTest(parameters=parameters, where=type(where).__name__):
+                    session = self.raw(where, **parameters)
+                    self.assertIn("D " + expected, self.shown(session.ask("show work_mem")))
+
     def test_the_transaction_is_the_clients_own(self):
         """… the first that it asks for may be of any kind, and undoes nothing of them."""
         self.postgres.query("create table if not exists ahead_table ()", database=DATABASE)

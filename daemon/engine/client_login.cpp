@@ -277,9 +277,12 @@ engine::database_for(const protocol::startup_message& startup) const {
 
 /// The settings that its servers are to carry. False: they make no sense, and it has been told so.
 bool engine::take_settings(client& c, protocol::startup_message& startup, time_point now) {
-    protocol::setting_map settings;
+    // PostgreSQL takes what is given last, of the parameters and of the switches in `options`; and
+    // parameters come after all switches.
+    protocol::setting_map settings, from_options;
     for (auto& [name, value] : startup.settings) {
         if (name == "options") {
+            from_options.clear();
             auto parsed = protocol::parse_startup_options(value);
             if (parsed.refused) {
                 tell_and_close(c, pool::client_close::setting_refused,
@@ -292,12 +295,14 @@ bool engine::take_settings(client& c, protocol::startup_message& startup, time_p
                 return false;
             }
             for (auto& [option, option_value] : parsed.settings) {
-                settings.try_emplace(protocol::lower_case(option), std::move(option_value));
+                from_options.insert_or_assign(protocol::lower_case(option),
+                                              std::move(option_value));
             }
         } else if (protocol::valid_setting_name(name)) {
             settings.insert_or_assign(protocol::lower_case(name), std::move(value));
         }
     }
+    settings.merge(from_options);
     c.settings = settings.empty() ? no_settings_ : intern(std::move(settings));
     c.at_start = c.settings;
     return true;
