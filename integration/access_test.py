@@ -95,6 +95,26 @@ class RulesTest(AccessCase):
         self.refused(pooler, "", user=ADMIN, database="pgbouncer", sslmode="require", **otto)
         self.assertEqual("operator", authority.sign("op", ADMIN)[0] and ADMIN)
 
+    def test_a_map_that_does_not_name_the_user_refuses_also_who_is_called_like_it(self):
+        authority = Authority()
+        certificate, key = authority.sign("pgweir", "localhost", "DNS:localhost")
+        fitness = dict(zip(("sslcert", "sslkey"), authority.sign("fitness", "fitness")))
+        nameless = dict(zip(("sslcert", "sslkey"), authority.sign("nameless", "")))
+        refusal = 'certificate authentication failed for user "fitness"'
+        for ident, works in (([], False), (["people anna fitness"], False), (["others fitness fitness"], False),
+                             (["people fitness fitness"], True), (["people /. fitness"], True),
+                             (["people /^.*$ fitness"], True)):
+            with self.subTest(ident=ident):
+                pooler = self.pgweir(
+                    tls={"certificate": certificate, "key": key, "ca": authority.certificate},
+                    auth={"hba": ["hostssl all all all cert map=people"], "ident": ident})
+                if works:
+                    self.assertEqual([(1,)], pooler.query("select 1", sslmode="require", **fitness))
+                else:
+                    self.refused(pooler, refusal, sslmode="require", **fitness)
+                # A certificate that names nobody is nobody's, whatever a pattern matches.
+                self.refused(pooler, refusal, sslmode="require", **nameless)
+
 
 class UnixSocketTest(AccessCase):
     def setUp(self):
@@ -141,6 +161,15 @@ class UnixSocketTest(AccessCase):
         self.assertEqual([(1,)], pooler.query("select 1", host=self.directory, password=""))
         self.refused(pooler, 'Peer authentication failed for user "%s"' % ADMIN, host=self.directory,
                      user=ADMIN, password="")
+
+    def test_peer_with_a_map_that_does_not_name_the_user(self):
+        for ident in ([], ["system nobody_else %s" % ME], ["others %s %s" % (ME, ME)]):
+            with self.subTest(ident=ident):
+                self.port = surroundings.reserve_port()
+                pooler = self.on_socket(users=dict(users(OWNER), **{ME: {"password": "x"}}),
+                                        auth={"hba": ["local all all peer map=system"], "ident": ident})
+                self.refused(pooler, 'Peer authentication failed for user "%s"' % ME, host=self.directory,
+                             user=ME, password="")
 
 
 class ProxyProtocolTest(AccessCase):

@@ -42,13 +42,11 @@ struct admission {
     bool require_client_certificate = false;
     /// clientcert=verify-full (the method `cert` implies both).
     bool certificate_names_user = false;
-    /// Whom the client's certificate stands for, after the map: the user who logs in where the map
-    /// lets that certificate be that user, else the certificate's common name or nothing. A login
-    /// by certificate needs it to be the user of the startup message.
-    std::string certificate_user;
-    /// The same for the method `peer`: whom the operating system's user at the other end of the
-    /// Unix socket stands for. Empty: it is not known (no Unix socket).
-    std::string peer_user;
+    /// May the certificate's common name be the user who logs in? As the map says where there is
+    /// one: then a name that is the user's own does not count by itself.
+    bool certificate_is_user = false;
+    /// The same of the operating system's user at the other end of the Unix socket (peer).
+    bool peer_is_user = false;
     /// Said instead of anything else.
     std::optional<admission_refusal> refusal;
 };

@@ -133,8 +133,7 @@ login_action client_login::state::on_terms(admission terms) {
             {.message = "connection requires a valid client certificate", .detail = {}, .hint = {}},
             "no valid client certificate");
     }
-    if ((by_certificate || terms.certificate_names_user) &&
-        terms.certificate_user != startup.user) {
+    if ((by_certificate || terms.certificate_names_user) && !terms.certificate_is_user) {
         wrong_certificate = "the client's certificate stands for somebody else";
     }
     const auto& credential = terms.credential;
@@ -143,7 +142,7 @@ login_action client_login::state::on_terms(admission terms) {
     case auth_method::cert:
         return let_in_known(credential.has_value(), "unknown user");
     case auth_method::peer:
-        return let_in_known(credential && terms.peer_user == startup.user,
+        return let_in_known(credential && terms.peer_is_user,
                             credential ? "the peer's user is somebody else" : "unknown user");
     case auth_method::password:
         return ask_for_password(std::move(terms.credential));

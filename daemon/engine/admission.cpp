@@ -129,16 +129,14 @@ protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule
         terms.method = method_of(rule->method);
         terms.require_client_certificate = rule->certificate != certificate::not_asked;
         terms.certificate_names_user = rule->certificate == certificate::verify_full;
-        const auto stands_for_user = [&](std::string_view system_name) {
-            return config::may_be(config_->ident_lines, rule->map, system_name, ask.user);
+        // Who has no name is nobody, whatever a map's pattern matches.
+        const auto is_user = [&](std::string_view system_name) {
+            return !system_name.empty() &&
+                   config::may_be(config_->ident_lines, rule->map, system_name, ask.user);
         };
-        if (const auto* const tls = c.login->facts()) {
-            terms.certificate_user =
-                stands_for_user(tls->client_common_name) ? ask.user : tls->client_common_name;
-        }
-        if (known.peer_name && !known.peer_name->empty()) {
-            terms.peer_user = stands_for_user(*known.peer_name) ? ask.user : *known.peer_name;
-        }
+        const auto* const tls = c.login->facts();
+        terms.certificate_is_user = tls != nullptr && is_user(tls->client_common_name);
+        terms.peer_is_user = known.peer_name && is_user(*known.peer_name);
     }
     if (const auto* const listed = config_->find_user(ask.user)) {
         terms.credential = {protocol::secret(std::string(listed->password.reveal()))};

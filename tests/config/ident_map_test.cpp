@@ -4,6 +4,7 @@
 
 using namespace pgweir::config;
 using namespace pgweir::config::testing;
+using namespace std::string_literals;
 
 namespace {
 
@@ -33,6 +34,7 @@ TEST_CASE("who may be whom") {
         {"", "ann", "ann", true},
         {"", "ann", "bob", false},
         {"", "ann", "Ann", false},
+        {"", "ann\0.evil"s, "ann", false},
         {"ops", "root", "postgres", true},
         {"ops", "root", "all", true},
         {"ops", "root", "root", false}, // with a map the same name is not enough

@@ -100,22 +100,19 @@ TEST_CASE("cert: the certificate has to be verified, and to stand for the user w
     struct row {
         std::string_view name;
         std::optional<tls_facts> facts;
-        std::string stands_for;
+        bool is_user;
         std::string_view text; // empty: let in
     };
     constexpr std::string_view none = "connection requires a valid client certificate";
     constexpr std::string_view other = "certificate authentication failed for user \"ann\"";
     auto terms = terms_of(auth_method::cert);
     for (const auto& each :
-         {row{"right", with_certificate(), "ann", ""}, row{"in the clear", {}, "ann", none},
-          row{"none shown", plain_facts(), "ann", none},
-          row{"nobody vouches for it", with_certificate(false), "ann", none},
-          row{"somebody else's", with_certificate(), "bob", other},
-          row{"nobody's", with_certificate(), "", other},
-          row{"another case", with_certificate(), "Ann", other},
-          row{"cut by a zero", with_certificate(), "ann\0.evil"s, other}}) {
+         {row{"right", with_certificate(), true, ""}, row{"in the clear", {}, true, none},
+          row{"none shown", plain_facts(), true, none},
+          row{"nobody vouches for it", with_certificate(false), true, none},
+          row{"ann's by name, and the map says no", with_certificate(), false, other}}) {
         CAPTURE(each.name);
-        terms.certificate_user = each.stands_for;
+        terms.certificate_is_user = each.is_user;
         const auto side = on_terms(terms, each.facts);
         if (each.text.empty()) {
             REQUIRE(side.done);
@@ -128,11 +125,11 @@ TEST_CASE("cert: the certificate has to be verified, and to stand for the user w
 
 TEST_CASE("2015-6817: an unknown user never gets in by certificate or as a peer") {
     auto cert = terms_of(auth_method::cert);
-    cert.certificate_user = "bob";
+    cert.certificate_is_user = true;
     check_refused(on_terms(cert, with_certificate(), "bob"), "28000",
                   "certificate authentication failed for user \"bob\"");
     auto peer = terms_of(auth_method::peer);
-    peer.peer_user = "bob";
+    peer.peer_is_user = true;
     check_refused(on_terms(peer, {}, "bob"), "28000",
                   "Peer authentication failed for user \"bob\"");
 }
@@ -141,21 +138,21 @@ TEST_CASE("clientcert=verify-ca and verify-full, with other methods") {
     struct row {
         bool names_user;
         std::optional<tls_facts> facts;
-        std::string stands_for;
+        bool is_user;
         std::string_view sqlstate; // empty: let in with the right password
     };
     for (const auto& each :
-         {row{false, with_certificate(), "", ""}, row{false, with_certificate(), "bob", ""},
-          row{false, with_certificate(false), "ann", "28000"}, row{false, {}, "ann", "28000"},
-          row{true, with_certificate(), "ann", ""}, row{true, with_certificate(), "bob", "28P01"},
-          row{true, with_certificate(), "", "28P01"}, row{true, plain_facts(), "ann", "28000"}}) {
+         {row{false, with_certificate(), true, ""}, row{false, with_certificate(), false, ""},
+          row{false, with_certificate(false), true, "28000"}, row{false, {}, true, "28000"},
+          row{true, with_certificate(), true, ""}, row{true, with_certificate(), false, "28P01"},
+          row{true, plain_facts(), true, "28000"}}) {
         for (const auto method : {auth_method::password, auth_method::trust}) {
             CAPTURE(each.names_user);
-            CAPTURE(each.stands_for);
+            CAPTURE(each.is_user);
             auto terms = terms_of(method);
             (each.names_user ? terms.certificate_names_user : terms.require_client_certificate) =
                 true;
-            terms.certificate_user = each.stands_for;
+            terms.certificate_is_user = each.is_user;
             auto side = on_terms(terms, each.facts);
             if (method == auth_method::password) {
                 // Who does not know the password does not learn whether the certificate would do.
@@ -173,12 +170,12 @@ TEST_CASE("clientcert=verify-ca and verify-full, with other methods") {
 }
 
 TEST_CASE("peer: the operating system's user has to stand for the one who logs in") {
-    for (const auto& peer : {"ann"s, "bob"s, ""s, "Ann"s}) {
-        CAPTURE(peer);
+    for (const bool is_user : {true, false}) {
+        CAPTURE(is_user);
         auto terms = terms_of(auth_method::peer);
-        terms.peer_user = peer;
+        terms.peer_is_user = is_user;
         const auto side = on_terms(terms);
-        if (peer == "ann") {
+        if (is_user) {
             CHECK(side.done);
         } else {
             check_refused(side, "28000", "Peer authentication failed for user \"ann\"");
