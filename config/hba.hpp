@@ -126,6 +126,9 @@ struct hba_decision {
     const hba_rule* rule = nullptr;  // of the list that was given; null: nobody is let in
     std::vector<std::string> groups; // that have to be known before it can be decided
     bool host_name = false;          // the same
+    /// One of the lines that it may come to says `peer`: the name of the system's user at the other
+    /// end will have to be known, though not for the decision.
+    bool peer_name = false;
     /// If not: find out what is asked for and decide again, or let nobody in.
     [[nodiscard]] bool decided() const { return groups.empty() && !host_name; }
 };

@@ -37,6 +37,7 @@ public:
     hba_decision run(const std::vector<hba_rule>& rules) {
         for (const auto& rule : rules) {
             const auto found = matches(rule);
+            decision_.peer_name |= found != answer::no && rule.method == hba_method::peer;
             if (found == answer::yes) {
                 if (decision_.decided()) {
                     decision_.rule = &rule;

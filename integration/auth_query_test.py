@@ -9,7 +9,7 @@ import psycopg2
 
 from integration.support import surroundings
 from integration.support.peers import assert_comes_back
-from integration.support.pgweir import ADMIN, Pgweir, users
+from integration.support.pgweir import ADMIN, ME, Pgweir, users
 from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres, password_of
 from integration.support.waiting import wait_for
 
@@ -135,6 +135,31 @@ class AuthQueryTest(unittest.TestCase):
         self.assertEqual([("anna",)], pooler.query("select current_user::text", user="anna"))
         self.assertIn("no pg_hba.conf entry for host", self.refused(pooler, "otto"))
         self.postgres.query("drop role trainers, staff")
+
+    def test_a_peer_behind_lines_about_groups(self):
+        self.role(ME)
+        self.postgres.query("create role crew")
+        self.addCleanup(lambda: self.postgres.query("drop role crew"))
+        self.postgres.query("grant crew to %s" % ME)
+        for lines, works in ((["local all +crew peer"], True),
+                             (["local all +others reject", "local all all peer"], True),
+                             (["local all +crew reject", "local all all peer"], False),
+                             (["local all +crew peer map=system"], True),
+                             (["local all +crew peer map=others"], False)):
+            with self.subTest(lines=lines):
+                directory = surroundings.temporary_directory("sockets")
+                pooler = Pgweir(self.postgres, databases={DATABASE: {"host": self.postgres.directory}}, auth={
+                    "query_user": QUERY_USER, "hba": lines, "ident": ["system %s %s" % (ME, ME)]})
+                pooler.settings["users"] = users(QUERY_USER, ADMIN)
+                pooler.settings["listen"].append({"address": directory, "port": pooler.port})
+                pooler.write_config()
+                self.addCleanup(pooler.close)
+                pooler.start()
+                told = dict(host=directory, password="", user=ME)
+                if works:
+                    self.assertEqual([(ME,)], pooler.query("select current_user::text", **told))
+                else:
+                    self.refused(pooler, **told)
 
     def test_while_postgresql_is_away_nobody_gets_in_and_it_is_said_why(self):
         pooler = self.pgweir(databases={DATABASE: {"port": surroundings.reserve_port()}})

@@ -88,14 +88,14 @@ protocol::login_action engine::admit(client& c, const login_answer* known) {
     const auto decision = config_->hba_rules.empty() ? config::hba_decision{} : rule_for(c, known);
     const auto* const rule = decision.rule;
     if (known == nullptr) {
-        login_question question{
-            .database = ask.database,
-            .user = ask.user,
-            .about_user = by_query && (listed == nullptr || !decision.groups.empty()),
-            .host_name = decision.host_name,
-            .peer_name = rule != nullptr && rule->method == config::hba_method::peer && local,
-            .address = c.info->where.peer,
-            .peer_uid = c.info->where.peer_uid};
+        login_question question{.database = ask.database,
+                                .user = ask.user,
+                                .about_user =
+                                    by_query && (listed == nullptr || !decision.groups.empty()),
+                                .host_name = decision.host_name,
+                                .peer_name = decision.peer_name && local,
+                                .address = c.info->where.peer,
+                                .peer_uid = c.info->where.peer_uid};
         if (question.about_user || question.host_name || question.peer_name) {
             set_state(c, client_state::deriving, c.state_since);
             ports_.look_up(c.id.value, std::move(question));

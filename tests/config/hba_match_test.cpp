@@ -204,6 +204,25 @@ TEST_CASE("what is not known lets nobody past") {
     CHECK(line_for("host all all .bad.example reject\nhost all all all trust", {}) == "? host");
 }
 
+TEST_CASE("a peer's name is wanted as soon as one of the lines it may come to says peer") {
+    struct row {
+        std::string text;
+        bool wants;
+        client who;
+    };
+    const client local{.address = ""};
+    for (const auto& each :
+         {row{"local all all peer", true, local}, row{"local all +staff peer", true, local},
+          row{"local all +banned reject\nlocal all all peer", true, local},
+          row{"local all +staff peer\nlocal all all md5", true, local},
+          row{"local all all md5\nlocal all all peer", false, local},
+          row{"local all bob peer\nlocal all all md5", false, local},
+          row{"local all all peer\nhost all all all md5", false, client{}}}) {
+        CAPTURE(each.text);
+        CHECK(decide(rules(each.text), each.who.request(), {}).peer_name == each.wants);
+    }
+}
+
 TEST_CASE("only what matters is asked for") {
     struct row {
         std::string text, asks;
