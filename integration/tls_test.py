@@ -144,6 +144,38 @@ class ClientsTest(PoolerCase):
             self.assertEqual(text, out.getvalue())
         connection.rollback()
 
+    def test_who_was_offered_tls_before_a_reload_took_it_away_still_has_it(self):
+        hello = b"\x16\x03\x01\x00\x05xxxxx"
+        for without in ({"mode": "disable"}, {"certificate": None, "key": None}):
+            pooler = Pgweir(self.postgres, **self.settings).start()
+            self.addCleanup(pooler.close)
+            with contextlib.ExitStack() as held:
+                asks, begins, works = (held.enter_context(
+                    socket.create_connection((pooler.host, pooler.port), timeout=20)) for _ in range(3))
+                wait_for(lambda: len(pooler.console("show clients")) >= 4, "they have been accepted", 20)
+                pooler.reload(tls=without)
+                wait_for(lambda: self.answer_to_ssl_request(pooler) == b"N", "TLS is gone", 20)
+                works.sendall(SSL_REQUEST)
+                self.assertEqual(b"S", works.recv(1))
+                with ssl._create_unverified_context().wrap_socket(works) as secured:
+                    secured.sendall(wire.startup(user=OWNER, database=DATABASE))
+                    self.assertEqual(b"R", secured.recv(1))
+                asks.sendall(SSL_REQUEST)
+                self.assertEqual(b"S", asks.recv(1))
+                asks.sendall(hello)
+                begins.sendall(hello)
+                for each in (asks, begins):
+                    with contextlib.suppress(ConnectionError):
+                        while each.recv(1000):
+                            pass
+            self.assertEqual([(1,)], pooler.query("select 1"))
+
+    @staticmethod
+    def answer_to_ssl_request(pooler):
+        with socket.create_connection((pooler.host, pooler.port), timeout=20) as raw:
+            raw.sendall(SSL_REQUEST)
+            return raw.recv(1)
+
     def test_a_new_certificate_after_a_reload_and_a_bad_one(self):
         def serial():
             with socket.create_connection((self.pooler.host, self.pooler.port), timeout=20) as raw:

@@ -60,6 +60,8 @@ struct client_info {
     server_id opening; // that server, until it has logged in
     /// Who it says it is, until it is known on what terms that may log in.
     std::unique_ptr<protocol::login_find_user> wants;
+    /// What it has been offered, which a reload may take from everybody else; nothing: no TLS.
+    std::shared_ptr<const tls_context> offered_tls;
     bool looked_up = false;    // its secret is not from the configuration
     bool awaits_proxy = false; // the PROXY protocol's header comes first
     /// Where it counts as one that has not logged in (arrival::login_place); nothing: no longer.

@@ -183,14 +183,18 @@ void engine::leave_login(client& c) {
     if (const auto place = std::exchange(c.info->login_place, std::nullopt)) {
         ports_.login_over(*place);
     }
+    c.info->offered_tls = nullptr;
 }
 
-/// Nothing is read or sent before the handshake is done.
+/// Nothing is read or sent before the handshake is done. By the certificates of now, unless a
+/// reload has left none since it was offered.
 void engine::begin_tls(client& c, bool direct) {
     const auto rest = c.in.held() ? c.in.unused() : protocol::bytes{};
     c.blocked = true;
-    c.socket->secure(
-        {.context = options_.client_tls, .first = protocol::as_text(rest), .direct = direct});
+    const auto& newest = options_.client_tls;
+    c.socket->secure({.context = newest != nullptr ? newest : c.info->offered_tls,
+                      .first = protocol::as_text(rest),
+                      .direct = direct});
     c.in.use(rest.size());
     buffers_.give_back(c.in);
 }

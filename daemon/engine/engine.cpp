@@ -48,7 +48,8 @@ void engine::accept(time_point now, std::unique_ptr<connection> socket, arrival 
     protocol::client_login::options login;
     login.method = static_cast<protocol::auth_method>(config_->auth);
     login.mock_secret = options_.mock_secret;
-    login.tls_offered = options_.client_tls != nullptr;
+    c.info->offered_tls = options_.client_tls;
+    login.tls_offered = c.info->offered_tls != nullptr;
     login.tls_required = config_->tls >= config::tls_mode::require;
     ports_.random(login.random);
     c.login = std::make_unique<protocol::client_login>(std::move(login));
