@@ -157,7 +157,7 @@ constexpr setting table[] = {
      .doc = "How long a client may take from its first byte to the end of its login."},
 
     {.key = "tls.mode", .where = &configuration::tls, .fallback = "prefer",
-     .doc = "TLS with clients: `disable` refuses it, `allow` and `prefer` offer it where there is a `certificate`, `require` lets nobody log in without, `verify-ca` and `verify-full` want a certificate of the client's as well, signed by `ca`."},
+     .doc = "TLS with clients: `disable` refuses it, `allow` and `prefer` offer it where there is a `certificate`, `require` lets nobody log in over TCP without (a Unix socket needs none), `verify-ca` and `verify-full` want a certificate of the client's as well, signed by `ca`."},
     {.key = "tls.certificate", .where = &configuration::tls_certificate, .fallback = "",
      .least = 0, .most = longest_path, .form = text_form::path,
      .doc = "File with pgweir's certificate (PEM) and its chain; a reload reads it again."},

@@ -171,6 +171,18 @@ class UnixSocketTest(AccessCase):
                 self.refused(pooler, 'Peer authentication failed for user "%s"' % ME, host=self.directory,
                              user=ME, password="")
 
+    def test_who_cannot_have_tls_needs_none(self):
+        authority = Authority()
+        certificate, key = authority.sign("pgweir", "localhost", "DNS:localhost")
+        for mode in ("require", "verify-full"):
+            with self.subTest(mode=mode):
+                self.port = surroundings.reserve_port()
+                pooler = self.on_socket(tls={"certificate": certificate, "key": key, "mode": mode,
+                                             "ca": authority.certificate})
+                self.assertEqual([(1,)], pooler.query("select 1", host=self.directory))
+                self.refused(pooler, "password authentication failed", host=self.directory, password="wrong")
+                self.refused(pooler, "connection requires TLS", sslmode="disable")
+
 
 class ProxyProtocolTest(AccessCase):
     def hello(self, pooler, header):

@@ -50,7 +50,9 @@ void engine::accept(time_point now, std::unique_ptr<connection> socket, arrival 
     login.mock_secret = options_.mock_secret;
     c.info->offered_tls = options_.client_tls;
     login.tls_offered = c.info->offered_tls != nullptr;
-    login.tls_required = config_->tls >= config::tls_mode::require;
+    // No client of PostgreSQL's speaks TLS on a Unix socket, where nobody listens in.
+    login.tls_required =
+        config_->tls >= config::tls_mode::require && c.info->where.peer != local_peer;
     ports_.random(login.random);
     c.login = std::make_unique<protocol::client_login>(std::move(login));
     c.socket->set_events(&c);
