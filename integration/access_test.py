@@ -68,6 +68,34 @@ class RulesTest(AccessCase):
         with kept.cursor() as cursor:
             cursor.execute("select 1")
 
+    def test_md5_asks_strangers_for_what_most_users_are_asked_for(self):
+        verifier = self.postgres.query("select rolpassword from pg_authid where rolname = %s", OWNER)[0][0]
+        self.assertTrue(verifier.startswith("SCRAM-SHA-256$"))
+        md5 = {"md5_user": {"password": "plain"}, "other": {"password": "md5" + 32 * "0"}}
+        scram = {"password": verifier}
+        for who, is_asked_for in (({OWNER: scram}, 10), (md5, 5), (dict(md5, **{OWNER: scram}), 5),
+                                  (dict(md5, **{OWNER: scram, "second": scram}), 10)):
+            with self.subTest(users=sorted(who)):
+                pooler = Pgweir(self.postgres, pool={"minconn": 0}, auth={"method": "md5"}, console=None)
+                self.addCleanup(pooler.close)
+                pooler.settings["users"] = who
+                pooler.write_config()
+                pooler.start()
+                self.assertEqual(is_asked_for, self.asked_for(pooler, "nobody"))
+                if OWNER in who:
+                    self.assertEqual(10, self.asked_for(pooler, OWNER))
+        pooler.settings["users"] = md5
+        pooler.reload()
+        wait_for(lambda: self.asked_for(pooler, "nobody") == 5, "a reload counts", 20)
+
+    @staticmethod
+    def asked_for(pooler, user):
+        with wire.Wire(pooler.host, pooler.port) as raw:
+            raw.send(wire.startup(user=user, database=DATABASE))
+            kind, body = raw.read_message()
+            assert kind == "R", (kind, body)
+            return struct.unpack("!I", body[:4])[0]
+
     @staticmethod
     def gets_in(pooler):
         try:

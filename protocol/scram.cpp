@@ -106,11 +106,13 @@ std::string format_scram_verifier(const scram_verifier& verifier) {
            base64_encode(verifier.server_key);
 }
 
+bool begins_like_verifier(std::string_view stored) { return stored.starts_with(verifier_prefix); }
+
 credential_form form_of(std::string_view stored) {
     if (stored.empty()) {
         return credential_form::none;
     }
-    if (stored.starts_with(verifier_prefix)) {
+    if (begins_like_verifier(stored)) {
         return parse_scram_verifier(stored) ? credential_form::scram : credential_form::unusable;
     }
     if (stored.size() == md5_prefix.size() + md5_hex_bytes && stored.starts_with(md5_prefix) &&

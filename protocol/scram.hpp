@@ -26,6 +26,8 @@ enum class credential_form : std::uint8_t {
     unusable, // begins like a verifier and is none: never taken for a plaintext password
 };
 [[nodiscard]] credential_form form_of(std::string_view stored);
+/// scram or unusable, without reading all of it.
+[[nodiscard]] bool begins_like_verifier(std::string_view stored);
 
 /// "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>", decoded.
 struct scram_verifier {

@@ -50,6 +50,19 @@ protocol::login_action engine::look_up_user(client& c, protocol::login_find_user
     return admit(c, nullptr);
 }
 
+/// What those who do not exist are asked for by the method md5: what most others are. PostgreSQL's
+/// own users have SCRAM verifiers unless it was told otherwise.
+void engine::choose_mock_method() {
+    std::size_t by_scram = 0, by_md5 = 0;
+    for (const auto& user : config_->users) {
+        const auto stored = user.password.reveal();
+        if (!stored.empty()) {
+            ++(protocol::begins_like_verifier(stored) ? by_scram : by_md5);
+        }
+    }
+    mock_scram_ = !config_->query_user.empty() || by_scram >= by_md5;
+}
+
 /// The first rule for this client. It may depend on what is not known yet.
 config::hba_decision engine::rule_for(const client& c, const login_answer* known) const {
     const auto& ask = *c.info->wants;
@@ -113,6 +126,7 @@ protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule
     const auto ask = std::move(*std::exchange(c.info->wants, nullptr));
     const std::string_view peer = c.info->where.peer;
     protocol::admission terms;
+    terms.mock_scram = mock_scram_;
     const protocol::admission_subject subject{.host = peer == local_peer ? "[local]" : peer,
                                               .user = ask.user,
                                               .database = ask.database,

@@ -26,6 +26,7 @@ engine::engine(options opts, engine_ports& ports,
     , statements_(options_.mock_secret, statement_bytes(*config_))
     , no_settings_(std::make_shared<const protocol::setting_map>()) {
     interned_.emplace(*no_settings_, no_settings_);
+    choose_mock_method();
 }
 
 engine::~engine() = default;
@@ -163,6 +164,7 @@ void engine::on_console(time_point now, client_id who, std::string reply) {
 void engine::reconfigure(time_point now, std::shared_ptr<const config::configuration> config) {
     config_ = std::move(config);
     statements_.set_max_bytes(statement_bytes(*config_));
+    choose_mock_method();
     for (auto& [entry, part] : pools_) {
         part->shard.set_limits(limits_for(*entry));
         choose_next_audit(*part);

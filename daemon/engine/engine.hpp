@@ -133,6 +133,7 @@ private:
     bool take_proxy_header(client& c, time_point now);
     void leave_login(client& c);
     bool count_login(client& c, time_point now);
+    void choose_mock_method();
     protocol::login_action admit(client& c, const login_answer* known);
     config::hba_decision rule_for(const client& c, const login_answer* known) const;
     protocol::login_action terms_for(client& c, const config::hba_rule* rule,
@@ -433,6 +434,7 @@ private:
     std::uint64_t last_id_ = 0;
     time_point deadline_ = time_point::max();
     bool shutting_down_ = false;
+    bool mock_scram_ = true; // protocol::admission's
 
     protocol::statement_table statements_; // outlives those who refer to what is in it
     std::unordered_map<client_id, std::unique_ptr<client>> clients_;
