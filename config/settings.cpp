@@ -46,7 +46,7 @@ constexpr setting table[] = {
      .least = 1, .most = longest_secret,
      .doc = "Password of `user` at PostgreSQL."},
     {.key = "databases.<name>.sslmode", .where = &database::sslmode, .fallback = "prefer",
-     .doc = "TLS to PostgreSQL, also for cancel requests, as libpq's `sslmode`: `verify-ca` and `verify-full` check the server's certificate (and so does `require` where `sslrootcert` is given), `verify-full` also that it is for `host`. Not on a Unix socket."},
+     .doc = "TLS to PostgreSQL, also for cancel requests, as libpq's `sslmode`: `verify-ca` and `verify-full` check the server's certificate (and so does `require` where `sslrootcert` is given), `verify-full` also that it is for `host`: an address has to be among the certificate's addresses, libpq takes it as a DNS or common name as well. Not on a Unix socket."},
     {.key = "databases.<name>.sslrootcert", .where = &database::sslrootcert, .fallback = "",
      .least = 0, .most = longest_path, .form = text_form::path,
      .doc = "File with the authorities (PEM) that sign PostgreSQL's certificate; not given, `verify-ca` and `verify-full` trust those of the system."},
