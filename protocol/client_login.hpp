@@ -42,7 +42,7 @@ struct login_find_user {
     replication_kind replication = replication_kind::none;
     bool tls = false; // the client speaks through TLS; what its certificate says is in facts()
 };
-/// PBKDF2-HMAC-SHA-256 of `password` (normalised already); answer with derived_key().
+/// PBKDF2-HMAC-SHA-256 of `password`; answer with derived_key().
 struct login_derive {
     secret password;
     std::string salt;

@@ -1,4 +1,5 @@
 #include "protocol/scram.hpp"
+#include "protocol/saslprep.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -125,7 +126,8 @@ credential_form form_of(std::string_view stored) {
 secret derive_salted_password(const secret& password, std::string_view salt,
                               std::uint32_t iterations) {
     std::string out(scram_key_bytes, '\0');
-    const auto text = password.reveal();
+    const auto prepared = saslprep(password);
+    const auto text = prepared.reveal();
     if (iterations == 0 ||
         iterations > static_cast<std::uint32_t>(std::numeric_limits<int>::max()) ||
         PKCS5_PBKDF2_HMAC(text.data(), static_cast<int>(text.size()), octets(salt),

@@ -51,11 +51,7 @@ struct scram_keys {
 [[nodiscard]] std::optional<std::uint32_t> parse_scram_iterations(std::string_view text);
 
 /// PBKDF2-HMAC-SHA-256, 32 bytes. Takes milliseconds: never on a worker. Empty when it fails.
-///
-/// The password's bytes are taken as they are. PostgreSQL runs them through SASLprep first, which
-/// leaves ASCII alone, and falls back to the bytes as they are where they are not UTF-8; text that
-/// is in NFKC already, as typed text mostly is, comes out the same too. Only a password written in
-/// compatibility characters (ligatures, full-width forms, odd spaces) differs.
+/// Of what saslprep() makes of the password, as in PostgreSQL.
 [[nodiscard]] secret derive_salted_password(const secret& password, std::string_view salt,
                                             std::uint32_t iterations);
 /// Both keys from SaltedPassword.
