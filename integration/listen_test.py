@@ -325,6 +325,20 @@ class ListenTest(ListenCase):
         one.connection.autocommit = True
         self.hears_no_more(one)
 
+    def test_a_transaction_right_behind_an_unlisten_finds_nothing_of_ours(self):
+        one = self.listener()
+        for _ in range(40):
+            one.run("listen plain")
+            wait_for(lambda: not self.pooler.metric("pgweir_pool_pinned_clients"), "the client to be free")
+            one.connection.autocommit = False
+            with one.connection.cursor() as cursor:
+                cursor.execute("unlisten plain")
+                one.connection.commit()
+                cursor.execute(CHANNELS)
+                self.assertEqual("none", cursor.fetchone()[0])
+            one.connection.commit()
+            one.connection.autocommit = True
+
     def test_psql(self):
         script = "listen psql_1;\nnotify psql_1, 'a';\nbegin;\nnotify psql_1, 'b';\ncommit;\n" \
                  "unlisten psql_1;\nnotify psql_1, 'c';\nselect 1;\n"

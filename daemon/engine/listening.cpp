@@ -237,8 +237,12 @@ void engine::on(time_point now, channels_joined& message) {
 // What the client sends
 // ----------------------------------------------------------------------------
 
-/// False: what has been sent is to be answered first (channel_use.hpp).
+/// False: what has been sent is to be answered first (channel_use.hpp), or what is being asked: the
+/// server may listen to channels of ours, which a transaction that begins now would find.
 bool engine::may_send_behind(const client& c, const server& s) {
+    if (c.listening && s.errand == channel_errand::ask && !c.listening->channels.ours().empty()) {
+        return false;
+    }
     return !c.listening || !c.listening->use.stepwise || c.stream.inside_message() ||
            s.owed.in_copy_in() || s.owed.owed_ready(protocol::fate::forward) == 0;
 }
