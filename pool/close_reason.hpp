@@ -49,7 +49,7 @@ enum class server_close : std::uint8_t {
     other_settings, // a client that asked for other settings at start-up needed its slot
     reset_failed,   // cleaning it failed or took too long
     session_leak,   // an audit has found what a client has left there
-    reconfigured,   // host, port or credentials changed
+    reconfigured,   // host, port, credentials or the role's settings changed
     shutdown,
     internal_error,
     count_,

@@ -275,6 +275,11 @@ private:
     [[nodiscard]] bool lift_limit_first(server& s, time_point now);
     void sweep_idle_servers(pool_part& part, time_point now);
 
+    // role_settings.cpp: ALTER ROLE … SET while servers are open
+    void take_role_settings(server& s, std::string_view told);
+    [[nodiscard]] bool close_outdated(server& s, time_point now);
+    void close_outdated(pool_part& part, time_point now);
+
     // names.cpp: what the names in a database hide
     /// One look at an atomic while nothing has changed.
     [[nodiscard]] protocol::known_names names_of(pool_part& part) const {

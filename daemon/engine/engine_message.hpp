@@ -33,6 +33,7 @@ struct server_in_transit {
     protocol::setting_map opened_with;
     protocol::setting_map carried;
     std::chrono::milliseconds own_idle_limit{};
+    std::int64_t role_settings = 0;
     std::vector<protocol::server_statements::held> statements;
     client_id sequences_of;
     bool sequences_foreign = false;
@@ -43,7 +44,8 @@ struct ask_idle {
     std::shared_ptr<pool_entry> entry;
     worker_index from;
 };
-/// A slot has come free, or PostgreSQL is back: grow, if anybody waits there.
+/// A slot has come free, or PostgreSQL is back: grow, if anybody waits there. Or the settings of
+/// the role have changed: servers that have the old ones go.
 struct wake {
     std::shared_ptr<pool_entry> entry;
 };

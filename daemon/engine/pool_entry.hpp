@@ -147,6 +147,9 @@ struct pool_entry {
     std::atomic<std::uint32_t> server_max_connections{0}; // 0: not known yet
     /// idle_session_timeout of the server that has logged in last, where no client has set one.
     std::atomic<std::chrono::milliseconds> own_idle_limit{std::chrono::milliseconds(0)};
+    /// A hash of what role and database have set, as the server has it that has logged in last; 0:
+    /// it is not known.
+    std::atomic<std::int64_t> role_settings{0};
     /// Some client or server has had one: from now on no server may idle with it.
     std::atomic<bool> idle_limited{false};
 };

@@ -172,6 +172,8 @@ struct server final : pool::server, connection_events {
     std::map<std::string, std::string> parameters;
     /// Its idle_session_timeout, where nobody has set one; 0: none.
     std::chrono::milliseconds own_idle_limit{};
+    /// A hash of what its role and database had set when it logged in; 0: it is not known.
+    std::int64_t role_settings = 0;
     protocol::error_words replay_error; // what PostgreSQL said of a setting
     connection::addresses where;
 };

@@ -242,7 +242,7 @@ void engine::place_now(server& s, time_point now) {
         close_server(s, pool::server_close::shutdown, now);
     } else if (s.generation != s.pool->entry->generation.load(std::memory_order_relaxed)) {
         close_server(s, pool::server_close::reconfigured, now);
-    } else {
+    } else if (!close_outdated(s, now)) {
         const bool names_due = s.pool->names_overdue || s.pool->entry->names->awaited();
         const bool limited = s.pool->entry->idle_limited.load(std::memory_order_relaxed);
         const bool told_first = (names_due && learn_first(s, now)) ||
@@ -299,6 +299,7 @@ void engine::send_to_other(server& s, worker_index to) {
     message.opened_with = *s.opened_with;
     message.carried = *s.carried;
     message.own_idle_limit = s.own_idle_limit;
+    message.role_settings = s.role_settings;
     message.statements = s.statements.contents();
     message.sequences_of = s.sequences_of;
     message.sequences_foreign = s.sequences.foreign;

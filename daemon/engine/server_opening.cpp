@@ -10,11 +10,20 @@ namespace pgweir::daemon {
 
 namespace {
 
-/// Asked of each server: how many connections PostgreSQL allows at all, and how long its session
-/// may idle where nobody has set anything.
+/// Asked of each server: how many connections PostgreSQL allows at all, how long its session may
+/// idle where nobody has set anything, and what its role and database have set, of which a hash
+/// will do. (The role may have a search_path with operators of its own.)
 constexpr std::string_view probe =
     "VALUES (pg_catalog.current_setting('max_connections')), "
-    "(pg_catalog.current_setting('idle_session_timeout', true))"; // PostgreSQL 14
+    "(pg_catalog.current_setting('idle_session_timeout', true)), " // PostgreSQL 14
+    "((SELECT pg_catalog.hashtextextended(pg_catalog.concat(pg_catalog.string_agg("
+    "pg_catalog.concat_ws(' ', setdatabase, setrole, setconfig), '' "
+    "ORDER BY setdatabase, setrole)), 0) FROM pg_catalog.pg_db_role_setting "
+    "WHERE setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, (SELECT oid "
+    "FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) "
+    "pg_catalog.current_database())]) AND setrole OPERATOR(pg_catalog.=) "
+    "ANY (ARRAY[0::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_roles "
+    "WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER)]))::pg_catalog.text)";
 
 using refused_for = protocol::server_refused::why;
 
@@ -51,7 +60,7 @@ std::string as_options(const protocol::setting_map& settings) {
 }
 
 void take_probe(server& s, const std::vector<std::string>& answers) {
-    if (answers.size() != 2) {
+    if (answers.size() < 2) {
         return;
     }
     auto& entry = *s.pool->entry;
@@ -259,6 +268,9 @@ void engine::server_logged_in(server& s, protocol::server_ready& ready, time_poi
     s.status = protocol::transaction_status::idle;
     s.ready_at = now;
     take_probe(s, ready.welcome.probe_answers);
+    if (ready.welcome.probe_answers.size() > 2) {
+        take_role_settings(s, ready.welcome.probe_answers[2]);
+    }
     if (!s.only_for) { // else it is what it is because of that client's settings
         entry.welcome.store(std::make_shared<const protocol::server_welcome>(ready.welcome));
     }

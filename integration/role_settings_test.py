@@ -1,0 +1,93 @@
+"""ALTER ROLE … SET and ALTER DATABASE … SET while servers are open: from the first server on that has the
+new value, no client is given one that has the old."""
+
+from integration.support.case import only_pgweir
+from integration.support.peers import RAW_USER
+from integration.support.postgres import DATABASE
+from integration.support.raw_case import RawCase
+from integration.support.waiting import wait_for
+
+SERVERS = 4
+SHOWN = "select current_setting('join_collapse_limit')"
+BACKENDS = "from pg_stat_activity where usename = '%s' and backend_type = 'client backend'" % RAW_USER
+
+
+@only_pgweir
+class RoleSettingsTest(RawCase):
+    settings = {**RawCase.settings, "workers": 2, "rotate": True,
+                "pool": {"mode": "transaction", "minconn": SERVERS, "maxconn": SERVERS,
+                         "wait_timeout": "30s"}}
+
+    def setUp(self):
+        super().setUp()
+        wait_for(self.all_open, "all servers are open")
+        self.replace(SERVERS)  # they may have what another test has undone since
+        wait_for(self.all_open, "all servers are open again")
+
+    def value(self, client):
+        return [body[6:].decode() for kind, body in client.ask(SHOWN) if kind == "D"][0]
+
+    def pids(self):
+        return {row[0] for row in self.postgres.query("select pid " + BACKENDS)}
+
+    def replace(self, how_many):
+        """Of those that idle, as max_lifetime does in time. Done when others are there instead, since
+        until then a client may be given one that is about to go."""
+        gone = {row[0] for row in self.postgres.query(
+            "select pid from (select pid %s and state = 'idle' limit %d) s where pg_terminate_backend(pid)"
+            % (BACKENDS, how_many))}
+        wait_for(lambda: not gone & self.pids() and len(self.pids()) == SERVERS, "they are replaced")
+
+    def all_open(self):
+        return self.pooler.metric("pgweir_pool_servers", state="idle", user=RAW_USER) == SERVERS
+
+    def changes(self, statement, undo):
+        old = self.raw()
+        before = self.value(old)
+        self.postgres.query(statement, database=DATABASE)
+        self.addCleanup(self.postgres.query, undo, database=DATABASE)
+        self.assertEqual({self.value(old) for _ in range(2 * SERVERS)}, {before})
+        self.replace(1)
+        new = self.raw()
+        wait_for(lambda: self.value(new) == "3", "the new value is seen")
+        wait_for(self.all_open, "all servers are open again")
+        for client in (old, new, self.raw(), self.raw(from_collapse_limit="5")):
+            self.assertEqual({self.value(client) for _ in range(4 * SERVERS)}, {"3"})
+
+    def test_of_a_role(self):
+        self.changes("alter role %s set join_collapse_limit = 3" % RAW_USER,
+                     "alter role %s reset join_collapse_limit" % RAW_USER)
+
+    def test_of_a_database(self):
+        self.changes("alter database %s set join_collapse_limit = 3" % DATABASE,
+                     "alter database %s reset join_collapse_limit" % DATABASE)
+
+    def test_of_a_role_in_a_database(self):
+        self.changes("alter role %s in database %s set join_collapse_limit = 3" % (RAW_USER, DATABASE),
+                     "alter role %s in database %s reset join_collapse_limit" % (RAW_USER, DATABASE))
+
+    def test_a_server_that_is_in_use_is_closed_when_it_is_free(self):
+        busy = self.raw()
+        before = self.value(busy)
+        busy.ask("begin")
+        self.assertEqual(self.value(busy), before)
+        self.postgres.query("alter role %s set join_collapse_limit = 4" % RAW_USER)
+        self.addCleanup(self.postgres.query, "alter role %s reset join_collapse_limit" % RAW_USER)
+        self.replace(SERVERS - 1)
+        other = self.raw()
+        wait_for(lambda: self.value(other) == "4", "the new value is seen")
+        self.assertEqual(self.value(busy), before)
+        busy.ask("commit")
+        self.assertEqual({self.value(busy) for _ in range(4 * SERVERS)}, {"4"})
+
+    def one_is_replaced(self):
+        """How many are still there."""
+        before = self.pids()
+        self.replace(1)
+        wait_for(self.all_open, "all servers are open again")
+        return len(before & self.pids())
+
+    def test_what_concerns_other_roles_concerns_nobody_here(self):
+        self.postgres.query("alter role postgres set join_collapse_limit = 3")
+        self.addCleanup(self.postgres.query, "alter role postgres reset join_collapse_limit")
+        self.assertEqual(self.one_is_replaced(), SERVERS - 1)
