@@ -16,8 +16,13 @@ namespace asio = boost::asio;
 
 namespace {
 
-constexpr auto name_kept_for = std::chrono::seconds(15);
-constexpr auto failure_kept_for = std::chrono::seconds(1);
+using std::chrono::seconds;
+
+constexpr auto name_kept_for = seconds(15);
+constexpr auto no_address_kept_for = seconds(1);
+constexpr auto no_name_kept_for = seconds(5);
+/// Threads that may wait for a name server at the same time.
+constexpr std::size_t for_servers = 4, for_clients = 8, for_peers = 2;
 constexpr std::size_t keys_kept = 10'000;
 
 std::string name_of_user(std::uint32_t uid) {
@@ -29,72 +34,127 @@ std::string name_of_user(std::uint32_t uid) {
     return known ? entry.pw_name : "";
 }
 
+host_addresses addresses_of_host(const server_address& where) {
+    asio::io_context unused;
+    asio::ip::tcp::resolver resolver(unused);
+    host_addresses found;
+    for (const auto& result :
+         resolver.resolve(where.host, std::to_string(where.port),
+                          asio::ip::resolver_base::numeric_service, found.error)) {
+        auto& where_to = found.where.emplace_back();
+        where_to.length = static_cast<socklen_t>(result.endpoint().size());
+        std::memcpy(&where_to.address, result.endpoint().data(), where_to.length);
+    }
+    return found;
+}
+
+std::string name_of_client(const std::string& at) {
+    const auto address = config::read_address(at);
+    return address ? confirmed_host_name(*address) : std::string();
+}
+
+/// A name, and for how long it is kept.
+lookups<std::string, std::string>::found_out kept(std::string name) {
+    const auto keep_for = name.empty() ? no_name_kept_for : name_kept_for;
+    return {std::move(name), keep_for};
+}
+
 } // namespace
 
-control_plane::control_plane(std::size_t threads)
+name_source::name_source()
+    : addresses_of(addresses_of_host)
+    , host_name_of(name_of_client)
+    , user_name_of(name_of_user) {}
+
+control_plane::control_plane(std::size_t threads, name_source names)
     : threads_(threads)
-    , readings_(asio::make_strand(threads_)) {}
+    , readings_(asio::make_strand(threads_))
+    , servers_(
+          [ask = std::move(names.addresses_of)](const auto& where) {
+              auto found = ask({.host = where.first, .port = where.second});
+              const auto keep_for = found.error ? no_address_kept_for : name_kept_for;
+              return decltype(servers_)::found_out{std::move(found), keep_for};
+          },
+          {.threads = for_servers})
+    , clients_([ask = std::move(names.host_name_of)](
+                   const std::string& address) { return kept(ask(address)); },
+               {.threads = for_clients})
+    , peers_(
+          [ask = std::move(names.user_name_of)](std::uint32_t uid) {
+              auto [answer, keep_for] = kept(ask(uid));
+              return decltype(peers_)::found_out{std::move(answer), keep_for};
+          },
+          {.threads = for_peers}) {}
+
 control_plane::~control_plane() { stop(); }
 
 void control_plane::stop() {
     stop_soon();
+    servers_.stop();
+    clients_.stop();
+    peers_.stop();
     threads_.join();
 }
 
+void control_plane::resolve(const server_address& where, std::weak_ptr<const void> asker,
+                            std::function<void(host_addresses)> done) {
+    servers_.ask({where.host, where.port}, std::move(asker),
+                 [done = std::move(done)](const host_addresses* found) {
+                     done(found != nullptr
+                              ? *found
+                              : host_addresses{.where = {},
+                                               .error = make_error_code(
+                                                   asio::error::host_not_found_try_again)});
+                 });
+}
+
 void control_plane::resolve(const server_address& where, worker& on, connection& what) {
-    const auto ticket = watch(what);
-    asio::post(threads_, [this, where, &on, ticket] {
-        boost::system::error_code error;
-        auto found = look_up(where, error);
-        on.run([ticket, found = std::move(found), error](engine&, time_point) {
-            if (auto* const still_there = ticket->what) {
-                if (found.empty()) {
-                    connect_failed(*still_there, error);
-                } else {
-                    connect_to(*still_there, found);
-                }
+    const std::weak_ptr<connection_watch> ticket = watch(what);
+    resolve(where, ticket, [&on, ticket](host_addresses found) {
+        on.run([ticket, found = std::move(found)](engine&, time_point) {
+            const auto watched = ticket.lock();
+            if (watched == nullptr || watched->what == nullptr) {
+                return; // it has gone meanwhile
+            }
+            if (found.where.empty()) {
+                connect_failed(*watched->what, found.error);
+            } else {
+                connect_to(*watched->what, found.where);
             }
         });
     });
 }
 
 void control_plane::name(login_question what, login_answer& into, std::function<void()> done) {
-    asio::post(threads_, [what = std::move(what), &into, done = std::move(done)] {
-        if (what.host_name) {
-            const auto address = config::read_address(what.address);
-            into.host_name = address ? confirmed_host_name(*address) : std::string();
-        }
-        if (what.peer_name) {
-            into.peer_name = name_of_user(what.peer_uid);
+    if (!what.host_name) {
+        name_peer(what, into, std::move(done));
+        return;
+    }
+    clients_.ask(what.address, what.asker,
+                 [this, what, &into, done = std::move(done)](const std::string* name) {
+                     if (name != nullptr) {
+                         into.host_name = *name;
+                     } else {
+                         into.failure = "too many names of clients are being looked up";
+                     }
+                     name_peer(what, into, done);
+                 });
+}
+
+void control_plane::name_peer(const login_question& what, login_answer& into,
+                              std::function<void()> done) {
+    if (!what.peer_name) {
+        done();
+        return;
+    }
+    peers_.ask(what.peer_uid, what.asker, [&into, done = std::move(done)](const std::string* name) {
+        if (name != nullptr) {
+            into.peer_name = *name;
+        } else {
+            into.failure = "too many names of users are being looked up";
         }
         done();
     });
-}
-
-std::vector<endpoint> control_plane::look_up(const server_address& where,
-                                             boost::system::error_code& error) {
-    const auto key = where.host + "\n" + std::to_string(where.port);
-    const auto now = std::chrono::steady_clock::now();
-    {
-        const std::lock_guard lock(mutex_);
-        if (const auto known = names_.find(key);
-            known != names_.end() && known->second.until > now) {
-            error = known->second.error;
-            return known->second.where;
-        }
-    }
-    asio::io_context unused;
-    asio::ip::tcp::resolver resolver(unused);
-    std::vector<endpoint> found;
-    for (const auto& result : resolver.resolve(where.host, std::to_string(where.port),
-                                               asio::ip::resolver_base::numeric_service, error)) {
-        auto& where_to = found.emplace_back();
-        where_to.length = static_cast<socklen_t>(result.endpoint().size());
-        std::memcpy(&where_to.address, result.endpoint().data(), where_to.length);
-    }
-    const std::lock_guard lock(mutex_);
-    names_[key] = {found, error, now + (error ? failure_kept_for : name_kept_for)};
-    return found;
 }
 
 void control_plane::derive(protocol::secret password, std::string salt, std::uint32_t iterations,

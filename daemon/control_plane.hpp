@@ -1,11 +1,14 @@
-// What may take long, and therefore happens on no worker: name look-ups, key derivation, the steps
-// of TLS handshakes, and reading what the names in a database hide. A pool of threads; answers go
-// back to the worker that asked, as letters.
+// What may take long, and therefore happens on no worker: key derivation, the steps of TLS
+// handshakes, and reading what the names in a database hide, on a pool of threads; and name
+// look-ups, on threads apart, because those wait for others and these only compute. Answers go back
+// to the worker that asked, as letters.
 //
-// Owner: the service. Thread: any may ask. Tests: tests/daemon/names_reading_test.cpp, integration.
+// Owner: the service. Thread: any may ask. Tests: tests/daemon/control_plane_test.cpp,
+// names_reading_test.cpp, integration.
 #pragma once
 
 #include "daemon/engine/names_reading.hpp"
+#include "daemon/lookups.hpp"
 #include "daemon/socket_connection.hpp"
 #include "daemon/tls_stream.hpp"
 #include "protocol/secret.hpp"
@@ -19,18 +22,37 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pgweir::daemon {
 
+/// Where a host is; or why that is not known.
+struct host_addresses {
+    std::vector<endpoint> where;
+    boost::system::error_code error;
+};
+
+/// Whom names are asked of: the system. Each call may take as long as it likes.
+struct name_source {
+    name_source();
+    std::function<host_addresses(const server_address&)> addresses_of;
+    /// Of the client at this address. Empty: it has none (confirmed_host_name()).
+    std::function<std::string(const std::string& address)> host_name_of;
+    std::function<std::string(std::uint32_t uid)> user_name_of;
+};
+
 class control_plane {
 public:
-    explicit control_plane(std::size_t threads = 2);
+    explicit control_plane(std::size_t threads = 2, name_source names = {});
     ~control_plane();
 
     /// Looks up `where.host` and goes on connecting `what`, on worker `on`, if that still exists by
     /// then. Answers are kept for a few seconds, failures shorter.
     void resolve(const server_address& where, worker& on, connection& what);
+    /// … and tells `done`, on a thread of this or at once.
+    void resolve(const server_address& where, std::weak_ptr<const void> asker,
+                 std::function<void(host_addresses)> done);
 
     /// PBKDF2. `done` is called on a thread of the pool. Results are kept (bounded): the same salt
     /// and password come again with every new server connection.
@@ -42,7 +64,8 @@ public:
     void handshake(tls_stream& what, std::function<void(tls_stream::outcome)> done);
 
     /// Asks the system for the names that `what` wants, puts them into `into`, which must stay, and
-    /// calls `done` on a thread of the pool. A host's name counts where it has that address.
+    /// calls `done` on a thread of this or at once; unless nobody wants to know any more, or the
+    /// daemon ends. A host's name counts where it has that address. Answers are kept for a while.
     void name(login_question what, login_answer& into, std::function<void()> done);
 
     /// learn_names_from(). `done` is called on a thread of the pool. One at a time, in order: many
@@ -52,24 +75,21 @@ public:
 
     /// What names hide nobody needs any more: what has not been begun of that is dropped.
     void stop_soon() { stopping_.store(true); }
-    /// … and waits for what is under way, and takes nothing more.
+    /// … and nobody is told anything any more. Waits for what is being computed, for no name.
     void stop();
 
 private:
-    [[nodiscard]] std::vector<endpoint> look_up(const server_address& where,
-                                                boost::system::error_code& error);
+    void name_peer(const login_question& what, login_answer& into, std::function<void()> done);
 
     boost::asio::thread_pool threads_;
     boost::asio::strand<boost::asio::thread_pool::executor_type> readings_;
     std::atomic<bool> stopping_{false};
-    std::mutex mutex_; // of both caches
-    struct looked_up {
-        std::vector<endpoint> where;
-        boost::system::error_code error;
-        std::chrono::steady_clock::time_point until;
-    };
-    std::map<std::string, looked_up> names_;
+    std::mutex mutex_;
     std::map<std::string, protocol::secret> keys_; // by SHA-256 of password, salt and iterations
+    // Apart, so that clients cannot hold up the way to PostgreSQL.
+    lookups<std::pair<std::string, std::uint16_t>, host_addresses> servers_;
+    lookups<std::string, std::string> clients_;
+    lookups<std::uint32_t, std::string> peers_;
 };
 
 } // namespace pgweir::daemon

@@ -76,13 +76,13 @@ config::hba_decision engine::rule_for(const client& c, const login_answer* known
     config::hba_facts facts;
     facts.own_networks = options_.own_networks;
     if (known != nullptr) {
-        facts.host_name = known->host_name.value_or(std::string());
+        facts.host_name = known->host_name;
     }
     // Who is known to nobody gets in by no line, and is in no group. Of anybody else it has to be
     // known: a line that may be about it is not stepped over.
     const bool listed = config_->find_user(ask.user) != nullptr;
     facts.is_member = [known, listed](std::string_view group) -> std::optional<bool> {
-        if (known != nullptr && known->user == nullptr && !listed) {
+        if (known != nullptr && known->user == nullptr && !listed && known->failure.empty()) {
             return false;
         }
         return known != nullptr && known->user != nullptr && known->user->groups
@@ -111,13 +111,44 @@ protocol::login_action engine::admit(client& c, const login_answer* known) {
                                 .peer_uid = c.info->where.peer_uid};
         if (question.about_user || question.host_name || question.peer_name) {
             set_state(c, client_state::deriving, c.state_since);
+            c.info->asked = std::make_shared<char>();
+            question.asker = c.info->asked;
             ports_.look_up(c.id.value, std::move(question));
             return protocol::login_read{};
         }
         static const login_answer nothing;
         return decision.decided() ? terms_for(c, rule, nothing) : admit(c, &nothing);
     }
-    return terms_for(c, rule, *known);
+    return is_in_the_dark(ask, decision, *known) ? refuse_in_the_dark(c, known->failure)
+                                                 : terms_for(c, rule, *known);
+}
+
+/// Is something not known that this login depends on, because it could not be found out?
+bool engine::is_in_the_dark(const protocol::login_find_user& ask,
+                            const config::hba_decision& decision, const login_answer& known) const {
+    if (known.failure.empty()) {
+        return false;
+    }
+    if (config_->hba_rules.empty() || !decision.decided()) {
+        return !decision.decided() || config_->find_user(ask.user) == nullptr;
+    }
+    const auto* const rule = decision.rule;
+    if (rule == nullptr || rule->method == config::hba_method::reject) {
+        return false; // whoever it is
+    }
+    return config_->find_user(ask.user) == nullptr ||
+           (rule->method == config::hba_method::peer && !known.peer_name);
+}
+
+/// Says nothing of whether there is such a user, and the client is not to think of its password.
+protocol::login_action engine::refuse_in_the_dark(client& c, const std::string& why) {
+    c.info->wants = nullptr;
+    protocol::admission terms;
+    terms.refusal = protocol::admission_refusal{
+        .code = protocol::error::server_unreachable,
+        .words = {.message = "it cannot be found out at present who may log in"},
+        .log_reason = why};
+    return c.login->found_user(std::move(terms));
 }
 
 /// … all that it depends on being known.
@@ -167,6 +198,7 @@ protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule
 void engine::on_looked_up(time_point now, std::uint64_t ticket, const login_answer& answer) {
     auto* const c = find(client_id{ticket});
     if (c != nullptr && c->state == client_state::deriving && c->login && c->info->wants) {
+        c->info->asked = nullptr;
         set_state(*c, client_state::login, now);
         login_step(*c, admit(*c, &answer), now);
         pump_login(*c, now);

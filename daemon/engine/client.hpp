@@ -62,6 +62,8 @@ struct client_info {
     std::unique_ptr<protocol::login_find_user> wants;
     /// What it has been offered, which a reload may take from everybody else; nothing: no TLS.
     std::shared_ptr<const tls_context> offered_tls;
+    /// There as long as what has been asked of others about it is still of use.
+    std::shared_ptr<const void> asked;
     bool looked_up = false;    // its secret is not from the configuration
     bool awaits_proxy = false; // the PROXY protocol's header comes first
     /// Where it counts as one that has not logged in (arrival::login_place); nothing: no longer.

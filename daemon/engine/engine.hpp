@@ -136,6 +136,10 @@ private:
     void choose_mock_method();
     protocol::login_action admit(client& c, const login_answer* known);
     config::hba_decision rule_for(const client& c, const login_answer* known) const;
+    [[nodiscard]] bool is_in_the_dark(const protocol::login_find_user& ask,
+                                      const config::hba_decision& decision,
+                                      const login_answer& known) const;
+    protocol::login_action refuse_in_the_dark(client& c, const std::string& why);
     protocol::login_action terms_for(client& c, const config::hba_rule* rule,
                                      const login_answer& known);
     [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask);

@@ -137,11 +137,16 @@ struct login_question {
     bool peer_name = false;  // the system's name of `peer_uid`
     std::string address;
     std::uint32_t peer_uid = 0;
+    /// Gone as soon as nobody wants to know any more.
+    std::weak_ptr<const void> asker = {};
 };
 struct login_answer {
     std::shared_ptr<const looked_up_user> user;
     std::optional<std::string> host_name; // where it was asked for; empty: it has none
     std::optional<std::string> peer_name; // the same
+    /// Why something could not be found out, which says nothing of the client; for the log. Empty:
+    /// all could.
+    std::string failure = {};
 };
 
 /// A client that has just come, as whoever has taken it saw it: its socket may have been reset

@@ -239,11 +239,12 @@ struct securing {
     std::optional<daemon::tls_stream> other;
     std::promise<void> secured;
     std::promise<void> busy_until;
-    daemon::login_answer nothing;
 
     securing() {
         files.make("server", "db.example");
-        on.control.name({}, nothing, [until = busy_until.get_future().share()] { until.wait(); });
+        on.control.derive(
+            protocol::secret("secret"), "salt", 1,
+            [until = busy_until.get_future().share()](const protocol::secret&) { until.wait(); });
         on.on_worker([&] {
             one = std::make_unique<peer>(on, 'a', diary);
             one->all_told = &secured;

@@ -1,0 +1,105 @@
+// Name servers that do not answer, and what does not wait for them.
+#include "daemon/control_plane.hpp"
+
+#include <doctest/doctest.h>
+
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace pgweir;
+using namespace std::chrono_literals;
+
+/// The system, whose name server answers to nobody until this goes; but knows "here" by heart.
+struct dead_names {
+    dead_names()
+        : answered(answers.get_future().share()) {
+        const auto wait = [answered = answered] { answered.wait(); };
+        source.addresses_of = [wait](const daemon::server_address& where) {
+            if (where.host != "here") {
+                wait();
+            }
+            return daemon::host_addresses{.where = {daemon::endpoint{}}, .error = {}};
+        };
+        source.host_name_of = [wait](const std::string&) {
+            wait();
+            return std::string();
+        };
+        source.user_name_of = [](std::uint32_t) { return std::string("anna"); };
+    }
+    ~dead_names() { answers.set_value(); }
+    std::promise<void> answers;
+    std::shared_future<void> answered;
+    daemon::name_source source;
+};
+
+struct login {
+    std::shared_ptr<const void> client = std::make_shared<char>();
+    daemon::login_answer answer;
+    std::promise<void> told;
+    std::future<void> is_told = told.get_future();
+
+    daemon::login_question from(std::string address) const {
+        return {.database = {},
+                .user = {},
+                .host_name = true,
+                .address = std::move(address),
+                .asker = client};
+    }
+};
+
+std::string address(int number) { return "127.0.0." + std::to_string(number); }
+
+TEST_CASE("control_plane: a name server that does not answer holds up no key and no other names") {
+    const dead_names system;
+    std::vector<login> strangers(200);
+    login local, here;
+    daemon::control_plane plane(2, system.source);
+    for (int i = 0; i < 200; ++i) {
+        auto& each = strangers[static_cast<std::size_t>(i)];
+        plane.name(each.from(address(i)), each.answer, [&each] { each.told.set_value(); });
+    }
+    std::promise<void> derived, found;
+    plane.derive(protocol::secret("secret"), "salt", 1,
+                 [&](const protocol::secret&) { derived.set_value(); });
+    CHECK(derived.get_future().wait_for(10s) == std::future_status::ready);
+    plane.name(
+        {.database = {}, .user = {}, .peer_name = true, .address = {}, .asker = local.client},
+        local.answer, [&] { local.told.set_value(); });
+    REQUIRE(local.is_told.wait_for(10s) == std::future_status::ready);
+    CHECK(local.answer.peer_name == "anna");
+    // Nor do names of clients hold up those of servers, nor one server those of another.
+    plane.resolve({.host = "dead", .port = 5432}, here.client, [](const auto&) {});
+    plane.resolve({.host = "here", .port = 5432}, here.client,
+                  [&](const daemon::host_addresses& addresses) {
+                      CHECK(addresses.where.size() == 1);
+                      found.set_value();
+                  });
+    CHECK(found.get_future().wait_for(10s) == std::future_status::ready);
+    CHECK(strangers.front().is_told.wait_for(0s) == std::future_status::timeout);
+    plane.stop(); // returns, although nobody has been answered
+}
+
+TEST_CASE("control_plane: whose name could not be asked for is told so, and has none") {
+    const dead_names system;
+    std::vector<login> strangers(2'000);
+    daemon::control_plane plane(1, system.source);
+    std::size_t refused = 0;
+    for (std::size_t i = 0; i < strangers.size(); ++i) {
+        auto& each = strangers[i];
+        plane.name(each.from("host " + std::to_string(i)), each.answer, [&each, &refused] {
+            CHECK_FALSE(each.answer.host_name);
+            CHECK_FALSE(each.answer.failure.empty());
+            ++refused;
+        });
+    }
+    CHECK(refused > 900);
+    CHECK(refused <= 1'000);
+    plane.stop();
+}
+
+} // namespace
