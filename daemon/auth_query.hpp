@@ -3,7 +3,8 @@
 // are kept for a while, also that there is no such user; a password that did not do is forgotten,
 // so that a new one counts from the next attempt on.
 //
-// libpq waits; it does so on threads of this, two for everybody.
+// libpq waits; it does so on one thread for each database, for seconds at most, and nobody waits
+// for that at the end. What one database does not answer concerns no other.
 //
 // Owner: the service. Thread: any may ask; `done` is called on a thread of this, or at once.
 // Tests: tests/daemon/auth_query_test.cpp (arrays, the cache), integration/auth_query_test.py.
@@ -12,8 +13,6 @@
 #include "config/configuration.hpp"
 #include "daemon/engine/ports.hpp"
 #include "daemon/logging.hpp"
-
-#include <boost/asio/thread_pool.hpp>
 
 #include <chrono>
 #include <functional>
@@ -33,43 +32,48 @@ namespace pgweir::daemon {
 class auth_query {
 public:
     using clock = std::chrono::system_clock;
-    using answer = std::shared_ptr<const looked_up_user>; // nothing: no such user, or not to be had
+    struct answer {
+        std::shared_ptr<const looked_up_user> user = {}; // nothing: no such user, or not to be had:
+        std::string failure = {};                        // … because of this
+    };
 
-    auth_query(logger& log, std::shared_ptr<const config::configuration> config);
+    /// `directory`: what paths in the configuration are relative to.
+    auth_query(logger& log, std::shared_ptr<const config::configuration> config,
+               std::string directory = {});
     ~auth_query();
 
     void reconfigure(std::shared_ptr<const config::configuration> config);
     /// Who `user` is in the database that clients call `database`. Those who ask for the same at
-    /// the same time get the same answer.
-    void ask(const std::string& database, const std::string& user,
-             std::function<void(answer)> done);
+    /// the same time get the same answer. Who is gone when its turn comes (`asker`) gets none.
+    void ask(const std::string& database, const std::string& user, std::weak_ptr<const void> asker,
+             std::function<void(const answer&)> done);
     /// A proof did not fit what was last answered: the next one asks anew, unless that is not a
     /// second old (so that guessing does not make PostgreSQL work for each guess).
     void forget(const std::string& database, const std::string& user);
-    /// Waits for what is under way and takes nothing more.
+    /// Nobody is told anything after this. Waits for no answer.
     void stop();
 
 private:
     struct source; // where is asked
+    using sources = std::map<std::string, std::shared_ptr<source>>;
     struct asked_user {
         answer known;
         clock::time_point asked_at{};
         clock::time_point until{};
-        bool asking = false;
-        std::vector<std::function<void(answer)>> waiting;
     };
     using name = std::pair<std::string, std::string>; // of the database, of the user
 
-    [[nodiscard]] std::shared_ptr<source> source_for(const std::string& database);
-    void look_up(const std::shared_ptr<source>& where, const name& of);
-    void answered(const name& of, answer what, std::chrono::seconds keep_for);
+    [[nodiscard]] std::shared_ptr<source> source_for(const std::string& database, sources& unused);
+    void answered(const name& of, const answer& what);
 
     logger& log_;
+    const std::string directory_;
     std::mutex mutex_; // of what follows
     std::shared_ptr<const config::configuration> config_;
     std::map<name, asked_user> users_;
-    std::map<std::string, std::shared_ptr<source>> sources_;
-    boost::asio::thread_pool threads_{2};
+    sources sources_;
+    sources former_; // of the last configuration: whoever asks right now finishes with those
+    bool stopped_ = false;
 };
 
 /// An array of texts as PostgreSQL writes it: `{a,"b c",NULL}`. Nothing: it is none.

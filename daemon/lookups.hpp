@@ -27,9 +27,10 @@
 namespace pgweir::daemon {
 
 struct lookup_limits {
-    std::size_t threads = 4;     // begun when they are needed
-    std::size_t waiting = 1'000; // questions whose turn has not come
-    std::size_t kept = 10'000;   // answers
+    std::size_t threads = 4;       // begun when they are needed
+    std::size_t waiting = 1'000;   // questions whose turn has not come
+    std::size_t kept = 10'000;     // answers
+    std::chrono::seconds rest{10}; // a thread that has nothing to do for so long ends
 };
 
 template <typename Question, typename Answer>
@@ -170,9 +171,11 @@ void lookups<Question, Answer>::state::work_off() {
     std::unique_lock lock(mutex);
     while (true) {
         ++resting;
-        work.wait(lock, [this] { return stopped || !queue.empty(); });
+        const bool wanted =
+            work.wait_for(lock, limits.rest, [this] { return stopped || !queue.empty(); });
         --resting;
-        if (stopped) {
+        if (stopped || !wanted) {
+            --threads;
             return;
         }
         const auto what = std::move(queue.front());

@@ -25,6 +25,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <list>
 #include <sys/resource.h>
 #include <thread>
@@ -91,7 +92,7 @@ struct service::state {
         , worker_count(config->workers != 0 ? config->workers
                                             : std::max(1U, std::thread::hardware_concurrency()))
         , pools(worker_count, config, tls)
-        , users(log, config)
+        , users(log, config, std::filesystem::path(path).parent_path().string())
         , signals(ops)
         , timer(ops)
         , every_second(ops)

@@ -216,10 +216,14 @@ void worker::look_up(std::uint64_t ticket, login_question what) {
             tell();
             return;
         }
-        around_.users.ask(what.database, what.user, [answer, tell](auth_query::answer user) {
-            answer->user = std::move(user);
-            tell();
-        });
+        around_.users.ask(what.database, what.user, what.asker,
+                          [answer, tell](const auth_query::answer& told) {
+                              answer->user = told.user;
+                              if (!told.failure.empty()) {
+                                  answer->failure = told.failure;
+                              }
+                              tell();
+                          });
     };
     if (what.host_name || what.peer_name) {
         around_.control.name(what, *answer, std::move(ask));

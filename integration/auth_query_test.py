@@ -2,12 +2,15 @@
 deploy/auth_query.sql gives, and logged in to with the client's own proof."""
 
 import os
+import signal
+import socket
 import subprocess
+import time
 import unittest
 
 import psycopg2
 
-from integration.support import surroundings
+from integration.support import surroundings, wire
 from integration.support.peers import assert_comes_back
 from integration.support.pgweir import ADMIN, ME, Pgweir, users
 from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres, password_of
@@ -163,9 +166,38 @@ class AuthQueryTest(unittest.TestCase):
 
     def test_while_postgresql_is_away_nobody_gets_in_and_it_is_said_why(self):
         pooler = self.pgweir(databases={DATABASE: {"port": surroundings.reserve_port()}})
-        self.assertIn(REFUSED % OWNER, self.refused(pooler, OWNER))
+        self.assertIn("it cannot be found out at present who may log in", self.refused(pooler, OWNER))
         self.assertIn("users cannot be looked up", pooler.log())
         self.assertNotIn("pgweir-secret", pooler.log())
+
+    def test_what_one_database_does_not_answer_concerns_no_other(self):
+        with socket.socket() as silent:  # it takes connections, and says nothing
+            silent.bind(("127.0.0.1", 0))
+            silent.listen(100)
+            pooler = self.pgweir(databases={"silent": {"host": "127.0.0.1", "port": silent.getsockname()[1]}})
+            strangers = []
+            for number in range(12):
+                one = socket.create_connection((pooler.host, pooler.port))
+                self.addCleanup(one.close)
+                one.sendall(wire.startup(user="stranger%d" % number, database="silent"))
+                strangers.append(one)
+            began = time.monotonic()
+            with psycopg2.connect(**pooler.dsn()) as connection, connection.cursor() as cursor:
+                cursor.execute("select 1")
+            self.assertLess(time.monotonic() - began, 4, "it has waited for the others")
+            began = time.monotonic()
+            self.assertEqual(0, pooler.stop())
+            self.assertLess(time.monotonic() - began, 4, "the end has waited for them")
+
+    def test_a_connection_that_hangs_is_given_up(self):
+        pooler = self.pgweir()
+        with psycopg2.connect(**pooler.dsn()):
+            pass
+        [(pid,)] = self.postgres.query("select pid from pg_stat_activity where application_name = 'pgweir auth_query'")
+        os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, pid, signal.SIGCONT)
+        self.assertIn("password authentication failed", self.refused(pooler, "nobody_by_that_name"))
+        self.assertNotIn("users cannot be looked up", pooler.log())
 
 
 if __name__ == "__main__":
