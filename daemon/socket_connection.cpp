@@ -335,7 +335,7 @@ void socket_state::handshake() {
         return; // an edge will tell
     }
     elsewhere_ = true;
-    stirred_ = false;
+    stirred_ = readable_ = false;
     const auto socket = std::make_shared<detached_socket>(fd_, std::string(), std::move(tls_));
     on_.control().handshake(*socket->tls,
                             [&on = on_, socket, ticket = watched](tls_stream::outcome how) {
@@ -360,7 +360,7 @@ void socket_state::handshake_went(detached_socket& with, tls_stream::outcome how
     securing_ = false;
     // Behind the last of the handshake may be more, or have come since. A read in vain would keep a
     // buffer.
-    readable_ = ended_ || stirred_ || tls_->has_more();
+    readable_ = readable_ || ended_ || tls_->has_more();
     if (events_ == nullptr) {
         return;
     }
