@@ -1,6 +1,7 @@
 #include "daemon/auth_query.hpp"
 
 #include "daemon/lookups.hpp"
+#include "daemon/tls_contexts.hpp"
 
 #include <libpq-fe.h>
 #include <openssl/x509.h>
@@ -273,9 +274,6 @@ std::shared_ptr<auth_query::source> auth_query::source_for(const std::string& da
             parameters.emplace_back(std::move(key), std::move(value));
         }
     };
-    const auto absolute = [this](const std::string& path) {
-        return path.empty() ? path : (std::filesystem::path(directory_) / path).string();
-    };
     add("host", where->host);
     add("port", std::to_string(where->port));
     add("dbname", where->dbname.empty() ? where->name : where->dbname);
@@ -285,10 +283,11 @@ std::shared_ptr<auth_query::source> auth_query::source_for(const std::string& da
                                                "require", "verify-ca", "verify-full"};
     add("sslmode", modes.at(static_cast<std::size_t>(where->sslmode)));
     const bool verifies = where->sslmode >= config::tls_mode::verify_ca;
-    add("sslrootcert", where->sslrootcert.empty() && verifies ? system_authorities()
-                                                              : absolute(where->sslrootcert));
-    add("sslcert", absolute(where->sslcert));
-    add("sslkey", absolute(where->sslkey));
+    add("sslrootcert", where->sslrootcert.empty() && verifies
+                           ? system_authorities()
+                           : absolute(directory_, where->sslrootcert));
+    add("sslcert", absolute(directory_, where->sslcert));
+    add("sslkey", absolute(directory_, where->sslkey));
     constexpr std::array<const char*, 3> bindings{"disable", "prefer", "require"};
     add("channel_binding", bindings.at(static_cast<std::size_t>(where->binding)));
     add("application_name", "pgweir auth_query");

@@ -8,10 +8,6 @@ namespace {
 
 using config::tls_mode;
 
-std::string absolute(const std::string& directory, const std::string& path) {
-    return path.empty() ? path : (std::filesystem::path(directory) / path).string();
-}
-
 tls_version version_of(config::tls_version least) {
     return least == config::tls_version::tls_1_3 ? tls_version::tls_1_3 : tls_version::tls_1_2;
 }
@@ -57,6 +53,10 @@ std::shared_ptr<const tls_context> tls_contexts::for_database(std::string_view n
         found = servers.find("*");
     }
     return found == servers.end() ? nullptr : found->second;
+}
+
+std::string absolute(const std::string& directory, const std::string& path) {
+    return path.empty() ? path : (std::filesystem::path(directory) / path).string();
 }
 
 std::shared_ptr<const tls_contexts> make_tls_contexts(const config::configuration& from,

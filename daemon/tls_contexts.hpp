@@ -31,4 +31,7 @@ struct tls_contexts {
 make_tls_contexts(const config::configuration& from, const std::string& directory,
                   const tls_contexts* running, std::vector<std::string>& errors);
 
+/// A path that the configuration in `directory` names; none where it names none.
+[[nodiscard]] std::string absolute(const std::string& directory, const std::string& path);
+
 } // namespace pgweir::daemon

@@ -194,8 +194,7 @@ void client_statements::told(const statement_ref& what, const described_statemen
         if (known.shape == unknown_shape) {
             known.shape = as.shape;
             const bool declared =
-                std::string_view(what->definition).ends_with(as.types) &&
-                what->definition.size() == what->text().size() + 1 + as.types.size();
+                std::string_view(what->definition).substr(what->text().size() + 1) == as.types;
             known.types = declared ? std::string() : as.types;
         } else if (as.shape != known.shape) {
             known.stale = true;

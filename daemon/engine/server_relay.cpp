@@ -80,10 +80,10 @@ void engine::relay(server& s, time_point now) {
     bool settings_in_effect = false; // since now: the client may send more
     while (more) {
         const auto step = s.stream.next(in.subspan(used), used == 0 && s.in.full(), s.owed);
+        if (step.describes) [[unlikely]] { // in front of its outcome
+            description_told(s, step, in.subspan(used, step.taken_bytes));
+        }
         if (!s.owed.outcomes().empty()) {
-            if (step.describes) [[unlikely]] { // rows: its outcome has come with it
-                description_told(s, step, in.subspan(used, step.taken_bytes));
-            }
             settle_statements(s);
         }
         const auto taken = in.subspan(used, step.taken_bytes);
@@ -234,11 +234,7 @@ void engine::parameter_reported(server& s, const protocol::server_step& step, bo
 /// A row, or what a function has returned, for whatever we have asked.
 void engine::take_result(server& s, const protocol::server_step& step, protocol::bytes taken) {
     if (step.describes) {
-        if (protocol::read_header(taken.last(step.last_frame_bytes)).type ==
-            static_cast<char>(protocol::backend::parameter_description)) {
-            description_told(s, step, taken); // rows have been taken together with their outcome
-        }
-        return;
+        return; // description_told()
     }
     if (s.asked_about_names()) {
         s.names->answer.take_row(step.result);

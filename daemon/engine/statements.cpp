@@ -165,16 +165,16 @@ bool engine::send_once_more(client& c, server& s, const protocol::server_step& s
 /// A statement has been carried out: what it says of prepared statements, its own or others'.
 void engine::command_done(server& s, std::string_view tag, bool ours, time_point now) {
     auto* const c = s.user;
-    if (tag.starts_with("CREATE ") || tag.starts_with("ALTER ") || tag.starts_with("DROP ")) {
+    const bool defines =
+        tag.starts_with("CREATE ") || tag.starts_with("ALTER ") || tag.starts_with("DROP ");
+    if (defines || tag == "DO" || tag == "CALL") { // what is in those two is not told
         // Now, for this transaction; and when it is over, for what others parse until then.
         s.pool->entry->names->epoch.fetch_add(1, std::memory_order_relaxed);
         s.tables_changed = true;
+    }
+    if (defines) {
         names_changed(s, tag, now);
         return;
-    }
-    if (tag == "DO" || tag == "CALL") { // what is in it is not told
-        s.pool->entry->names->epoch.fetch_add(1, std::memory_order_relaxed);
-        s.tables_changed = true;
     }
     if (tag == "DISCARD ALL" || tag == "DISCARD SEQUENCES") {
         sequences_forgotten(s);
