@@ -332,5 +332,26 @@ class WhileIdleTest(AsynchronousCase):
             self.assertEqual([("S", b"IntervalStyle\0iso_8601\0")], told)
 
 
+class OneServerTest(AsynchronousCase):
+    settings = dict(AsynchronousCase.settings, pool={"minconn": 1, "maxconn": 1})
+
+    def test_a_parameter_changed_for_everybody_reaches_all_that_share_a_server(self):
+        # A server says it once; whoever comes to it later is told as well.
+        clients = [self.raw() for _ in range(3)]
+        direct = self.raw(self.postgres)
+        self.addCleanup(self.postgres.query, "select pg_reload_conf()")
+        self.addCleanup(self.postgres.query, "alter system reset intervalstyle")
+        self.postgres.query("alter system set intervalstyle = 'iso_8601'")
+        self.postgres.query("select pg_reload_conf()")
+        wait_for(lambda: "S" in kinds(direct.ask("select 1")), "it is in force")
+        for raw in clients:
+            # The server may hear of it a little later than the other one.
+            told = wait_for(lambda raw=raw: [message for message in raw.ask("select 1")
+                                             if message[0] == "S"], "it is told")
+            self.assertEqual([("S", b"IntervalStyle\0iso_8601\0")], told)
+            self.assertEqual(["1"], rows_of(raw.ask("select 1")))
+            wait_until_given_back(self.pooler, clients=3)
+
+
 if __name__ == "__main__":
     unittest.main()

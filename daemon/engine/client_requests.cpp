@@ -202,6 +202,7 @@ void engine::grant(client& c, server& s, time_point now) {
     if (s.carried != c.settings && options_.bug != options::planted::settings_not_replayed) {
         give_settings(c, s);
     }
+    owe_reports(c, s);
     const bool session_mode = s.pool->shard.bounds().mode == pool::pool_mode::session;
     if (c.state != client_state::awaiting_welcome || session_mode) {
         take_over_sequences(c, s);

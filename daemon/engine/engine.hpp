@@ -250,6 +250,7 @@ private:
 
     // settings.cpp
     void give_settings(client& c, server& s);
+    void owe_reports(const client& c, server& s);
     void replay_settings(client& c, server& s, protocol::refused_setting refused);
     void settings_refused(server& s, const protocol::server_step& step, time_point now);
     static protocol::bytes report_before_ready(client& c, server& s,

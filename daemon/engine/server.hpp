@@ -117,7 +117,7 @@ struct server final : pool::server, connection_events {
     settings_ahead ahead = settings_ahead::none;
     bool apart = false;              // a transaction of ours runs (apart.hpp)
     std::uint8_t apart_unheard = 0;  // so many ReadyForQuery of it say nothing
-    bool reports_due = false;        // what they change PostgreSQL reports with the client's answer
+    bool reports_due = false;        // the client is told of parameters with its ReadyForQuery
     bool restoring = false;          // … to what RESET should have gone back to
     bool dirty = false;              // carries something of a client's that must be cleaned
     bool spoiled = false;            // … that cannot be cleaned
@@ -170,6 +170,8 @@ struct server final : pool::server, connection_events {
     std::unique_ptr<protocol::server_login> login;
     protocol::cancel_key key; // PostgreSQL's own
     std::map<std::string, std::string> parameters;
+    /// The same, interned; nullptr: since it was, one has changed.
+    std::shared_ptr<const protocol::setting_map> reported;
     /// Its idle_session_timeout, where nobody has set one; 0: none.
     std::chrono::milliseconds own_idle_limit{};
     /// A hash of what its role and database had set when it logged in; 0: it is not known.

@@ -223,12 +223,15 @@ void engine::pass_answer(client& c, server& s, const protocol::server_step& step
 void engine::parameter_reported(server& s, const protocol::server_step& step, bool ours,
                                 bool reported_later) {
     s.parameters[std::string(step.name)] = step.value;
+    s.reported = nullptr;
     const bool put_back =
         ours && s.user != nullptr && s.status == protocol::transaction_status::in_transaction;
     if (put_back) {
         protocol::append_parameter_status(s.user->out.own(), step.name, step.value);
     }
     s.parameters_touched = s.parameters_touched || put_back || !(ours || reported_later);
+    s.reports_due =
+        s.reports_due || (ours && !put_back && s.user != nullptr && s.user->reported != nullptr);
 }
 
 /// A row, or what a function has returned, for whatever we have asked.

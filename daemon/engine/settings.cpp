@@ -128,6 +128,18 @@ void engine::settings_refused(server& s, const protocol::server_step& step, time
     }
 }
 
+/// What the server has reported since the client was last told may have been an answer to others,
+/// or to us: a parameter that was changed for everybody is reported once.
+void engine::owe_reports(const client& c, server& s) {
+    if (s.reports_due || c.reported == nullptr || s.reported == c.reported) {
+        return;
+    }
+    if (s.reported == nullptr && !s.replaying) {
+        s.reported = intern(protocol::setting_map(s.parameters.begin(), s.parameters.end()));
+    }
+    s.reports_due = s.reported != c.reported;
+}
+
 /// PostgreSQL reports what the settings that went ahead have changed just before ReadyForQuery, the
 /// client's, with what the client itself has changed since; and nothing where that is what was
 /// reported before. The client is told of what is not as it was told last; what is returned is
@@ -195,6 +207,10 @@ void engine::ask_about_settings(client& c, server& s) {
     s.question = std::make_unique<protocol::setting_question>(
         c.session.take_changed_settings(), *c.settings, *c.at_start, s.access->user);
     s.question->expect_trial(s.pool->permitted);
+    if (!s.reports_due) {
+        remember_reported(c, s.parameters); // what is reported in the answers is not told
+        s.reported = c.reported;
+    }
     {
         const apart transaction(s);
         s.question->append(s.out.own(), s.owed);
@@ -254,7 +270,6 @@ void engine::settings_told(server& s) {
         note_permitted(*s.pool, question->tried());
         c->session.settings_known();
     }
-    remember_reported(*c, s.parameters);
     if (s.carried != c->settings) {
         replay_settings(*c, s, protocol::refused_setting::ends_server);
         s.restoring = true;
