@@ -143,6 +143,71 @@ std::string common_name(const X509_NAME* name) {
     return text.find('\0') == std::string::npos ? text : std::string();
 }
 
+std::size_t big_endian(std::string_view bytes) {
+    std::size_t value = 0;
+    for (const char byte : bytes) {
+        value = value << 8U | static_cast<unsigned char>(byte);
+    }
+    return value;
+}
+
+/// So many bytes a ClientHello takes with the headers of its records, as far as can be told by what
+/// has come of it (RFC 8446, 4 and 5.1). OpenSSL takes as much memory as the message says that it
+/// is long, whatever its first record says. 0: it is something else.
+/// `again`: it has been asked for once more, and others that OpenSSL passes over may be in front.
+std::size_t hello_bytes(std::string_view wire, bool again) {
+    constexpr std::size_t record_header = 5, message_header = 4;
+    constexpr char handshake_record = 22, client_hello = 1;
+    std::string header;      // of the message: it may go over several records
+    std::size_t payload = 0; // of the records so far
+    for (std::size_t at = 0;;) {
+        const bool other = at < wire.size() && wire[at] != handshake_record;
+        if (other && at == 0 && !again) {
+            return 0;
+        }
+        if (wire.size() < at + record_header) {
+            return at + record_header;
+        }
+        const auto length = big_endian(wire.substr(at + 3, 2));
+        at += record_header + length;
+        if (other) {
+            continue; // in the middle of a message OpenSSL finds fault with it
+        }
+        const auto piece = wire.substr(at - length);
+        header += piece.substr(0, std::min(length, message_header - header.size()));
+        if (!header.empty() && header.front() != client_hello) {
+            return 0;
+        }
+        payload += length;
+        const auto message =
+            message_header +
+            (header.size() < message_header ? 0 : big_endian(std::string_view(header).substr(1)));
+        if (payload >= message) {
+            return at;
+        }
+        if (const auto least = at + record_header + (message - payload); wire.size() < least) {
+            return least;
+        }
+    }
+}
+
+/// OpenSSL reports each message of a handshake. A server may ask for the ClientHello once more.
+void note_retry(int sent, int, int type, const void* data, std::size_t size, SSL*, void* asked) {
+    constexpr unsigned char server_hello = 2;
+    constexpr std::size_t random_at = 6; // behind the message's header and a version
+    // RFC 8446, 4.1.3
+    constexpr std::array<unsigned char, 32> retry_random = {
+        0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c,
+        0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb,
+        0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c};
+    const auto* const message = static_cast<const unsigned char*>(data);
+    if (sent == 1 && type == SSL3_RT_HANDSHAKE && size >= random_at + retry_random.size() &&
+        message[0] == server_hello &&
+        std::equal(retry_random.begin(), retry_random.end(), message + random_at)) {
+        *static_cast<bool*>(asked) = true;
+    }
+}
+
 } // namespace
 
 tls_stream::tls_stream(int fd, const tls_start& how)
@@ -169,30 +234,32 @@ bool tls_stream::begin() {
     SSL_set_bio(ssl_, bio, bio);
     if (context_->accepts()) {
         SSL_set_accept_state(ssl_);
+        SSL_set_msg_callback(ssl_, note_retry);
+        SSL_set_msg_callback_arg(ssl_, &retry_asked_);
     } else {
         SSL_set_connect_state(ssl_);
     }
     return true;
 }
 
-/// False: more of the client's first record has to come.
+/// False: more of the client's ClientHello has to come.
 bool tls_stream::hello_is_there() {
-    constexpr std::size_t header_bytes = 5;
-    constexpr char handshake_record = 22;
     auto& first = wire_.first;
+    const auto refuse = [this](const char* why) {
+        broken_ = true;
+        error_ = EPROTO;
+        failure_ = why;
+        return true;
+    };
     for (;;) {
-        const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(first[at]); };
-        std::size_t wanted = header_bytes;
-        if (first.size() >= header_bytes) {
-            wanted += static_cast<std::size_t>(byte(3)) * 256 + byte(4);
-        }
-        // What cannot be a ClientHello is for OpenSSL to find fault with.
-        if (first.size() >= wanted || (!first.empty() && first.front() != handshake_record)) {
-            return true;
+        const auto wanted = hello_bytes(first, retry_asked_);
+        if (wanted == 0) {
+            return refuse("what comes first is no ClientHello");
         }
         if (wanted > longest_hello_bytes) {
-            broken_ = true;
-            failure_ = "the ClientHello is too long";
+            return refuse("the ClientHello is too long");
+        }
+        if (first.size() >= wanted) {
             return true;
         }
         std::array<std::byte, 4096> piece; // what is behind it comes along
@@ -240,7 +307,9 @@ tls_stream::outcome tls_stream::outcome_of(int returned) {
     return error_ == 0 ? outcome::ended : outcome::cut;
 }
 
-bool tls_stream::awaits_hello() { return ssl_ == nullptr && !broken_ && !hello_is_there(); }
+bool tls_stream::awaits_hello() {
+    return (ssl_ == nullptr || retry_asked_) && !broken_ && !hello_is_there();
+}
 
 tls_stream::outcome tls_stream::handshake() {
     if (awaits_hello()) {
@@ -256,8 +325,13 @@ tls_stream::outcome tls_stream::handshake() {
         (void)flush_wire(wire_); // if it is broken, reading will tell
     }
     errno = 0;
+    retry_asked_ = false; // what has been asked for is there
     const int returned = SSL_do_handshake(ssl_);
-    return returned == 1 ? outcome::done : outcome_of(returned);
+    if (returned == 1) {
+        SSL_set_msg_callback(ssl_, nullptr);
+        return outcome::done;
+    }
+    return outcome_of(returned);
 }
 
 protocol::tls_facts tls_stream::facts() const {

@@ -28,7 +28,7 @@ namespace pgweir::daemon {
 
 class tls_stream {
 public:
-    /// A client's first record is no longer, nor is a start-up packet.
+    /// A client's ClientHello is no longer, nor is a start-up packet.
     static constexpr std::size_t longest_hello_bytes = 10'000;
 
     /// On this socket, as `how` says.
@@ -53,7 +53,7 @@ public:
     /// The next step, as far as what has come allows. Until it is done, nothing else. May be called
     /// on any thread, and should not be on one that serves others: it may sign.
     [[nodiscard]] outcome handshake();
-    /// A client has not sent all of its first record yet, without which there is nothing to do.
+    /// A client has not sent all of its ClientHello yet, without which there is nothing to do.
     [[nodiscard]] bool awaits_hello();
     /// What the handshake has told.
     [[nodiscard]] protocol::tls_facts facts() const;
@@ -88,6 +88,7 @@ private:
     wire wire_;
     ssl_st* ssl_ = nullptr;
     std::size_t held_bytes_ = 0; // of what comes to send() first, those in `unsent`
+    bool retry_asked_ = false;   // the client is to send its ClientHello once more
     bool broken_ = false;        // nothing more may be done with it
     int error_ = 0;              // … because of this
     bool direct_;

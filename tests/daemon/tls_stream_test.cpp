@@ -3,6 +3,7 @@
 #include "tests/daemon/certificates.hpp"
 
 #include <doctest/doctest.h>
+#include <openssl/ssl.h>
 
 #include <array>
 #include <optional>
@@ -91,6 +92,20 @@ struct with_certificates {
         files.make("client", "anna");
     }
 };
+
+/// What such a client begins with.
+std::string client_hello(const conversation& c, bool direct = false) {
+    const socket_pair between;
+    tls_stream client(between.ends[1], tls_start{.context = tls_context::make(c.connecting),
+                                                 .direct = direct,
+                                                 .server_name = c.name});
+    CHECK(client.handshake() == outcome::wants_read);
+    std::string hello(10'000, '\0');
+    const auto got = ::read(between.ends[0], hello.data(), hello.size());
+    REQUIRE(got > 0);
+    hello.resize(static_cast<std::size_t>(got));
+    return hello;
+}
 
 std::string read_some(tls_stream& from, std::size_t size, outcome expected = outcome::done) {
     std::string into(size, '\0');
@@ -222,15 +237,7 @@ TEST_CASE_FIXTURE(with_certificates, "tls: what is no TLS ends it") {
 
 TEST_CASE_FIXTURE(with_certificates, "tls: the beginning may have been read already") {
     conversation c(files);
-    socket_pair between; // the client's words go a way round
-    c.client.emplace(between.ends[1], tls_start{.context = tls_context::make(c.connecting),
-                                                .direct = true,
-                                                .server_name = c.name});
-    CHECK(c.client->handshake() == outcome::wants_read);
-    std::string hello(10'000, '\0');
-    const auto got = ::read(between.ends[0], hello.data(), hello.size());
-    REQUIRE(got > 0);
-    hello.resize(static_cast<std::size_t>(got));
+    const auto hello = client_hello(c, true);
     for (const auto known : {std::size_t{1}, std::size_t{5}, hello.size() - 1, hello.size()}) {
         socket_pair sockets;
         tls_stream server(sockets.ends[0],
@@ -246,14 +253,7 @@ TEST_CASE_FIXTURE(with_certificates, "tls: the beginning may have been read alre
 
 TEST_CASE_FIXTURE(with_certificates, "tls: a ClientHello comes byte by byte, or is too long") {
     conversation c(files);
-    socket_pair between;
-    c.client.emplace(between.ends[1],
-                     tls_start{.context = tls_context::make(c.connecting), .server_name = c.name});
-    CHECK(c.client->handshake() == outcome::wants_read);
-    std::string hello(10'000, '\0');
-    const auto got = ::read(between.ends[0], hello.data(), hello.size());
-    REQUIRE(got > 0);
-    hello.resize(static_cast<std::size_t>(got));
+    const auto hello = client_hello(c);
     const tls_start accepting{.context = tls_context::make(c.accepting)};
     std::string answer(10'000, '\0');
 
@@ -278,6 +278,96 @@ TEST_CASE_FIXTURE(with_certificates, "tls: a ClientHello comes byte by byte, or 
     CHECK(within.handshake() == outcome::wants_read);
     just.close(1); // in the middle of it
     CHECK(within.handshake() != outcome::wants_read);
+}
+
+namespace {
+
+/// What comes on the wire, said to be a record of this type.
+std::string record(char type, std::string_view payload) {
+    return std::string{type, 3, 1, static_cast<char>(payload.size() / 256),
+                       static_cast<char>(payload.size() % 256)}
+        .append(payload);
+}
+
+} // namespace
+
+TEST_CASE_FIXTURE(with_certificates, "tls: a ClientHello in several records") {
+    conversation c(files);
+    const auto hello = client_hello(c);
+    const tls_start accepting{.context = tls_context::make(c.accepting)};
+    for (std::size_t size = 1; size < 60; ++size) {
+        std::string in_pieces;
+        for (std::size_t at = 5; at < hello.size(); at += size) {
+            in_pieces += record(22, std::string_view(hello).substr(at, size));
+        }
+        CAPTURE(size);
+        socket_pair sockets;
+        tls_stream server(sockets.ends[0], accepting);
+        sockets.write(1, std::string_view(in_pieces).substr(0, in_pieces.size() - 1));
+        CHECK(server.awaits_hello());
+        CHECK(server.failure() == "");
+        sockets.write(1, std::string_view(in_pieces).substr(in_pieces.size() - 1));
+        CHECK_FALSE(server.awaits_hello());
+        CHECK(server.handshake() == outcome::wants_read);
+        std::string answer(10'000, '\0');
+        CHECK(::read(sockets.ends[1], answer.data(), answer.size()) > 500);
+    }
+}
+
+// OpenSSL would take so much memory at once: 128 KiB for 17 bytes.
+TEST_CASE_FIXTURE(with_certificates, "tls: a ClientHello that only says that it is long") {
+    conversation c(files);
+    const tls_start accepting{.context = tls_context::make(c.accepting)};
+    using namespace std::string_literals;
+    for (const auto& words : {record(22, "\1\2\0\0"s), record(22, "\1"s) + record(22, "\2\0\0"s),
+                              record(22, "\1"s) + record(21, "\1\0"s) + record(22, "\2\0\0"s),
+                              record(22, ""s) + record(22, "\1\0\x27\x10"s)}) {
+        socket_pair sockets;
+        tls_stream server(sockets.ends[0], accepting);
+        sockets.write(1, words);
+        CHECK(server.handshake() == outcome::cut);
+        CHECK(server.failure() == "the ClientHello is too long");
+        CHECK_FALSE(server.is_lost());
+    }
+    for (const auto& words :
+         {record(22, "\2"s), record(21, "\1\0"s), record(23, "\1\0"s), "GET / HTTP/1.1\r\n"s}) {
+        socket_pair sockets;
+        tls_stream server(sockets.ends[0], accepting);
+        sockets.write(1, words);
+        CHECK(server.handshake() == outcome::cut);
+        CHECK(server.failure() == "what comes first is no ClientHello");
+    }
+}
+
+TEST_CASE_FIXTURE(with_certificates, "tls: the ClientHello that is asked for once more") {
+    conversation c(files);
+    // The client has a key for X25519.
+    const tls_start accepting{.context = tls_context::make(c.accepting)};
+    REQUIRE(SSL_CTX_set1_groups_list(accepting.context->get(), "P-384") == 1);
+    const auto hello = client_hello(c);
+    using namespace std::string_literals;
+    for (const auto& others : {""s, record(20, "\1"s), record(21, "\1\x5a"s),
+                               record(20, "\1"s) + record(23, std::string(100, 'x'))}) {
+        socket_pair sockets;
+        tls_stream server(sockets.ends[0], accepting);
+        sockets.write(1, hello);
+        CHECK(server.handshake() == outcome::wants_read);
+        sockets.write(1, others);
+        CHECK(server.awaits_hello());
+        sockets.write(1, record(22, "\1\2\0\0"s));
+        CHECK(server.handshake() == outcome::cut);
+        CHECK(server.failure() == "the ClientHello is too long");
+    }
+    c.server.emplace(c.sockets.ends[0], accepting);
+    c.client.emplace(c.sockets.ends[1],
+                     tls_start{.context = tls_context::make(c.connecting), .server_name = c.name});
+    CHECK(c.client->handshake() == outcome::wants_read);
+    CHECK(c.server->handshake() == outcome::wants_read);
+    CHECK(c.server->awaits_hello());
+    CHECK(c.client->handshake() == outcome::wants_read);
+    CHECK(c.server->handshake() == outcome::wants_read);
+    CHECK(c.client->handshake() == outcome::done);
+    CHECK(c.server->handshake() == outcome::done);
 }
 
 TEST_CASE_FIXTURE(with_certificates, "tls: a lot, through a socket that takes a little") {
