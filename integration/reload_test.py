@@ -6,10 +6,11 @@ import unittest
 
 import psycopg2
 
+from integration.support import wire
 from integration.support.case import PoolerCase, new_pooler, only_pgweir, shared_postgres
 from integration.support.pgweir import users
-from integration.support.postgres import OWNER, password_of
-from integration.support.waiting import wait_for
+from integration.support.postgres import DATABASE, OWNER, password_of
+from integration.support.waiting import Stopwatch, wait_for
 
 
 @only_pgweir
@@ -65,6 +66,17 @@ class ReloadTest(PoolerCase):
         wait_for(lambda: len(self.postgres.backends()) == 5, "minconn are open", 3)
         self.reload(pool={"minconn": 1})
         wait_for(lambda: len(self.postgres.backends()) == 1, "the pool has shrunk", 10)
+
+    def test_a_shorter_login_timeout_counts_for_the_next_one(self):
+        self.reload(auth={"login_timeout": "60s"})
+        with wire.Wire(self.pooler.host, self.pooler.port) as early:
+            wait_for(lambda: self.pooler.metric("pgweir_clients") == 1, "it has come")
+            self.reload(auth={"login_timeout": "300ms"})
+            with wire.Wire(self.pooler.host, self.pooler.port) as silent, Stopwatch() as watch:
+                silent.read_to_end()
+            self.assertLess(watch.seconds, 20)
+            early.send(wire.startup(user=OWNER, database=DATABASE))
+            self.assertEqual("R", early.read_message()[0])
 
     def test_users_come_and_go(self):
         with self.assertRaises(psycopg2.OperationalError):

@@ -61,7 +61,7 @@ void engine::accept(time_point now, std::unique_ptr<connection> socket, arrival 
     counters_.accepted.add();
     counters_.clients.add();
     const auto deadline = now + config_->login_timeout;
-    login_deadlines_.emplace_back(deadline, id);
+    login_deadlines_.emplace(deadline, id);
     wake_by(deadline);
     arm_read(c);
     reap();
@@ -287,15 +287,15 @@ void engine::sweep_servers(time_point now) {
 
 void engine::sweep_clients(time_point now) {
     const auto due = [&](auto& list, auto&& what) {
-        while (!list.empty() && list.front().first <= now) {
-            const auto id = list.front().second;
-            list.pop_front();
+        while (!list.empty() && list.begin()->first <= now) {
+            const auto id = list.begin()->second;
+            list.erase(list.begin());
             if (auto* const c = find(id)) {
                 what(*c);
             }
         }
         if (!list.empty()) {
-            wake_by(list.front().first);
+            wake_by(list.begin()->first);
         }
     };
     tell_late_refusals(now);

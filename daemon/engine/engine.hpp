@@ -454,7 +454,7 @@ private:
     std::map<protocol::setting_map, std::weak_ptr<const protocol::setting_map>> interned_;
     std::shared_ptr<const protocol::setting_map> no_settings_;
     std::size_t intern_limit_ = 64; // when sets that nobody carries any more are looked for
-    std::deque<std::pair<time_point, client_id>> login_deadlines_;
+    std::multimap<time_point, client_id> login_deadlines_;
     std::multimap<time_point, client_id> late_refusals_;
     std::deque<std::pair<time_point, client_id>> closing_deadlines_;
     std::deque<std::pair<time_point, client_id>> leaving_deadlines_;
