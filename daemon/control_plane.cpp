@@ -68,6 +68,7 @@ name_source::name_source()
 
 control_plane::control_plane(std::size_t threads, name_source names)
     : threads_(threads)
+    , deriving_(threads)
     , readings_(asio::make_strand(threads_))
     , servers_(
           [ask = std::move(names.addresses_of)](const auto& where) {
@@ -94,6 +95,7 @@ void control_plane::stop() {
     clients_.stop();
     peers_.stop();
     threads_.join();
+    deriving_.join();
 }
 
 void control_plane::resolve(const server_address& where, std::weak_ptr<const void> asker,
@@ -157,13 +159,16 @@ void control_plane::name_peer(const login_question& what, login_answer& into,
     });
 }
 
-void control_plane::derive(protocol::secret password, std::string salt, std::uint32_t iterations,
+void control_plane::derive(protocol::login_derive what, std::weak_ptr<const void> asker,
                            std::function<void(protocol::secret)> done) {
-    asio::post(threads_, [this, password = std::move(password), salt = std::move(salt), iterations,
-                          done = std::move(done)] {
-        const auto name =
-            protocol::sha256(std::to_string(iterations) + "\n" + std::to_string(salt.size()) +
-                             "\n" + salt + std::string(password.reveal()));
+    asio::post(deriving_, [this, what = std::move(what), asker = std::move(asker),
+                           done = std::move(done)] {
+        if (asker.expired()) {
+            return;
+        }
+        const auto name = protocol::sha256(std::to_string(what.iterations) + "\n" +
+                                           std::to_string(what.salt.size()) + "\n" + what.salt +
+                                           std::string(what.password.reveal()));
         protocol::secret key;
         {
             const std::lock_guard lock(mutex_);
@@ -172,7 +177,7 @@ void control_plane::derive(protocol::secret password, std::string salt, std::uin
             }
         }
         if (key.empty()) {
-            key = protocol::derive_salted_password(password, salt, iterations);
+            key = protocol::derive_salted_password(what.password, what.salt, what.iterations);
             const std::lock_guard lock(mutex_);
             if (keys_.size() >= keys_kept) {
                 keys_.clear();

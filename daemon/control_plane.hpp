@@ -11,6 +11,7 @@
 #include "daemon/lookups.hpp"
 #include "daemon/socket_connection.hpp"
 #include "daemon/tls_stream.hpp"
+#include "protocol/client_login.hpp"
 #include "protocol/secret.hpp"
 
 #include <boost/asio/strand.hpp>
@@ -54,9 +55,9 @@ public:
     void resolve(const server_address& where, std::weak_ptr<const void> asker,
                  std::function<void(host_addresses)> done);
 
-    /// PBKDF2. `done` is called on a thread of the pool. Results are kept (bounded): the same salt
-    /// and password come again with every new server connection.
-    void derive(protocol::secret password, std::string salt, std::uint32_t iterations,
+    /// PBKDF2. `done` is called on a thread of this, unless `asker` has gone before. Results are
+    /// kept (bounded): the same salt and password come again with every new server connection.
+    void derive(protocol::login_derive what, std::weak_ptr<const void> asker,
                 std::function<void(protocol::secret)> done);
 
     /// tls_stream::handshake(): a signature is a millisecond of somebody else's transactions.
@@ -82,6 +83,7 @@ private:
     void name_peer(const login_question& what, login_answer& into, std::function<void()> done);
 
     boost::asio::thread_pool threads_;
+    boost::asio::thread_pool deriving_; // apart: a verifier says how long it takes, and is a user's
     boost::asio::strand<boost::asio::thread_pool::executor_type> readings_;
     std::atomic<bool> stopping_{false};
     std::mutex mutex_;

@@ -78,7 +78,6 @@ int show(const std::string& path, daemon::console_access access,
 }
 
 constexpr std::size_t salt_bytes = 16;
-constexpr std::uint32_t most_iterations = 1'000'000;
 
 /// A SCRAM verifier of a password, for `users:` or userlist.txt.
 int passwd(std::uint32_t iterations) {
@@ -167,7 +166,7 @@ int main(int argc, char** argv) {
         "passwd", "turn a password, typed or on standard input, into a SCRAM verifier");
     std::uint32_t iterations = protocol::default_scram_iterations;
     passwd_command->add_option("--iterations", iterations, "how much work a guess of it is to be")
-        ->check(CLI::Range(protocol::default_scram_iterations, most_iterations))
+        ->check(CLI::Range(protocol::default_scram_iterations, protocol::max_scram_iterations))
         ->capture_default_str();
     auto* const version_command = app.add_subcommand("version", "print the version");
     CLI11_PARSE(app, argc, argv);

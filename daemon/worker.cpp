@@ -187,14 +187,13 @@ bool worker::login_from(const std::string& address, std::size_t most) {
     return false;
 }
 
-void worker::derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
-                    std::uint32_t iterations) {
-    around_.control.derive(password, std::move(salt), iterations,
-                           [this, ticket](protocol::secret key) {
-                               run([ticket, key = std::move(key)](engine& e, time_point at) {
-                                   e.on_derived(at, ticket, key);
-                               });
-                           });
+void worker::derive(std::uint64_t ticket, const protocol::login_derive& what,
+                    std::weak_ptr<const void> asker) {
+    around_.control.derive(what, std::move(asker), [this, ticket](protocol::secret key) {
+        run([ticket, key = std::move(key)](engine& e, time_point at) {
+            e.on_derived(at, ticket, key);
+        });
+    });
 }
 
 void worker::read_names(server_id asked, names_reading what) {

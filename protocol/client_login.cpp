@@ -266,6 +266,9 @@ login_action client_login::state::check_password(std::optional<stored_credential
                    : authentication_failed("wrong password");
     case credential_form::scram: {
         auto verifier = *parse_scram_verifier(value.reveal());
+        if (verifier.iterations > max_scram_iterations) {
+            return authentication_failed("the stored verifier has too many iterations");
+        }
         login_derive derive{secret(std::string(given)), verifier.salt, verifier.iterations};
         now = deriving_password_key{derive.password, std::move(verifier)};
         return derive;

@@ -15,6 +15,9 @@
 namespace pgweir::protocol {
 
 inline constexpr std::uint32_t default_scram_iterations = 4096;
+
+/// More than this many are not computed for anybody who asks for them: about a second.
+inline constexpr std::uint32_t max_scram_iterations = 1'000'000;
 inline constexpr std::size_t scram_key_bytes = 32;
 
 /// What a stored secret is, told by its form as PostgreSQL does it.

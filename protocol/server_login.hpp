@@ -66,7 +66,7 @@ public:
         /// Run once when ready, before `server_ready` is given (empty: nothing is run).
         std::string probe_sql;
         /// More than this many SCRAM iterations are refused: a server must not buy our CPU.
-        std::uint32_t max_scram_iterations = 1'000'000;
+        std::uint32_t max_scram_iterations = protocol::max_scram_iterations;
         /// Nor fewer than these (RFC 7677's, and what PostgreSQL makes) for a plaintext password:
         /// whoever plays the server gets a proof to try passwords on, and must not choose how cheap
         /// a try is. PostgreSQL 16 can be told to make cheaper ones (scram_iterations). Keys are

@@ -77,7 +77,8 @@ void engine::login_step(client& c, protocol::login_action action, time_point now
         begin_tls(c, tls->direct);
     } else if (auto* const derive = std::get_if<protocol::login_derive>(&action)) {
         set_state(c, client_state::deriving, now);
-        ports_.derive(c.id.value, derive->password, std::move(derive->salt), derive->iterations);
+        c.info->asked = std::make_shared<char>();
+        ports_.derive(c.id.value, *derive, c.info->asked);
     } else if (auto* const cancel = std::get_if<protocol::login_cancel>(&action)) {
         c.login.reset();
         leave_login(c);

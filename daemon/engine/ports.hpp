@@ -27,6 +27,10 @@
 #include <variant>
 #include <vector>
 
+namespace pgweir::protocol {
+struct login_derive;
+} // namespace pgweir::protocol
+
 namespace pgweir::daemon {
 
 using pool::client_id;
@@ -204,9 +208,10 @@ public:
     [[nodiscard]] virtual bool login_from(const std::string& address, std::size_t most) = 0;
     /// A client connection has ended: one less of max_clients.
     virtual void client_gone() = 0;
-    /// Derives a SCRAM SaltedPassword elsewhere. The answer is engine::on_derived(ticket, …).
-    virtual void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
-                        std::uint32_t iterations) = 0;
+    /// Derives a SCRAM SaltedPassword elsewhere. The answer is engine::on_derived(ticket, …),
+    /// unless `asker` has gone before it is begun.
+    virtual void derive(std::uint64_t ticket, const protocol::login_derive& what,
+                        std::weak_ptr<const void> asker) = 0;
     /// Reads what `asked` has said that names hide, elsewhere (learn_names_from()). The answer is
     /// engine::on_names_read(asked, …), unless the daemon ends before.
     virtual void read_names(server_id asked, names_reading what) = 0;

@@ -219,8 +219,7 @@ void engine::server_login_step(server& s, protocol::server_login_action action, 
                 return; // goes on when the socket takes the rest, or has failed
             }
         } else if (auto* const derive = std::get_if<protocol::login_derive>(&action)) {
-            ports_.derive(s.id.value, derive->password, std::move(derive->salt),
-                          derive->iterations);
+            ports_.derive(s.id.value, *derive, s.access);
             return;
         } else if (const auto* const tls = std::get_if<protocol::login_start_tls>(&action)) {
             s.socket->secure({.context = s.access->tls,

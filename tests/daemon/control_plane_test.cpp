@@ -3,10 +3,13 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <future>
 #include <memory>
 #include <string>
+#include <sys/socket.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -64,7 +67,7 @@ TEST_CASE("control_plane: a name server that does not answer holds up no key and
         plane.name(each.from(address(i)), each.answer, [&each] { each.told.set_value(); });
     }
     std::promise<void> derived, found;
-    plane.derive(protocol::secret("secret"), "salt", 1,
+    plane.derive({protocol::secret("secret"), "salt", 1}, here.client,
                  [&](const protocol::secret&) { derived.set_value(); });
     CHECK(derived.get_future().wait_for(10s) == std::future_status::ready);
     plane.name(
@@ -82,6 +85,39 @@ TEST_CASE("control_plane: a name server that does not answer holds up no key and
     CHECK(found.get_future().wait_for(10s) == std::future_status::ready);
     CHECK(strangers.front().is_told.wait_for(0s) == std::future_status::timeout);
     plane.stop(); // returns, although nobody has been answered
+}
+
+TEST_CASE("control_plane: keys are made for those who are there, and hold up no handshake") {
+    daemon::control_plane plane(1);
+    const auto here = std::make_shared<char>();
+    auto gone = std::make_shared<char>();
+    std::promise<void> go_on, shaken, derived;
+    std::string order;
+    const auto key = [&](const std::shared_ptr<char>& asker, auto done) {
+        plane.derive({protocol::secret("secret"), "salt", 1}, asker, std::move(done));
+    };
+    key(here, [&, until = go_on.get_future().share()](const protocol::secret&) {
+        until.wait(); // as if there were many iterations
+        order += 'a';
+    });
+    key(gone, [&](const protocol::secret&) { order += 'b'; });
+    key(here, [&](const protocol::secret&) {
+        order += 'c';
+        derived.set_value();
+    });
+    std::array<int, 2> silent{};
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, silent.data()) == 0);
+    daemon::tls_stream stream(silent[0],
+                              {.context = daemon::tls_context::make(daemon::connecting_tls{})});
+    plane.handshake(stream, [&](daemon::tls_stream::outcome) { shaken.set_value(); });
+    CHECK(shaken.get_future().wait_for(10s) == std::future_status::ready);
+    gone.reset();
+    go_on.set_value();
+    CHECK(derived.get_future().wait_for(10s) == std::future_status::ready);
+    plane.stop();
+    CHECK(order == "ac");
+    ::close(silent[0]);
+    ::close(silent[1]);
 }
 
 TEST_CASE("control_plane: whose name could not be asked for is told so, and has none") {

@@ -131,7 +131,8 @@ TEST_CASE("control_plane: names are read one after the other, and logins do not 
     });
     is_read.get_future().wait();
     std::promise<void> derived;
-    plane.derive(protocol::secret("secret"), "salt", 1,
+    const auto asker = std::make_shared<char>();
+    plane.derive({protocol::secret("secret"), "salt", 1}, asker,
                  [&](const protocol::secret&) { derived.set_value(); });
     derived.get_future().wait();
     CHECK(shop.entry->names->known());

@@ -203,6 +203,11 @@ TEST_CASE("what has been read goes with a socket to another worker, in front of 
     });
     auto moved = on_its_way.get_future();
     REQUIRE(moved.wait_for(10s) == std::future_status::ready);
+    t.on.on_worker([&] { // its thread's, and the diary is from now on the other's
+        for (auto& each : t.all) {
+            each->socket.reset();
+        }
+    });
     auto detached = moved.get();
     auto& socket = static_cast<daemon::detached_socket&>(*detached);
     CHECK(socket.unread == "1234");
@@ -233,6 +238,8 @@ struct securing {
     using outcome = daemon::tls_stream::outcome;
 
     test::certificates files;
+    std::array<int, 2> silent{}; // between whose ends nobody says anything
+    std::optional<daemon::tls_stream> others;
     bench on;
     std::string diary;
     std::unique_ptr<peer> one;
@@ -242,9 +249,12 @@ struct securing {
 
     securing() {
         files.make("server", "db.example");
-        on.control.derive(
-            protocol::secret("secret"), "salt", 1,
-            [until = busy_until.get_future().share()](const protocol::secret&) { until.wait(); });
+        REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+                             silent.data()) == 0);
+        others.emplace(silent[0], daemon::tls_start{.context = daemon::tls_context::make(
+                                                        daemon::connecting_tls{})});
+        on.control.handshake(*others,
+                             [until = busy_until.get_future().share()](outcome) { until.wait(); });
         on.on_worker([&] {
             one = std::make_unique<peer>(on, 'a', diary);
             one->all_told = &secured;
@@ -260,6 +270,8 @@ struct securing {
     }
     ~securing() {
         on.on_worker([&] { one.reset(); });
+        ::close(silent[0]);
+        ::close(silent[1]);
     }
     [[nodiscard]] outcome go_on_until(outcome end) {
         auto how = outcome::wants_read;
@@ -281,7 +293,7 @@ TEST_CASE("a handshake holds up nobody on its worker") {
     CHECK(s.go_on_until(securing::outcome::done) == securing::outcome::done);
     REQUIRE(s.secured.get_future().wait_for(10s) == std::future_status::ready);
     s.on.on_worker([&] {
-        CHECK(s.diary == "sa");
+        CHECK(s.diary.starts_with("sa")); // it may have stirred once more
         const std::array<protocol::bytes, 1> hello{protocol::as_bytes("hello")};
         CHECK(s.one->socket->send(hello).sent == 5);
     });

@@ -145,6 +145,18 @@ TEST_CASE("the right password gets in, wherever the stored secret can tell") {
     }
 }
 
+TEST_CASE("a stored verifier does not make us compute for as long as a user likes") {
+    for (const auto iterations : {max_scram_iterations, max_scram_iterations + 1}) {
+        auto verifier = *parse_scram_verifier(stored_scram("pencil"));
+        verifier.iterations = iterations;
+        const auto side =
+            log_in(auth_method::password, {{"ann", format_scram_verifier(verifier)}}, "pencil");
+        check_refused(side, "28P01", failed);
+        CHECK((side.refused->log_reason.find("too many iterations") != std::string::npos) ==
+              (iterations > max_scram_iterations));
+    }
+}
+
 TEST_CASE("Pgpool 2025-46801: a wrong password never gets in, and all failures look the same") {
     for (const auto& way : ways_in()) {
         if (way.method == auth_method::trust) {

@@ -134,11 +134,11 @@ void fake_worker::look_up(std::uint64_t, daemon::login_question) {
     daemon_.shared.violation("a user looked up, and all are known here");
 }
 
-void fake_worker::derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
-                         std::uint32_t iterations) {
+void fake_worker::derive(std::uint64_t ticket, const protocol::login_derive& what,
+                         std::weak_ptr<const void>) {
     auto& shared = daemon_.shared;
     const auto takes = shared.random.between(microseconds(100), milliseconds(20));
-    auto key = salted_password(password, salt, iterations);
+    auto key = salted_password(what.password, what.salt, what.iterations);
     shared.time.after(takes, [this, ticket, key = std::move(key)] {
         engine.on_derived(daemon_.shared.time.now(), ticket, key);
     });

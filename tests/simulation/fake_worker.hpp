@@ -63,8 +63,8 @@ private:
     void client_gone() override;
     void login_over(const std::string& place) override;
     [[nodiscard]] bool login_from(const std::string& address, std::size_t most) override;
-    void derive(std::uint64_t ticket, const protocol::secret& password, std::string salt,
-                std::uint32_t iterations) override;
+    void derive(std::uint64_t ticket, const protocol::login_derive& what,
+                std::weak_ptr<const void> asker) override;
     void read_names(daemon::server_id asked, daemon::names_reading what) override;
     void look_up(std::uint64_t ticket, daemon::login_question what) override;
     void forget_user(const std::string&, const std::string&) override {}
