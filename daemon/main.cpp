@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <openssl/rand.h>
 
+#include <csignal>
 #include <iostream>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,6 +29,7 @@ bool report(const daemon::loaded_configuration& loaded) {
 }
 
 int run(const std::string& path, daemon::service::options opts) {
+    std::signal(SIGHUP, SIG_IGN); // until the service waits for it: what is there is being read
     auto loaded = daemon::load_configuration(path);
     if (!report(loaded)) {
         return 1;

@@ -303,7 +303,7 @@ void service::state::wait_for_signal() {
     static bool added = false;
     if (!added) {
         added = true;
-        for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
+        for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) {
             signals.add(number);
         }
     }
@@ -313,6 +313,9 @@ void service::state::wait_for_signal() {
         }
         if (number == SIGHUP) {
             reload();
+        } else if (number == SIGUSR1 || number == SIGUSR2) { // others pause and go on
+            log.log(log_severity::warning, "signal ignored",
+                    {{"signal", number == SIGUSR1 ? "SIGUSR1" : "SIGUSR2"}});
         } else if (!shutting_down) {
             begin_shutdown();
         } else {

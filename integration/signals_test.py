@@ -54,6 +54,31 @@ class SignalsTest(PoolerCase):
                 self.assert_told(client)
         wait_for(lambda: not self.postgres.backends(), "no server connection is left")
 
+    def test_signals_that_mean_something_to_other_poolers_are_told_of(self):
+        self.pooler.start()
+        for how in (signal.SIGUSR1, signal.SIGUSR2):
+            self.pooler.process.send_signal(how)
+            wait_for(lambda name=how.name: name in self.pooler.log(), "it is logged")
+        self.assertEqual([(1,)], self.pooler.query("select 1"))
+
+    def test_a_reload_while_it_begins_does_not_end_it(self):
+        def heeds_sighup():
+            """Who has not come to that yet is ended by it, as any program is."""
+            if self.pooler.process is None:
+                return False
+            with open("/proc/%d/status" % self.pooler.process.pid, encoding="ascii") as status:
+                masks = dict(line.split(":", 1) for line in status)
+            return (int(masks["SigIgn"], 16) | int(masks["SigCgt"], 16)) & 1
+
+        def reload():
+            wait_for(heeds_sighup, "it has begun")
+            self.pooler.process.send_signal(signal.SIGHUP)
+        reloading = threading.Thread(target=reload)
+        reloading.start()
+        self.pooler.start()
+        reloading.join()
+        self.assertEqual([(1,)], self.pooler.query("select 1", user=OWNER))
+
     def test_open_transactions_finish_and_nobody_new_gets_in(self):
         self.pooler.start()
         self.postgres.query("create table if not exists receipts (a int);"
