@@ -27,7 +27,9 @@ constexpr encoding shift_jis = {
 // Four bytes of GB18030 are two such pairs.
 constexpr encoding all_others = {
     [](unsigned char byte) { return byte < 0x80 ? byte_is::whole : byte_is::first_half; },
-    [](unsigned char byte) { return byte >= 0x40 || (byte >= '0' && byte <= '9'); },
+    [](unsigned char byte) {
+        return (byte >= 0x40 && byte != 0x7f) || (byte >= '0' && byte <= '9');
+    },
 };
 
 // Nothing: the text is in another encoding, or reads as it stands.

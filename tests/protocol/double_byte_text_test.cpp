@@ -58,6 +58,7 @@ TEST_CASE("double_byte_text: readings") {
     CHECK(double_byte_readings("'\xe3\x81\x82'").empty());
     CHECK(double_byte_readings("\xe3\x81\x82;").empty());
     CHECK(double_byte_readings("\x83\\\x83") == texts{"\x83\xdc\x83"}); // cut off
+    CHECK(double_byte_readings("\xfd\x7f \x83\\").empty()); // DEL is never half a character
 }
 
 TEST_CASE("double_byte_text: the encoding matters where an ASCII byte ends or escapes something") {
