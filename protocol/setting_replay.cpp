@@ -347,6 +347,12 @@ void append_setting_replay(std::string& out, reply_queue& owed, const setting_ma
     }
 }
 
+void for_each_setting_to_replay(const setting_map& carried, const setting_map& wanted,
+                                const std::function<void(std::string_view, bool)>& visit) {
+    in_order(carried, wanted,
+             [&visit](std::string_view name, argument value) { visit(name, value.has_value()); });
+}
+
 void append_setting_question(std::string& out, reply_queue& owed, std::string_view name) {
     append_call(out, owed, current_setting_function, {name, "t"});
 }

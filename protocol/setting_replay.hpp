@@ -39,7 +39,7 @@ namespace pgweir::protocol {
 using setting_map = std::map<std::string, std::string, std::less<>>;
 
 enum class refused_setting : std::uint8_t {
-    is_told,     // an ERROR; what follows is carried out
+    is_told,     // an ERROR; what follows is carried out (lenient_replay.hpp)
     ends_server, // a FATAL: what follows is the client's and must not run under other settings
 };
 
@@ -54,6 +54,10 @@ enum class refused_setting : std::uint8_t {
 /// sets. They are a transaction where others would have to wait.
 void append_setting_replay(std::string& out, reply_queue& owed, const setting_map& carried,
                            const setting_map& wanted, refused_setting refused);
+
+/// Visits, in the order of those calls, the name of each, and whether it is set (else taken off).
+void for_each_setting_to_replay(const setting_map& carried, const setting_map& wanted,
+                                const std::function<void(std::string_view, bool)>& visit);
 
 /// Appends the messages that go ahead of the client's, and to `owed` that their answers are ours.
 /// `prepared`: the statements that the server is believed to have for this; afterwards it will have

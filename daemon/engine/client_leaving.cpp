@@ -167,6 +167,9 @@ bool engine::owes_last_answers(client& c) {
         return false; // a stream has no last answer
     }
     auto& s = *c.held;
+    if (s.batch_again) {
+        return true;
+    }
     const auto& owed = s.owed;
     const auto ours = owed.owed_ready(protocol::fate::swallow);
     if ((ours != 0 || c.statements.is_checking()) && c.in.held() && !c.in.empty()) {

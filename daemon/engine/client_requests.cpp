@@ -209,6 +209,9 @@ void engine::grant(client& c, server& s, time_point now) {
     }
     if (c.state != client_state::awaiting_welcome) {
         set_state(c, client_state::active, now);
+        if (s.lenient) {
+            flush(s); // the client's messages wait for the answers
+        }
     } else if (!s.replaying) {
         finish_welcome(c, s, now);
     } else {
@@ -219,11 +222,20 @@ void engine::grant(client& c, server& s, time_point now) {
     }
 }
 
+/// What the client sends is not looked at before something that we have asked is answered.
+bool engine::waits_for_answer(const client& c, const server& s) {
+    return s.names || s.lenient || s.batch_again || (s.question && s.question->withholds()) ||
+           !may_send_behind(c, s);
+}
+
 void engine::pump_active(client& c, time_point now) {
+    if (c.held != nullptr && !send_batch_again(c, *c.held)) {
+        return;
+    }
     while (c.state == client_state::active && c.held != nullptr && !c.held->blocked &&
            c.in.held() && !c.in.empty()) {
         auto& s = *c.held;
-        if (s.names || (s.question && s.question->withholds()) || !may_send_behind(c, s)) {
+        if (waits_for_answer(c, s)) {
             return; // maybe_give_back() comes back to it
         }
         const auto in = c.in.unused();
@@ -241,10 +253,7 @@ void engine::pump_active(client& c, time_point now) {
                 c.transaction_started = now;
             }
             s.ready_current = s.ready_current && !asks;
-            if (s.ahead == settings_ahead::batch_open &&
-                s.owed.owed_ready(protocol::fate::forward) != 0 && !s.owed.may_skip()) {
-                s.ahead = settings_ahead::batch_ended; // not by a Query behind other messages
-            }
+            sent_behind_settings(s, in.first(step.taken_bytes));
             c.pinned_bytes = step.taken_bytes;
             c.pool->stats().queries.add(step.queries);
             flush(s);

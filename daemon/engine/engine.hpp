@@ -159,6 +159,7 @@ private:
     void client_read(client& c, std::size_t count, boost::system::error_code error, time_point now);
     void pump(client& c, time_point now);
     [[nodiscard]] bool pump_idle(client& c, time_point now);
+    [[nodiscard]] static bool waits_for_answer(const client& c, const server& s);
     void pump_active(client& c, time_point now);
 
     void pump_console(client& c, time_point now);
@@ -226,6 +227,7 @@ private:
                                    bool leaves_alone, time_point now);
     [[nodiscard]] bool relay_ready(server& s, const protocol::server_step& step, bool ours,
                                    time_point now);
+    [[nodiscard]] bool replay_answered(server& s, time_point now);
     void server_ready_for_query(server& s, time_point now);
     bool flush(server& s);
     void arm_read(server& s);
@@ -252,7 +254,8 @@ private:
     void give_settings(client& c, server& s);
     void owe_reports(const client& c, server& s);
     void replay_settings(client& c, server& s, protocol::refused_setting refused);
-    void settings_refused(server& s, const protocol::server_step& step, time_point now);
+    [[nodiscard]] bool settings_refused(server& s, const protocol::server_step& step,
+                                        time_point now);
     static protocol::bytes report_before_ready(client& c, server& s,
                                                const protocol::server_step& step,
                                                protocol::bytes taken);
@@ -263,6 +266,14 @@ private:
     [[nodiscard]] bool try_elsewhere(server& s, const protocol::setting_map& carried);
     void report_restored(client& c, const server& s);
     void remember_reported(client& c, const std::map<std::string, std::string>& parameters);
+
+    // library_settings.cpp: settings that a library refuses
+    static void sent_behind_settings(server& s, protocol::bytes sent);
+    static void forget_batch(server& s);
+    [[nodiscard]] bool try_each_setting(client& c, server& s, const protocol::server_step& step);
+    [[nodiscard]] bool each_setting_tried(client& c, server& s);
+    void drop_settings(client& c, server& s, const protocol::lenient_replay& replay);
+    [[nodiscard]] bool send_batch_again(client& c, server& s);
 
     // pins.cpp
     [[nodiscard]] static bool may_be_asked(const client& c, const server& s);

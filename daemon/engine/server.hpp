@@ -14,6 +14,7 @@
 #include "daemon/engine/ports.hpp"
 #include "pool/close_reason.hpp"
 #include "pool/shard.hpp"
+#include "protocol/lenient_replay.hpp"
 #include "protocol/own_statement.hpp"
 #include "protocol/pin_question.hpp"
 #include "protocol/relay.hpp"
@@ -115,6 +116,8 @@ struct server final : pool::server, connection_events {
                                  // sequences forgotten
     bool replay_failed = false;  // … and PostgreSQL refused one
     settings_ahead ahead = settings_ahead::none;
+    bool keeps_batch = false;        // while they are, what has been sent behind them (below)
+    bool batch_again = false;        // … and now that is sent again, in front of all else
     bool apart = false;              // a transaction of ours runs (apart.hpp)
     std::uint8_t apart_unheard = 0;  // so many ReadyForQuery of it say nothing
     bool reports_due = false;        // the client is told of parameters with its ReadyForQuery
@@ -141,6 +144,10 @@ struct server final : pool::server, connection_events {
     std::shared_ptr<const protocol::setting_map> opened_with; // what RESET goes back to; of a
                                                               // client's own: nothing
     std::shared_ptr<const protocol::setting_map> carried;
+    std::shared_ptr<const protocol::setting_map> carried_before; // what is ahead
+    std::string batch;
+    std::unique_ptr<protocol::lenient_replay> lenient; // while replaying: nothing of the client's
+                                                       // is sent
     // What is being answered: one of these at most.
     std::unique_ptr<protocol::setting_question> question;
     std::unique_ptr<protocol::pin_question> pin_question;

@@ -22,7 +22,7 @@ protocol::return_verdict engine::verdict(const server& s) const {
     facts.status = s.status;
     facts.ready_seen_since_last_message = s.ready_current;
     facts.replies_owed = !s.owed.empty();
-    facts.unsent_to_server = !s.out.empty();
+    facts.unsent_to_server = !s.out.empty() || s.batch_again;
     facts.inside_client_message = c != nullptr && c->stream.inside_message();
     facts.inside_server_message = s.stream.inside_message() || s.in.size() != s.pinned_bytes;
     facts.in_copy = s.owed.in_copy_in();
@@ -199,6 +199,8 @@ void engine::detach(client& c, server& s, time_point now) {
         audit_due(s);
     }
     buffers_.give_back(s.kept);
+    forget_batch(s);
+    s.lenient.reset();
     s.question.reset();
     s.pin_question.reset();
     s.names.reset();

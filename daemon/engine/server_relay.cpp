@@ -91,10 +91,13 @@ void engine::relay(server& s, time_point now) {
         if (s.ahead != settings_ahead::none && !s.owed.next_is_swallowed() &&
             step.why != protocol::server_step::stop::error) {
             s.ahead = settings_ahead::none;
+            forget_batch(s);
             settings_in_effect = true;
         }
+        const bool waited_for = s.lenient != nullptr;
         more = relay_step(s, step, taken, now) && used != in.size() &&
                step.why != protocol::server_step::stop::exhausted;
+        settings_in_effect = settings_in_effect || (waited_for && s.lenient == nullptr);
         if (more && c != nullptr && !c->out.has_room()) {
             break; // many small swallowed answers between forwarded ones: send what there is
         }
@@ -116,7 +119,7 @@ void engine::relay(server& s, time_point now) {
             return;
         }
     }
-    if (settings_in_effect && c != nullptr && !c->in.empty()) {
+    if (settings_in_effect && c != nullptr && (s.batch_again || !c->in.empty())) {
         pump(*c, now); // what it has sent behind its first batch goes to this server as well
         if (s.user != c || s.task == server_task::farewell) {
             return;
@@ -263,8 +266,7 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
                          time_point now) {
     auto* const c = s.user;
     if (ours && s.ahead != settings_ahead::none) {
-        settings_refused(s, step, now);
-        return false;
+        return settings_refused(s, step, now);
     }
     if (step.fatal) {
         s.leaving = true;
@@ -288,8 +290,10 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
     } else if (ours && s.audit) {
         s.audit->fail();
     } else if (ours && (s.replaying || s.task == server_task::clean || s.pool->listening)) {
-        s.replay_failed = true;
         s.replay_error = protocol::words_of(protocol::as_bytes(step.error));
+        const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
+        s.replay_failed = s.replay_failed || step.fatal || !s.lenient ||
+                          !s.lenient->take_error(sqlstate, s.replay_error.message);
     } else if (c != nullptr && !ours) {
         s.pool->stats().errors_by_class[pool::stats::class_index(step.sqlstate)].add();
     }
@@ -346,13 +350,24 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
         }
         return s.task != server_task::farewell;
     }
+    if (ours && s.lenient) {
+        s.lenient->ready_came();
+    }
     if (!ours || !s.replaying || --s.replay_ready_owed != 0) {
         server_ready_for_query(s, now);
         return true;
     }
-    // The replay is answered. What comes now is the client's, or stands in front of that in the
-    // same batch (a statement that this server lacks).
+    return replay_answered(s, now);
+}
+
+/// What comes now is the client's, or stands in front of that in the same batch (a statement that
+/// this server lacks).
+bool engine::replay_answered(server& s, time_point now) {
+    auto* const c = s.user;
     s.replaying = false;
+    if (s.lenient && !s.replay_failed && c != nullptr && !each_setting_tried(*c, s)) {
+        return true;
+    }
     if (s.replay_failed && c != nullptr) {
         tell_and_close(*c, pool::client_close::setting_refused, protocol::error::setting_refused,
                        s.replay_error, now);

@@ -10,6 +10,7 @@
 #include "protocol/statement_scan.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace pgweir::daemon {
 
@@ -56,8 +57,10 @@ void engine::give_settings(client& c, server& s) {
     if (requests_follow && shared && !may_need_sync_between(c) &&
         protocol::append_settings_ahead(s.out.own(), s.owed, *s.carried, *c.settings,
                                         s.kept_statements.settings)) {
-        s.carried = c.settings;
+        const auto before = std::exchange(s.carried, c.settings);
         if (!s.owed.empty()) {
+            s.keeps_batch = protocol::may_be_librarys(*before, *c.settings);
+            s.carried_before = s.keeps_batch ? before : nullptr;
             s.ahead = settings_ahead::batch_open;
             s.reports_due = c.reported != nullptr;
             s.ready_current = false;
@@ -82,6 +85,10 @@ void engine::replay_settings(client& c, server& s, protocol::refused_setting ref
             lacking.insert(*name);
         }
         protocol::append_setting_replay(s.out.own(), s.owed, has, lacking, refused);
+    } else if (refused == protocol::refused_setting::is_told ||
+               protocol::may_be_librarys(*s.carried, *c.settings)) {
+        s.lenient = std::make_unique<protocol::lenient_replay>(*s.carried, *c.settings, s.out.own(),
+                                                               s.owed);
     } else {
         protocol::append_setting_replay(s.out.own(), s.owed, *s.carried, *c.settings, refused);
     }
@@ -90,23 +97,26 @@ void engine::replay_settings(client& c, server& s, protocol::refused_setting ref
 }
 
 /// PostgreSQL has refused what went ahead of the client's messages, and has looked at none of them.
-/// Was it cancelled, then that was meant for what the client has asked; else the client's session
-/// cannot be what it was.
-void engine::settings_refused(server& s, const protocol::server_step& step, time_point now) {
+/// A library may have, then the rest is tried; was it cancelled, then that was meant for what the
+/// client has asked; else the client's session cannot be what it was. False: the server is closed.
+bool engine::settings_refused(server& s, const protocol::server_step& step, time_point now) {
     constexpr std::string_view query_canceled = "57014";
     auto* const c = s.user;
+    if (c != nullptr && try_each_setting(*c, s, step)) {
+        return true;
+    }
     s.replay_failed = true; // it is going to be closed
     s.leaving = s.leaving || step.fatal;
     if (c == nullptr) {
         close_server(s, pool::server_close::reset_failed, now);
-        return;
+        return false;
     }
     const auto words = protocol::words_of(protocol::as_bytes(step.error));
     if (std::string_view(step.sqlstate.data(), step.sqlstate.size()) != query_canceled ||
         step.fatal) {
         tell_and_close(*c, pool::client_close::setting_refused, protocol::error::setting_refused,
                        words, now);
-        return;
+        return false;
     }
     const bool ended = s.ahead == settings_ahead::batch_ended;
     const bool whole = ended && !c->stream.inside_message();
@@ -126,6 +136,7 @@ void engine::settings_refused(server& s, const protocol::server_step& step, time
     if (flush(*c, now)) {
         pump(*c, now);
     }
+    return false;
 }
 
 /// What the server has reported since the client was last told may have been an answer to others,
