@@ -295,6 +295,22 @@ class ListenTest(ListenCase):
         one.run("begin", "notify own, 'never'", "rollback")
         self.hears_no_more(one)
 
+    def test_ones_own_while_what_one_listens_to_changes(self):
+        one = self.listener("own", "other")
+        self.is_shared()
+        for statements in (["unlisten own; listen own; notify own, '1'"], ["unlisten other; notify own, '1'"],
+                           ["listen other; notify own, '1'"], ["unlisten other", "listen other", "notify own, '1'"],
+                           ["begin", "listen third", "notify own, '1'", "commit"]):
+            for _ in range(10):
+                with self.subTest(statements=statements), one.connection.cursor() as cursor:
+                    for sql in statements:
+                        cursor.execute(sql)
+                    # What has come before ReadyForQuery, and nothing that is read later.
+                    heard = [(n.channel, n.payload) for n in one.connection.notifies]
+                    del one.connection.notifies[:]
+                    self.assertEqual([("own", "1")], heard)
+        self.hears_no_more(one)
+
     def test_process_id_is_that_of_the_server_that_notified(self):
         one = self.listener("pid")
         self.is_shared()

@@ -400,7 +400,13 @@ void engine::tell_waiting(client& c) {
     }
 }
 
+/// While it is not known which of them are the client's, its ReadyForQuery waits with them.
 void engine::deliver(client& c, time_point now) {
+    const auto* const l = c.listening.get();
+    if (l != nullptr && l->holds_ready && l->fence_passed == l->last_fence && !settling(c)) {
+        release_ready(c, now);
+        return;
+    }
     if (c.listening && !c.listening->waiting.empty() && may_be_told(c)) {
         tell_waiting(c);
         flush(c, now);
@@ -425,7 +431,7 @@ void engine::keep_for(client& c, const shared_notification& what, time_point now
         return;
     }
     deliver(c, now);
-    if (c.listening && l.waiting_bytes > most_waiting_bytes) {
+    if (c.listening && c.listening->waiting_bytes > most_waiting_bytes) {
         ports_.log(log_severity::warning, "notifications not read",
                    {{"client", static_cast<std::int64_t>(c.id.value)},
                     {"database", c.info->database},
@@ -460,8 +466,9 @@ void engine::on(time_point now, fence_passed& message) {
     if ((message.serial & own_news) == 0) {
         l.channels.arrived(message.serial);
         deliver(*c, now);
-    } else if ((message.serial & ~own_news) == l.last_fence) {
-        release_ready(*c, now);
+    } else {
+        l.fence_passed = message.serial & ~own_news;
+        deliver(*c, now);
     }
 }
 

@@ -45,9 +45,11 @@ struct listening_client {
     protocol::channel_use use;               // of the transaction
     std::deque<shared_notification> waiting; // until the client may be told
     std::size_t waiting_bytes = 0;
-    std::string fence;            // that its servers were last made to listen to
-    std::uint64_t last_fence = 0; // of those behind its own NOTIFY
-    bool holds_ready = false;     // a ReadyForQuery waits for that fence, which is not for ever
+    std::string fence;              // that its servers were last made to listen to
+    std::uint64_t last_fence = 0;   // of those behind its own NOTIFY
+    std::uint64_t fence_passed = 0; // … the one that has come back last
+    bool holds_ready = false;       // a ReadyForQuery waits for that fence, and until what it
+                                    // listens to is known, which is not for ever
     pool::time_point hold_until{};
     bool fence_wanted = false; // … and has not been sent yet
     bool text_waits = false;   // that speaks of channels, for the server to be at rest
