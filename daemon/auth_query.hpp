@@ -3,8 +3,9 @@
 // are kept for a while, also that there is no such user; a password that did not do is forgotten,
 // so that a new one counts from the next attempt on.
 //
-// libpq waits; it does so on one thread for each database, for seconds at most, and nobody waits
-// for that at the end. What one database does not answer concerns no other.
+// libpq waits (auth_query_connection); it does so on one thread for each database, for seconds at
+// most, and nobody waits for that at the end. What one database does not answer concerns no other,
+// and what cannot be asked about one name concerns no other name.
 //
 // Owner: the service. Thread: any may ask; `done` is called on a thread of this, or at once.
 // Tests: tests/daemon/auth_query_test.cpp (arrays, the cache), integration/auth_query_test.py.
@@ -24,8 +25,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-struct pg_conn;
 
 namespace pgweir::daemon {
 

@@ -29,10 +29,14 @@ class AuthQueryTest(unittest.TestCase):
         cls.postgres = Postgres().start()
         cls.addClassCleanup(cls.postgres.close)
         cls.postgres.query("create role pgweir login password 'pgweir-secret'")
+        cls.install(DATABASE)
+
+    @classmethod
+    def install(cls, database):
         subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v",
                         "query_user=" + QUERY_USER, "-h", cls.postgres.directory, "-p",
-                        str(cls.postgres.port), "-U", "postgres", "-d", DATABASE, "-f", SCRIPT],
-                       check=True, capture_output=True)
+                        str(cls.postgres.port), "-U", "postgres", "-d", database, "-f", SCRIPT],
+                       env=dict(os.environ, PGCLIENTENCODING="UTF8"), check=True, capture_output=True)
 
     def pgweir(self, **settings):
         made = Pgweir(self.postgres, **settings)
@@ -68,6 +72,41 @@ class AuthQueryTest(unittest.TestCase):
         pooler.query("select 1")
         for user in ("nobody", "Fitness", "fitness ", "fitness\ttab", "pgweir' or '1'='1"):
             self.assertIn("password authentication failed", self.refused(pooler, user, password="x"))
+
+    def strange(self, pooler, name, database=DATABASE):
+        """What is answered to a stranger of that name (bytes), who leaves then."""
+        with wire.Wire(pooler.host, pooler.port) as stranger:
+            stranger.send(wire.untyped(wire.PROTOCOL_3_0, b"user\0" + name + b"\0database\0" +
+                                       database.encode() + b"\0\0"))
+            return stranger.read_message()[0]
+
+    def test_names_that_postgresql_cannot_read_concern_nobody_else(self):
+        pooler = self.pgweir(pool={"minconn": 0})
+        for number, name in enumerate((b"\xff", b"a\xc3", b"\xed\xa0\x80", "ö".encode() * 40)):
+            with self.subTest(name=name):
+                self.role("next%d" % number)
+                self.assertEqual("R", self.strange(pooler, name), "asked for a proof as anybody")
+                pooler.query("select 1", user="next%d" % number)
+        self.assertNotIn("users cannot be looked up", pooler.log())
+
+    def test_names_that_the_database_cannot_have_concern_nobody_else(self):
+        self.postgres.query("create database latin encoding 'LATIN1' locale 'C' template template0")
+        self.addCleanup(lambda: self.postgres.query("drop database latin with (force)"))
+        self.install("latin")
+        pooler = self.pgweir(databases={"latin": {"host": self.postgres.host, "port": self.postgres.port}},
+                             pool={"minconn": 0})
+        for number in range(2):
+            self.role("next%d" % number)
+            self.assertEqual("R", self.strange(pooler, "€%d".encode() % number, "latin"))
+            pooler.query("select 1", user="next%d" % number, database="latin")
+        self.assertNotIn("users cannot be looked up", pooler.log())
+
+    def test_a_question_that_fails_for_one_name_does_not_for_another(self):
+        pooler = self.pgweir(pool={"minconn": 0}, auth={"query": (
+            "SELECT name, verifier, valid_until, groups FROM pgweir.user_lookup($1)"
+            " WHERE 1 / length(replace($1, 'nobody', '')) >= 0")})
+        self.assertIn("it cannot be found out at present", self.refused(pooler, "nobody"))
+        pooler.query("select 1")
 
     def test_superusers_and_those_who_may_not_log_in_are_left_out(self):
         self.role("boss", "superuser")
