@@ -23,17 +23,23 @@ bool same(const std::optional<protocol::scram_keys>& a,
 
 bool same(const server_access& a, const server_access& b) {
     return a.where == b.where && a.database == b.database && a.user == b.user &&
-           a.password.equals(b.password.reveal()) && same(a.keys, b.keys) && a.tls == b.tls &&
-           a.sslmode == b.sslmode && a.direct_tls == b.direct_tls && a.binding == b.binding;
+           a.password.equals(b.password.reveal()) && same(a.keys, b.keys) && a.shown == b.shown &&
+           a.tls == b.tls && a.sslmode == b.sslmode && a.direct_tls == b.direct_tls &&
+           a.binding == b.binding;
 }
 
-/// A login has shown what servers can be logged in to with, where nothing was known before, or
-/// something else than was: its user has another password by now.
+/// A login that has just been verified has shown something else than what servers are logged in to
+/// with: its user has another password by now. What the configuration has is final.
 bool is_news(const server_access& known, const shown_secrets& shown) {
-    if (!known.password.empty()) {
-        return false;
-    }
-    return !shown.password.empty() || (shown.keys && !same(known.keys, shown.keys));
+    return known.shown &&
+           ((!shown.password.empty() && !known.password.equals(shown.password.reveal())) ||
+            (shown.keys && !same(known.keys, shown.keys)));
+}
+
+/// Keys are kept beside a password, or those who log in by either would replace each other's for
+/// ever. Not the other way round: new keys say that the password may be another by now.
+shown_secrets with_known_keys(const shown_secrets& shown, const server_access& known) {
+    return {shown.password, shown.keys ? shown.keys : known.keys};
 }
 
 } // namespace
@@ -60,6 +66,7 @@ std::shared_ptr<const server_access> pool_directory::access_for(const config::da
     } else {
         access->password = shown.password;
         access->keys = shown.keys;
+        access->shown = true;
     }
     access->tls = tls_->for_database(where.name);
     if (access->tls != nullptr && !where.host.starts_with('/')) {
@@ -83,8 +90,8 @@ const std::shared_ptr<pool_entry>& pool_directory::entry_for(const config::datab
         entry = std::make_shared<pool_entry>(where.name, std::string(user), workers_,
                                              pool_entry::kind::clients, names);
         entry->set_access(access_for(where, user, shown));
-    } else if (is_news(*entry->access.load(), shown)) {
-        entry->set_access(access_for(where, user, shown));
+    } else if (const auto known = entry->access.load(); is_news(*known, shown)) {
+        entry->set_access(access_for(where, user, with_known_keys(shown, *known)));
     }
     return entry;
 }
@@ -149,7 +156,10 @@ void pool_directory::reconfigure(std::shared_ptr<const config::configuration> co
     for (const auto& [key, entry] : pools_) {
         if (const auto where = config_->find_database(entry->database)) {
             const auto running = entry->access.load();
-            auto wanted = access_for(*where, entry->user, {running->password, running->keys});
+            // A password that the configuration does not have any more counts no longer.
+            const auto shown =
+                running->shown ? shown_secrets{running->password, running->keys} : shown_secrets{};
+            auto wanted = access_for(*where, entry->user, shown);
             if (!same(*running, *wanted)) {
                 entry->set_access(wanted);
             }

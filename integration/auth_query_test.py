@@ -145,6 +145,20 @@ class AuthQueryTest(unittest.TestCase):
         wait_for(lambda: self.works(pooler, "changing", "second"), "the new one counts", 20)
         self.assertFalse(self.works(pooler, "changing", "first"))
 
+    def test_servers_are_logged_in_to_with_the_new_password_of_a_changed_one(self):
+        for method in ("password", "scram-sha-256"):
+            with self.subTest(method=method):
+                self.role("by_" + method[:5], password="first")
+                pooler = self.pgweir(auth={"method": method})
+                as_first, as_second = (dict(user="by_" + method[:5], password=password) for password in
+                                       ("first", "second"))
+                pooler.query("select 1", **as_first)
+                self.postgres.query("alter role by_%s password 'second'" % method[:5])
+                self.postgres.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s",
+                                    as_first["user"])
+                wait_for(lambda: self.works(pooler, **as_second), "the new one counts", 20)
+                self.assertFalse(self.works(pooler, **as_first))
+
     @staticmethod
     def works(pooler, user, password):
         try:

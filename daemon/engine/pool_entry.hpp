@@ -47,8 +47,9 @@ struct server_access {
     std::string database;
     std::string user;
     protocol::secret password;
-    std::optional<protocol::scram_keys> keys = {}; // a client's, instead of a password
-    std::shared_ptr<const tls_context> tls = {};   // nothing: without
+    std::optional<protocol::scram_keys> keys = {}; // a client's, where there is no password
+    bool shown = false; // by clients' logins, both; what the configuration has is not replaced
+    std::shared_ptr<const tls_context> tls = {}; // nothing: without
     protocol::tls_mode sslmode = protocol::tls_mode::disable;
     bool direct_tls = false;
     protocol::channel_binding binding = protocol::channel_binding::prefer;
