@@ -56,6 +56,10 @@ struct auth_query::source {
     // Of what has been told; the log is told of the first of several failures.
     const std::shared_ptr<std::atomic<bool>> failed = std::make_shared<std::atomic<bool>>(false);
     const std::shared_ptr<std::atomic<bool>> found = std::make_shared<std::atomic<bool>>(false);
+    // Each question has one: nobody waits, where there is no other.
+    const std::shared_ptr<const void> waiting = std::make_shared<char>();
+
+    [[nodiscard]] bool is_awaited() const { return waiting.use_count() > 1; }
 };
 
 auth_query::auth_query(logger& log, std::shared_ptr<const config::configuration> config,
@@ -67,7 +71,8 @@ auth_query::auth_query(logger& log, std::shared_ptr<const config::configuration>
 auth_query::~auth_query() { stop(); }
 
 void auth_query::stop() {
-    sources now, before; // they are told to stop outside the lock: whoever is being told needs it
+    sources now; // they are told to stop outside the lock: whoever is being told needs it
+    source_list before;
     {
         const std::lock_guard lock(mutex_);
         stopped_ = true;
@@ -77,20 +82,44 @@ void auth_query::stop() {
 }
 
 void auth_query::reconfigure(std::shared_ptr<const config::configuration> config) {
-    sources before;
+    source_list unused;
     const std::lock_guard lock(mutex_);
     config_ = std::move(config);
-    before.swap(former_);
-    former_.swap(sources_);
+    ++configuration_;
+    for (auto& [of, each] : std::exchange(sources_, {})) {
+        former_.push_back(std::move(each));
+    }
+    unused = take_unused();
     for (auto& [of, known] : users_) {
         known.until = {};
     }
 }
 
-/// With the mutex held. Nothing: nobody knows that database. What `unused` is given is to go when
-/// the mutex is free.
-std::shared_ptr<auth_query::source> auth_query::source_for(const std::string& database,
-                                                           sources& unused) {
+/// With the mutex held. What is returned is to go when the mutex is free.
+auth_query::source_list auth_query::take_unused() {
+    source_list unused;
+    for (auto& each : former_) {
+        if (!each->is_awaited()) {
+            unused.push_back(std::move(each));
+        }
+    }
+    std::erase(former_, nullptr);
+    return unused;
+}
+
+/// With the mutex held.
+void auth_query::let_go_of_unknown_sources() {
+    for (auto at = sources_.begin(); at != sources_.end();) {
+        const bool known = at->second->found->load();
+        if (!known) {
+            former_.push_back(std::move(at->second));
+        }
+        at = known ? std::next(at) : sources_.erase(at);
+    }
+}
+
+/// With the mutex held. Nothing: nobody knows that database.
+std::shared_ptr<auth_query::source> auth_query::source_for(const std::string& database) {
     const auto& named = config_->query_database.empty() ? database : config_->query_database;
     const auto where = config_->find_database(named);
     if (!where || stopped_) {
@@ -100,14 +129,13 @@ std::shared_ptr<auth_query::source> auth_query::source_for(const std::string& da
         return known->second;
     }
     if (sources_.size() >= most_sources) {
-        for (auto at = sources_.begin(); at != sources_.end();) {
-            const auto next = std::next(at);
-            if (!at->second->found->load()) {
-                unused.insert(sources_.extract(at));
-            }
-            at = next;
-        }
+        let_go_of_unknown_sources();
     }
+    return sources_[where->name] = make_source(*where);
+}
+
+/// With the mutex held.
+std::shared_ptr<auth_query::source> auth_query::make_source(const config::database& where) const {
     auth_query_connection::parameters parameters;
     const auto* const self = config_->find_user(config_->query_user);
     const auto add = [&](std::string key, std::string value) {
@@ -115,22 +143,22 @@ std::shared_ptr<auth_query::source> auth_query::source_for(const std::string& da
             parameters.emplace_back(std::move(key), std::move(value));
         }
     };
-    add("host", where->host);
-    add("port", std::to_string(where->port));
-    add("dbname", where->dbname.empty() ? where->name : where->dbname);
+    add("host", where.host);
+    add("port", std::to_string(where.port));
+    add("dbname", where.dbname.empty() ? where.name : where.dbname);
     add("user", config_->query_user);
     add("password", self == nullptr ? std::string() : std::string(self->password.reveal()));
     constexpr std::array<const char*, 6> modes{"disable", "allow",     "prefer",
                                                "require", "verify-ca", "verify-full"};
-    add("sslmode", modes.at(static_cast<std::size_t>(where->sslmode)));
-    const bool verifies = where->sslmode >= config::tls_mode::verify_ca;
-    add("sslrootcert", where->sslrootcert.empty() && verifies
+    add("sslmode", modes.at(static_cast<std::size_t>(where.sslmode)));
+    const bool verifies = where.sslmode >= config::tls_mode::verify_ca;
+    add("sslrootcert", where.sslrootcert.empty() && verifies
                            ? system_authorities()
-                           : absolute(directory_, where->sslrootcert));
-    add("sslcert", absolute(directory_, where->sslcert));
-    add("sslkey", absolute(directory_, where->sslkey));
+                           : absolute(directory_, where.sslrootcert));
+    add("sslcert", absolute(directory_, where.sslcert));
+    add("sslkey", absolute(directory_, where.sslkey));
     constexpr std::array<const char*, 3> bindings{"disable", "prefer", "require"};
-    add("channel_binding", bindings.at(static_cast<std::size_t>(where->binding)));
+    add("channel_binding", bindings.at(static_cast<std::size_t>(where.binding)));
     add("application_name", "pgweir auth_query");
     add("client_encoding", "UTF8");
     add("connect_timeout", "5");
@@ -138,7 +166,7 @@ std::shared_ptr<auth_query::source> auth_query::source_for(const std::string& da
     add("options", "-c search_path=pg_catalog -c statement_timeout=5000 -c row_security=on");
     const auto asked =
         std::make_shared<auth_query_connection>(std::move(parameters), config_->query);
-    return sources_[where->name] = std::make_shared<source>(where->name, asked);
+    return std::make_shared<source>(where.name, asked);
 }
 
 void auth_query::ask(const std::string& database, const std::string& user,
@@ -150,10 +178,15 @@ void auth_query::ask(const std::string& database, const std::string& user,
     const name of(database, user);
     std::shared_ptr<source> where;
     answer known;
+    std::uint64_t configuration = 0;
+    std::shared_ptr<const void> waiting;
     {
-        sources unused;
+        source_list unused;
         const std::lock_guard lock(mutex_);
-        where = source_for(database, unused);
+        where = source_for(database);
+        waiting = where != nullptr ? where->waiting : nullptr; // from now on it is not let go
+        unused = take_unused();
+        configuration = configuration_;
         const auto at = users_.find(of);
         if (where != nullptr && at != users_.end() && at->second.until > clock::now()) {
             known = at->second.known;
@@ -166,8 +199,8 @@ void auth_query::ask(const std::string& database, const std::string& user,
     }
     where->users.ask(
         user, std::move(asker),
-        [this, of, done = std::move(done), database = where->database, failed = where->failed,
-         found = where->found](const answer* what) {
+        [this, of, configuration, done = std::move(done), database = where->database,
+         failed = where->failed, found = where->found, waiting](const answer* what) {
             const auto told = what != nullptr ? *what : answer{nullptr, "too many ask at once"};
             const bool bad = !told.failure.empty();
             if (!failed->exchange(bad) && bad) {
@@ -175,13 +208,17 @@ void auth_query::ask(const std::string& database, const std::string& user,
                          {{"database", database}, {"cause", told.failure}});
             }
             found->store(found->load() || !bad);
-            answered(of, told);
+            answered(of, configuration, told);
             done(told);
         });
 }
 
-void auth_query::answered(const name& of, const answer& what) {
+/// `configuration`: in which it was asked. What another one asks elsewhere is not to be kept.
+void auth_query::answered(const name& of, std::uint64_t configuration, const answer& what) {
     const std::lock_guard lock(mutex_);
+    if (configuration != configuration_) {
+        return;
+    }
     if (users_.size() >= most_kept && !users_.contains(of)) {
         users_.clear();
     }

@@ -55,6 +55,7 @@ public:
 private:
     struct source; // where is asked
     using sources = std::map<std::string, std::shared_ptr<source>>;
+    using source_list = std::vector<std::shared_ptr<source>>;
     struct asked_user {
         answer known;
         clock::time_point asked_at{};
@@ -62,16 +63,20 @@ private:
     };
     using name = std::pair<std::string, std::string>; // of the database, of the user
 
-    [[nodiscard]] std::shared_ptr<source> source_for(const std::string& database, sources& unused);
-    void answered(const name& of, const answer& what);
+    [[nodiscard]] std::shared_ptr<source> source_for(const std::string& database);
+    [[nodiscard]] std::shared_ptr<source> make_source(const config::database& where) const;
+    void let_go_of_unknown_sources();
+    [[nodiscard]] source_list take_unused();
+    void answered(const name& of, std::uint64_t configuration, const answer& what);
 
     logger& log_;
     const std::string directory_;
     std::mutex mutex_; // of what follows
     std::shared_ptr<const config::configuration> config_;
+    std::uint64_t configuration_ = 0; // how many there have been before this one
     std::map<name, asked_user> users_;
     sources sources_;
-    sources former_; // of the last configuration: whoever asks right now finishes with those
+    source_list former_; // whoever still waits for one of those is told by it
     bool stopped_ = false;
 };
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -241,6 +242,23 @@ class AuthQueryTest(unittest.TestCase):
             began = time.monotonic()
             self.assertEqual(0, pooler.stop())
             self.assertLess(time.monotonic() - began, 4, "the end has waited for them")
+
+    def test_a_login_that_waits_is_answered_whatever_is_reloaded(self):
+        asks = "SELECT name, verifier, valid_until, groups FROM pgweir.user_lookup($1)%s"
+        pooler = self.pgweir(auth={"query": asks % ", pg_sleep(2)"})
+        logged_in = []
+        login = threading.Thread(target=lambda: logged_in.append(self.works(pooler, OWNER, password_of(OWNER))))
+        login.start()
+        wait_for(lambda: self.postgres.query("select 1 from pg_stat_activity where state = 'active' and"
+                                             " application_name = 'pgweir auth_query'"), "it is asked", 20)
+        for count in range(1, 4):
+            pooler.reload(auth={"query": asks % " WHERE false"})
+            wait_for(lambda: pooler.log().count(" reloaded") == count, "the reload is done", 20)
+        self.assertFalse(logged_in, "it does not wait any more")
+        login.join(20)
+        self.assertEqual([True], logged_in)
+        # What the former question found out counts for that login only.
+        self.assertFalse(self.works(pooler, OWNER, password_of(OWNER)))
 
     def test_a_connection_that_hangs_is_given_up(self):
         pooler = self.pgweir()
