@@ -7,6 +7,7 @@
 
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -22,8 +23,11 @@ constexpr auto keep_found = seconds(30);
 constexpr auto keep_unknown = seconds(5);
 constexpr auto keep_failure = seconds(1);
 constexpr auto too_fresh_to_forget = seconds(1);
+constexpr const char* too_many = "too many ask at once";
 constexpr std::size_t most_kept = 100'000;
-constexpr std::size_t most_sources = 1'000; // with '*', strangers make them up
+constexpr std::size_t most_sources = 1'000;       // with '*', strangers make them up
+constexpr std::size_t most_first_connections = 4; // at a time, to one host
+constexpr auto news_of_entrance = seconds(60);
 
 /// The authorities that are asked where none are named, as the pools have it: the system's. libpq
 /// has another idea.
@@ -40,27 +44,72 @@ std::string system_authorities() {
 
 } // namespace
 
+/// To all databases of one host that only '*' names, and to which there has been no connection yet.
+/// It knows nothing of its owner: its threads may be there for longer.
+struct auth_query::entrance {
+    struct name {
+        std::weak_ptr<source> of;
+        bool operator<(const name& other) const { return of.owner_before(other.of); }
+    };
+    using connections = lookups<name, std::string>; // answers why not
+
+    static connections::found_out open(const name& what);
+
+    connections to{open, {.threads = most_first_connections, .kept = most_sources}};
+    clock::time_point told_at{}; // the log; with auth_query's mutex
+};
+
 struct auth_query::source {
     using questions = lookups<std::string, answer>;
 
-    source(std::string database_, const std::shared_ptr<auth_query_connection>& where)
-        : database(std::move(database_))
+    /// What is known of it, also while it is being told and has no owner any more.
+    struct standing {
+        const std::string database;                           // as clients call it
+        const std::shared_ptr<auth_query::entrance> entrance; // nothing: the configuration names it
+        std::atomic<bool> failed = false; // the log is told of the first of several failures
+        std::atomic<bool> exists = false; // it has been connected to
+    };
+
+    source(std::string database, std::shared_ptr<auth_query::entrance> by,
+           std::shared_ptr<auth_query_connection> where)
+        : known(std::make_shared<standing>(std::move(database), std::move(by)))
+        , connection(std::move(where))
         , users(
-              [where](const std::string& user) -> questions::found_out {
-                  return {where->ask(user), {}};
+              [to = connection](const std::string& user) -> questions::found_out {
+                  return {to->ask(user), {}};
               },
               {.threads = 1}) {}
 
-    const std::string database; // as clients call it
-    questions users;
-    // Of what has been told; the log is told of the first of several failures.
-    const std::shared_ptr<std::atomic<bool>> failed = std::make_shared<std::atomic<bool>>(false);
-    const std::shared_ptr<std::atomic<bool>> found = std::make_shared<std::atomic<bool>>(false);
+    const std::shared_ptr<standing> known;
+    // The entrance's until `exists`, then that of the thread of `users`.
+    const std::shared_ptr<auth_query_connection> connection;
+    mutable questions users;
     // Each question has one: nobody waits, where there is no other.
     const std::shared_ptr<const void> waiting = std::make_shared<char>();
 
     [[nodiscard]] bool is_awaited() const { return waiting.use_count() > 1; }
 };
+
+/// Who asks for whom.
+struct auth_query::question {
+    name of;
+    std::uint64_t configuration = 0; // in which it was asked
+    std::shared_ptr<source::standing> at = {};
+    std::shared_ptr<const void> waiting = {};
+    std::weak_ptr<const void> asker = {};
+    std::function<void(const answer&)> done = {};
+};
+
+/// One thread at a time for each name.
+auth_query::entrance::connections::found_out auth_query::entrance::open(const name& what) {
+    const auto to = what.of.lock();
+    if (to == nullptr || to->known->exists) {
+        return {{}, {}};
+    }
+    auto why = to->connection->connect();
+    to->known->exists = why.empty();
+    return {std::move(why), keep_failure};
+}
 
 auth_query::auth_query(logger& log, std::shared_ptr<const config::configuration> config,
                        std::string directory)
@@ -73,11 +122,16 @@ auth_query::~auth_query() { stop(); }
 void auth_query::stop() {
     sources now; // they are told to stop outside the lock: whoever is being told needs it
     source_list before;
+    decltype(entrances_) entrances;
     {
         const std::lock_guard lock(mutex_);
         stopped_ = true;
         now.swap(sources_);
         before.swap(former_);
+        entrances.swap(entrances_);
+    }
+    for (const auto& [where, each] : entrances) {
+        each->to.stop();
     }
 }
 
@@ -110,7 +164,8 @@ auth_query::source_list auth_query::take_unused() {
 /// With the mutex held.
 void auth_query::let_go_of_unknown_sources() {
     for (auto at = sources_.begin(); at != sources_.end();) {
-        const bool known = at->second->found->load();
+        const auto& what = *at->second->known;
+        const bool known = what.entrance == nullptr || what.exists;
         if (!known) {
             former_.push_back(std::move(at->second));
         }
@@ -134,8 +189,22 @@ std::shared_ptr<auth_query::source> auth_query::source_for(const std::string& da
     return sources_[where->name] = make_source(*where);
 }
 
+/// With the mutex held. Nothing: the configuration says that the database is there.
+std::shared_ptr<auth_query::entrance> auth_query::entrance_to(const config::database& where) {
+    const auto& all = config_->databases;
+    if (std::any_of(all.begin(), all.end(),
+                    [&](const auto& each) { return each.name == where.name; })) {
+        return nullptr;
+    }
+    auto& known = entrances_[{where.host, where.port}];
+    if (known == nullptr) {
+        known = std::make_shared<entrance>();
+    }
+    return known;
+}
+
 /// With the mutex held.
-std::shared_ptr<auth_query::source> auth_query::make_source(const config::database& where) const {
+std::shared_ptr<auth_query::source> auth_query::make_source(const config::database& where) {
     auth_query_connection::parameters parameters;
     const auto* const self = config_->find_user(config_->query_user);
     const auto add = [&](std::string key, std::string value) {
@@ -164,9 +233,9 @@ std::shared_ptr<auth_query::source> auth_query::make_source(const config::databa
     add("connect_timeout", "5");
     add("tcp_user_timeout", "5000");
     add("options", "-c search_path=pg_catalog -c statement_timeout=5000 -c row_security=on");
-    const auto asked =
-        std::make_shared<auth_query_connection>(std::move(parameters), config_->query);
-    return std::make_shared<source>(where.name, asked);
+    return std::make_shared<source>(
+        where.name, entrance_to(where),
+        std::make_shared<auth_query_connection>(std::move(parameters), config_->query));
 }
 
 void auth_query::ask(const std::string& database, const std::string& user,
@@ -175,59 +244,89 @@ void auth_query::ask(const std::string& database, const std::string& user,
         done({}); // PostgreSQL, which is asked in UTF-8, cannot be told that name
         return;
     }
-    const name of(database, user);
+    question what{.of = {database, user}, .asker = std::move(asker), .done = std::move(done)};
     std::shared_ptr<source> where;
     answer known;
-    std::uint64_t configuration = 0;
-    std::shared_ptr<const void> waiting;
     {
         source_list unused;
         const std::lock_guard lock(mutex_);
         where = source_for(database);
-        waiting = where != nullptr ? where->waiting : nullptr; // from now on it is not let go
-        unused = take_unused();
-        configuration = configuration_;
-        const auto at = users_.find(of);
+        const auto at = users_.find(what.of);
         if (where != nullptr && at != users_.end() && at->second.until > clock::now()) {
             known = at->second.known;
             where = nullptr;
         }
+        if (where != nullptr) {
+            what.configuration = configuration_;
+            what.at = where->known;
+            what.waiting = where->waiting; // from now on it is not let go
+        }
+        unused = take_unused();
     }
     if (where == nullptr) {
-        done(known);
-        return;
+        what.done(known);
+    } else if (what.at->entrance == nullptr || what.at->exists) {
+        put(*where, std::move(what));
+    } else {
+        auto who = what.asker;
+        what.at->entrance->to.ask({where}, std::move(who),
+                                  [this, where, what](const std::string* why) {
+                                      if (why != nullptr && why->empty()) {
+                                          put(*where, what);
+                                      } else {
+                                          tell(what, {nullptr, why != nullptr ? *why : too_many});
+                                      }
+                                  });
     }
-    where->users.ask(
-        user, std::move(asker),
-        [this, of, configuration, done = std::move(done), database = where->database,
-         failed = where->failed, found = where->found, waiting](const answer* what) {
-            const auto told = what != nullptr ? *what : answer{nullptr, "too many ask at once"};
-            const bool bad = !told.failure.empty();
-            if (!failed->exchange(bad) && bad) {
-                log_.log(log_severity::error, "users cannot be looked up",
-                         {{"database", database}, {"cause", told.failure}});
-            }
-            found->store(found->load() || !bad);
-            answered(of, configuration, told);
-            done(told);
-        });
 }
 
-/// `configuration`: in which it was asked. What another one asks elsewhere is not to be kept.
-void auth_query::answered(const name& of, std::uint64_t configuration, const answer& what) {
+void auth_query::put(const source& to, question what) {
+    auto who = what.asker;
+    const auto user = what.of.second;
+    to.users.ask(user, std::move(who), [this, what = std::move(what)](const answer* found) {
+        tell(what, found != nullptr ? *found : answer{nullptr, too_many});
+    });
+}
+
+void auth_query::tell(const question& what, const answer& found) {
+    if (is_news(what, found)) {
+        log_.log(log_severity::error, "users cannot be looked up",
+                 {{"database", what.at->database}, {"cause", found.failure}});
+    }
+    answered(what, found);
+    what.done(found);
+}
+
+/// Is it the first of several failures? Of databases that strangers make up it is one in a while.
+bool auth_query::is_news(const question& what, const answer& found) {
+    auto& at = *what.at;
+    const bool bad = !found.failure.empty();
+    if (at.entrance == nullptr || at.exists) {
+        return !at.failed.exchange(bad) && bad;
+    }
     const std::lock_guard lock(mutex_);
-    if (configuration != configuration_) {
+    if (!bad || clock::now() < at.entrance->told_at + news_of_entrance) {
+        return false;
+    }
+    at.entrance->told_at = clock::now();
+    return true;
+}
+
+/// What another configuration asks elsewhere is not to be kept for this one.
+void auth_query::answered(const question& what, const answer& found) {
+    const std::lock_guard lock(mutex_);
+    if (what.configuration != configuration_) {
         return;
     }
-    if (users_.size() >= most_kept && !users_.contains(of)) {
+    if (users_.size() >= most_kept && !users_.contains(what.of)) {
         users_.clear();
     }
-    auto& entry = users_[of];
-    entry.known = what;
+    auto& entry = users_[what.of];
+    entry.known = found;
     entry.asked_at = clock::now();
-    entry.until = entry.asked_at + (!what.failure.empty()  ? keep_failure
-                                    : what.user == nullptr ? keep_unknown
-                                                           : keep_found);
+    entry.until = entry.asked_at + (!found.failure.empty()  ? keep_failure
+                                    : found.user == nullptr ? keep_unknown
+                                                            : keep_found);
 }
 
 void auth_query::forget(const std::string& database, const std::string& user) {

@@ -7,6 +7,10 @@
 // most, and nobody waits for that at the end. What one database does not answer concerns no other,
 // and what cannot be asked about one name concerns no other name.
 //
+// With '*' strangers make databases up. The first connection to such a one is opened by one of a
+// few threads that all of them share on one host; PostgreSQL sees no more at a time. One that has
+// been opened shows that the database is there.
+//
 // Owner: the service. Thread: any may ask; `done` is called on a thread of this, or at once.
 // Tests: tests/daemon/auth_query_test.cpp (arrays, the cache), integration/auth_query_test.py.
 #pragma once
@@ -53,7 +57,9 @@ public:
     void stop();
 
 private:
-    struct source; // where is asked
+    struct entrance; // to databases that may not be there
+    struct source;   // where is asked
+    struct question;
     using sources = std::map<std::string, std::shared_ptr<source>>;
     using source_list = std::vector<std::shared_ptr<source>>;
     struct asked_user {
@@ -64,10 +70,14 @@ private:
     using name = std::pair<std::string, std::string>; // of the database, of the user
 
     [[nodiscard]] std::shared_ptr<source> source_for(const std::string& database);
-    [[nodiscard]] std::shared_ptr<source> make_source(const config::database& where) const;
+    [[nodiscard]] std::shared_ptr<source> make_source(const config::database& where);
+    [[nodiscard]] std::shared_ptr<entrance> entrance_to(const config::database& where);
     void let_go_of_unknown_sources();
     [[nodiscard]] source_list take_unused();
-    void answered(const name& of, std::uint64_t configuration, const answer& what);
+    void put(const source& to, question what);
+    void tell(const question& what, const answer& found);
+    [[nodiscard]] bool is_news(const question& what, const answer& found);
+    void answered(const question& what, const answer& found);
 
     logger& log_;
     const std::string directory_;
@@ -76,6 +86,7 @@ private:
     std::uint64_t configuration_ = 0; // how many there have been before this one
     std::map<name, asked_user> users_;
     sources sources_;
+    std::map<std::pair<std::string, std::uint16_t>, std::shared_ptr<entrance>> entrances_;
     source_list former_; // whoever still waits for one of those is told by it
     bool stopped_ = false;
 };

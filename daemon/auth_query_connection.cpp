@@ -84,7 +84,6 @@ auth_query::answer auth_query_connection::ask(const std::string& user) {
     return {std::move(known), {}};
 }
 
-/// Why it cannot; empty: it has.
 std::string auth_query_connection::connect() {
     if (connection_ && PQstatus(connection_.get()) == CONNECTION_OK) {
         return {};

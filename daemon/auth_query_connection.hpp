@@ -29,6 +29,8 @@ public:
         , query_(std::move(query)) {}
 
     auth_query::answer ask(const std::string& user);
+    /// Why there is no connection; empty: there is one.
+    [[nodiscard]] std::string connect();
 
 private:
     using clock = std::chrono::steady_clock;
@@ -52,7 +54,6 @@ private:
         std::string why = {};
     };
 
-    [[nodiscard]] std::string connect();
     [[nodiscard]] reply put(const std::string& user, std::chrono::seconds patience);
     [[nodiscard]] reply put(const std::string& user);
     [[nodiscard]] result_ptr read(clock::time_point until, bool& late);

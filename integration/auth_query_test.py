@@ -243,6 +243,45 @@ class AuthQueryTest(unittest.TestCase):
             self.assertEqual(0, pooler.stop())
             self.assertLess(time.monotonic() - began, 4, "the end has waited for them")
 
+    def test_databases_that_strangers_make_up_are_opened_a_few_at_a_time(self):
+        with socket.socket() as slow:  # it takes connections, and says nothing until it is let
+            slow.bind(("127.0.0.1", 0))
+            slow.listen(100)
+            pooler = self.pgweir(databases={"*": {"host": "127.0.0.1", "port": slow.getsockname()[1],
+                                                  "sslmode": "disable"}})
+            for number in range(12):
+                stranger = socket.create_connection((pooler.host, pooler.port))
+                self.addCleanup(stranger.close)
+                stranger.sendall(wire.startup(user="stranger", database="made_up%d" % number))
+            slow.settimeout(20)
+            opened = [slow.accept()[0] for _ in range(4)]
+            # Whom the file names waits for none of them.
+            self.assertEqual([(1,)], pooler.query("select 1"))
+            slow.settimeout(1)
+            with self.assertRaises(socket.timeout):
+                slow.accept()
+            slow.settimeout(20)
+            for each in opened:
+                each.close()
+            for _ in range(8):
+                slow.accept()[0].close()
+            wait_for(lambda: pooler.log().count("login refused") == 12, "all have been told", 20)
+            self.assertEqual(1, pooler.log().count("users cannot be looked up"))
+
+    def test_databases_that_are_there_are_asked_by_themselves(self):
+        self.postgres.query("create database other")
+        self.addCleanup(lambda: self.postgres.query("drop database other with (force)"))
+        self.install("other")
+        pooler = self.pgweir(databases={DATABASE: None, "*": {"host": self.postgres.host,
+                                                              "port": self.postgres.port}})
+        for database in (DATABASE, "other", "none"):
+            self.assertIn(REFUSED % OWNER if database != "none" else "it cannot be found out at present",
+                          self.refused(pooler, OWNER, database=database, password="wrong"))
+        for database in (DATABASE, "other"):
+            self.assertEqual([(database,)], pooler.query("select current_database()::text", database=database))
+        self.assertEqual([(DATABASE,), ("other",)], self.postgres.query(
+            "select datname::text from pg_stat_activity where usename = %s order by 1", QUERY_USER))
+
     def test_a_login_that_waits_is_answered_whatever_is_reloaded(self):
         asks = "SELECT name, verifier, valid_until, groups FROM pgweir.user_lookup($1)%s"
         pooler = self.pgweir(auth={"query": asks % ", pg_sleep(2)"})
