@@ -2,6 +2,7 @@
 // (bounds between settings, what must be there) is in the check_ functions at the end.
 #include "config/parse.hpp"
 #include "config/access_settings.hpp"
+#include "config/console_names.hpp"
 #include "config/document.hpp"
 #include "config/reader.hpp"
 #include "config/settings.hpp"
@@ -171,7 +172,7 @@ void parser::read_listen(const node& list) {
 }
 
 void parser::read_database(const entry& each) {
-    if (each.key == "pgbouncer" || each.key == "pgweir") {
+    if (is_console(each.key)) {
         in_.complain(each.at, concat({"databases must not have '", each.key,
                                       "': that is the name of the console"}));
         return;

@@ -1,5 +1,6 @@
 #include "daemon/auth_query.hpp"
 
+#include "config/console_names.hpp"
 #include "daemon/auth_query_connection.hpp"
 #include "daemon/lookups.hpp"
 #include "daemon/tls_contexts.hpp"
@@ -173,10 +174,11 @@ void auth_query::let_go_of_unknown_sources() {
     }
 }
 
-/// With the mutex held. Nothing: nobody knows that database.
+/// With the mutex held. Nothing: nobody knows that database. PostgreSQL may have one that is called
+/// like the console: its owner is not to say who has the console.
 std::shared_ptr<auth_query::source> auth_query::source_for(const std::string& database) {
     const auto& named = config_->query_database.empty() ? database : config_->query_database;
-    const auto where = config_->find_database(named);
+    const auto where = config::is_console(named) ? std::nullopt : config_->find_database(named);
     if (!where || stopped_) {
         return nullptr;
     }

@@ -1,6 +1,7 @@
 """Users whom no file names: PostgreSQL is asked for them, with no rights but those that
 deploy/auth_query.sql gives, and logged in to with the client's own proof."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -242,6 +243,37 @@ class AuthQueryTest(unittest.TestCase):
             began = time.monotonic()
             self.assertEqual(0, pooler.stop())
             self.assertLess(time.monotonic() - began, 4, "the end has waited for them")
+
+    def test_the_owner_of_a_database_called_like_the_console_is_not_its_admin(self):
+        self.role(ADMIN)
+        self.role("tenant")
+        [(verifier,)] = self.postgres.query("select rolpassword from pg_authid where rolname = 'tenant'")
+        self.postgres.query("create database pgweir owner tenant")
+        self.addCleanup(lambda: self.postgres.query("drop database pgweir with (force)"))
+        with contextlib.closing(self.postgres.connect(database="pgweir")) as connection:
+            connection.cursor().execute(
+                "create schema pgweir; grant usage on schema pgweir to public;"
+                "create function pgweir.user_lookup(text, out name text, out verifier text, out valid_until float8,"
+                " out groups text[]) language sql as $$ select $1, '%s', null::float8, null::text[] $$" % verifier)
+        for query_database in (None, DATABASE):
+            pooler = Pgweir(self.postgres, auth=dict({"query_user": QUERY_USER}, **(
+                {"query_database": query_database} if query_database else {})),
+                databases={"*": {"host": self.postgres.host, "port": self.postgres.port}})
+            pooler.settings["users"] = users(QUERY_USER)
+            pooler.write_config()
+            self.addCleanup(pooler.close)
+            pooler.start()
+            for console in ("pgweir", "pgbouncer"):
+                self.assertIn(REFUSED % ADMIN, self.refused(pooler, ADMIN, database=console,
+                                                            password=password_of("tenant")))
+            if query_database is None:
+                self.assertIn(REFUSED % ADMIN, self.refused(pooler, ADMIN, database="pgweir"))
+            else:
+                connection = pooler.connect(user=ADMIN, database="pgweir")
+                connection.autocommit = True
+                cursor = connection.cursor()
+                cursor.execute("SHOW VERSION")
+                self.assertTrue(cursor.fetchall())
 
     def test_databases_that_strangers_make_up_are_opened_a_few_at_a_time(self):
         with socket.socket() as slow:  # it takes connections, and says nothing until it is let

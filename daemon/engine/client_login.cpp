@@ -1,5 +1,6 @@
 // From a client's first byte to its welcome. The exchange itself is protocol::client_login's; here
 // its actions are carried out, and the proven client is given what a real server says of itself.
+#include "config/console_names.hpp"
 #include "daemon/engine/engine.hpp"
 #include "protocol/proxy_header.hpp"
 #include "protocol/sql_lexer.hpp"
@@ -12,9 +13,7 @@ namespace pgweir::daemon {
 
 namespace {
 
-bool is_console(std::string_view database) {
-    return database == "pgbouncer" || database == "pgweir";
-}
+using config::is_console;
 
 bool may_use_console(const config::configuration& config, std::string_view user) {
     const auto listed = [&](const std::vector<std::string>& list) {

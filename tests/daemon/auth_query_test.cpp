@@ -47,6 +47,15 @@ TEST_CASE("auth_query: whose database nobody knows is nobody, and nobody waits f
     CHECK(ask("none").failure.empty());
     CHECK(ask("shop").user == nullptr);
     CHECK_FALSE(ask("shop").failure.empty());
+    // The console's names are nobody's databases, although '*' would have them.
+    shop.name = "*";
+    config->databases.push_back(shop);
+    config->index();
+    CHECK_FALSE(ask("any").failure.empty());
+    for (const auto* const console : {"pgweir", "pgbouncer"}) {
+        CHECK(ask(console).user == nullptr);
+        CHECK(ask(console).failure.empty());
+    }
     users.forget("shop", "anna");
     CHECK_FALSE(ask("shop").failure.empty());
 }
