@@ -1,9 +1,14 @@
 """ALTER ROLE … SET and ALTER DATABASE … SET while servers are open: from the first server on that has the
 new value, no client is given one that has the old."""
 
+import unittest
+
+import psycopg2
+
 from integration.support.case import only_pgweir
 from integration.support.peers import RAW_USER
-from integration.support.postgres import DATABASE
+from integration.support.pgweir import Pgweir, users
+from integration.support.postgres import DATABASE, Postgres, password_of
 from integration.support.raw_case import RawCase
 from integration.support.waiting import wait_for
 
@@ -91,3 +96,39 @@ class RoleSettingsTest(RawCase):
         self.postgres.query("alter role postgres set join_collapse_limit = 3")
         self.addCleanup(self.postgres.query, "alter role postgres reset join_collapse_limit")
         self.assertEqual(self.one_is_replaced(), SERVERS - 1)
+
+
+class RecreatedRoleTest(unittest.TestCase):
+    """A role that has been dropped and made anew is not the one that its servers have logged in as."""
+
+    def create(self):
+        self.postgres.query("create role again login password '%s'" % password_of("again"))
+
+    def test_servers_of_the_old_one_are_closed(self):
+        self.postgres = Postgres().start()
+        self.addCleanup(self.postgres.close)
+        self.create()
+        pooler = Pgweir(self.postgres, users=users("again"))
+        self.addCleanup(pooler.close)
+        pooler.start()
+        clients = [pooler.connect(user="again") for _ in range(3)]
+        for client in clients:
+            client.cursor().execute("select 1")  # a server for each
+        for client in clients:
+            client.commit()
+        self.postgres.query("drop role again")
+        self.create()
+        wait_for(lambda: all([self.works(client) for client in clients]), "they have other servers", 10)
+        for client in clients * 4:
+            self.assertTrue(self.works(client))
+
+    @staticmethod
+    def works(client):
+        try:
+            with client.cursor() as cursor:
+                cursor.execute("select current_user::text")
+                return cursor.fetchall() == [("again",)]
+        except psycopg2.errors.UndefinedObject:
+            return False
+        finally:
+            client.rollback()

@@ -3,12 +3,18 @@
 // given. Each server tells at its login what the catalogue has for its role and database: where
 // that is other than before, those with the old values are closed as soon as nobody has them.
 //
+// A role that has been dropped and made anew is another one, with another OID: that is in the hash,
+// and the error that PostgreSQL says of a role that is gone counts as a change, too.
+//
 // Between a server's login and its question the catalogue may change: then it counts as a new one
 // and has the old values, until it is as old as servers get (max_lifetime).
 //
 // Tests: integration/role_settings_test.py.
 // Source: PostgreSQL documentation, "pg_db_role_setting".
+#include "daemon/engine/role_settings.hpp"
+
 #include "daemon/engine/engine.hpp"
+#include "protocol/error_response.hpp"
 
 #include <charconv>
 
@@ -22,7 +28,32 @@ bool is_outdated(const server& s) {
     return s.role_settings != 0 && s.role_settings != latest;
 }
 
+void wake_all(const std::shared_ptr<pool_entry>& entry, engine_ports& ports) {
+    for (std::uint32_t worker = 0; worker < entry->counters.size(); ++worker) {
+        ports.post(worker_index{worker}, {wake{entry}});
+    }
+}
+
 } // namespace
+
+void note_dropped_role(server& s, const protocol::server_step& error, engine_ports& ports) {
+    const std::string_view sqlstate(error.sqlstate.data(), error.sqlstate.size());
+    // "invalid role OID: N", in whatever language, of the session's role or one that it has SET.
+    if (sqlstate != "42704" ||
+        protocol::read_error_fields(protocol::as_bytes(error.error)).routine !=
+            "GetUserNameFromId") {
+        return;
+    }
+    if (s.role_settings == 0) { // it was dropped before that was asked: this one goes by itself
+        s.role_settings = s.pool->entry->role_settings.load() == 1 ? 2 : 1;
+        return;
+    }
+    auto expected = s.role_settings;
+    const auto other = s.role_settings == -1 ? 1 : s.role_settings + 1;
+    if (s.pool->entry->role_settings.compare_exchange_strong(expected, other)) {
+        wake_all(s.pool->entry, ports);
+    }
+}
 
 /// A server has logged in and tells a hash of what its role and database have.
 void engine::take_role_settings(server& s, std::string_view told) {
@@ -39,9 +70,7 @@ void engine::take_role_settings(server& s, std::string_view told) {
     }
     ports_.log(log_severity::info, "settings of the role or database have changed",
                {{"database", entry.database}, {"user", entry.user}});
-    for (std::uint32_t worker = 0; worker < entry.counters.size(); ++worker) {
-        ports_.post(worker_index{worker}, {wake{s.pool->entry}});
-    }
+    wake_all(s.pool->entry, ports_);
 }
 
 /// True: it is closed, and nobody is given it any more.

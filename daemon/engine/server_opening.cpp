@@ -11,12 +11,13 @@ namespace pgweir::daemon {
 namespace {
 
 /// Asked of each server: how many connections PostgreSQL allows at all, how long its session may
-/// idle where nobody has set anything, and what its role and database have set, of which a hash
-/// will do. (The role may have a search_path with operators of its own.)
+/// idle where nobody has set anything, and which role it is and what that and the database have
+/// set, of which a hash will do. (The role may have a search_path with operators of its own.)
 constexpr std::string_view probe =
     "VALUES (pg_catalog.current_setting('max_connections')), "
     "(pg_catalog.current_setting('idle_session_timeout', true)), " // PostgreSQL 14
-    "((SELECT pg_catalog.hashtextextended(pg_catalog.concat(pg_catalog.string_agg("
+    "((SELECT pg_catalog.hashtextextended(pg_catalog.concat((SELECT oid FROM pg_catalog.pg_roles "
+    "WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER), ' ', pg_catalog.string_agg("
     "pg_catalog.concat_ws(' ', setdatabase, setrole, setconfig), '' "
     "ORDER BY setdatabase, setrole)), 0) FROM pg_catalog.pg_db_role_setting "
     "WHERE setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, (SELECT oid "

@@ -3,6 +3,7 @@
 // back to the pool.
 #include "daemon/engine/apart.hpp"
 #include "daemon/engine/engine.hpp"
+#include "daemon/engine/role_settings.hpp"
 #include "protocol/stale_statement.hpp"
 #include "protocol/statement_redact.hpp"
 
@@ -296,6 +297,7 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
                           !s.lenient->take_error(sqlstate, s.replay_error.message);
     } else if (c != nullptr && !ours) {
         s.pool->stats().errors_by_class[pool::stats::class_index(step.sqlstate)].add();
+        note_dropped_role(s, step, ports_);
     }
     return true;
 }
