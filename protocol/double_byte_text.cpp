@@ -1,5 +1,6 @@
 #include "protocol/double_byte_text.hpp"
 
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -32,26 +33,72 @@ constexpr encoding all_others = {
     },
 };
 
+std::size_t pair_of(std::string_view text, std::size_t at) {
+    return static_cast<std::size_t>(static_cast<unsigned char>(text[at])) << 8U |
+           static_cast<unsigned char>(text[at + 1]);
+}
+
+// Stand-ins for characters with an ASCII byte: none that the text has, and for each another one, so
+// that what differs in the text still does.
+class stand_ins {
+public:
+    void is_there(std::size_t character) { taken_[character] = true; }
+    std::size_t stand_in_for(std::size_t character) {
+        auto [known, is_new] = found_.try_emplace(character);
+        if (is_new) {
+            known->second = character | 0x80U;
+            for (std::size_t tries = 0; taken_[known->second] && tries < 0x8000; ++tries) {
+                known->second = ((known->second + 1) & 0x7fffU) | 0x8080U;
+            }
+            taken_[known->second] = true;
+        }
+        return known->second;
+    }
+
+private:
+    std::vector<bool> taken_ = std::vector<bool>(0x10000);
+    std::map<std::size_t, std::size_t> found_;
+};
+
 // Nothing: the text is in another encoding, or reads as it stands.
 std::optional<std::string> read_as(const encoding& in, std::string_view sql) {
-    std::string out(sql);
+    std::vector<std::size_t> pairs; // where they begin
     bool differs = false;
-    for (std::size_t at = 0; at < out.size(); ++at) {
-        const auto what = in.at_first(static_cast<unsigned char>(out[at]));
+    for (std::size_t at = 0; at < sql.size(); ++at) {
+        const auto what = in.at_first(static_cast<unsigned char>(sql[at]));
         if (what == byte_is::nothing) {
             return std::nullopt;
         }
-        if (what == byte_is::whole || at + 1 == out.size()) { // the text may be cut off
+        if (what == byte_is::whole || at + 1 == sql.size()) { // the text may be cut off
             continue;
         }
-        const auto second = static_cast<unsigned char>(out[++at]);
-        if (!in.second_half(second)) {
+        if (!in.second_half(static_cast<unsigned char>(sql[at + 1]))) {
             return std::nullopt;
         }
-        differs = differs || may_be_halves(sql[at - 1], sql[at]);
-        out[at] = static_cast<char>(second | 0x80U);
+        differs = differs || may_be_halves(sql[at], sql[at + 1]);
+        pairs.push_back(at++);
     }
-    return differs ? std::optional(std::move(out)) : std::nullopt;
+    if (!differs) {
+        return std::nullopt;
+    }
+    const auto ends_in_ascii = [&](std::size_t at) {
+        return static_cast<unsigned char>(sql[at + 1]) < 0x80;
+    };
+    stand_ins others;
+    for (const auto at : pairs) {
+        if (!ends_in_ascii(at)) {
+            others.is_there(pair_of(sql, at));
+        }
+    }
+    std::string out(sql);
+    for (const auto at : pairs) {
+        if (ends_in_ascii(at)) {
+            const auto other = others.stand_in_for(pair_of(sql, at));
+            out[at] = static_cast<char>(other >> 8U);
+            out[at + 1] = static_cast<char>(other & 0xffU);
+        }
+    }
+    return out;
 }
 
 } // namespace

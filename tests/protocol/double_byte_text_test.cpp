@@ -58,6 +58,9 @@ TEST_CASE("double_byte_text: readings") {
     CHECK(double_byte_readings("'\xe3\x81\x82'").empty());
     CHECK(double_byte_readings("\xe3\x81\x82;").empty());
     CHECK(double_byte_readings("\x83\\\x83") == texts{"\x83\xdc\x83"}); // cut off
+    // Two characters stay two: a dollar quote ends with its own tag.
+    CHECK(double_byte_readings("$\x83\xdc$ $\x83\\$ $\x83\xdc$ \x83\\") ==
+          texts{"$\x83\xdc$ $\x83\xdd$ $\x83\xdc$ \x83\xdd"});
     CHECK(double_byte_readings("\xfd\x7f \x83\\").empty()); // DEL is never half a character
 }
 
