@@ -14,6 +14,10 @@ One YAML file, given to `pgweir run --config FILE`. `pgweir check --config FILE`
 is wrong with it, with line and column. [config/example.yaml](../config/example.yaml) has every
 setting with its default.
 
+**Signals.** SIGTERM and SIGINT let open transactions finish (`shutdown_timeout`), a second one ends
+at once; SIGHUP reloads; SIGUSR1 and SIGUSR2, by which other poolers pause and go on, are logged and
+do nothing.
+
 **Reload.** On SIGHUP or the console's `RELOAD` the file is checked as a whole. With an error nothing
 changes. Otherwise what is marked *reload* counts at once, and what is marked *restart* is named in
 the log and waits for the next start.
