@@ -101,13 +101,12 @@ class RoleSettingsTest(RawCase):
 class RecreatedRoleTest(unittest.TestCase):
     """A role that has been dropped and made anew is not the one that its servers have logged in as."""
 
-    def create(self):
-        self.postgres.query("create role again login password '%s'" % password_of("again"))
+    CREATE = "create role again login password '%s'" % password_of("again")
 
     def test_servers_of_the_old_one_are_closed(self):
         self.postgres = Postgres().start()
         self.addCleanup(self.postgres.close)
-        self.create()
+        self.postgres.query(self.CREATE)
         pooler = Pgweir(self.postgres, users=users("again"))
         self.addCleanup(pooler.close)
         pooler.start()
@@ -116,8 +115,8 @@ class RecreatedRoleTest(unittest.TestCase):
             client.cursor().execute("select 1")  # a server for each
         for client in clients:
             client.commit()
-        self.postgres.query("drop role again")
-        self.create()
+        # At once: a login in between is refused, and whoever waits for it is told so.
+        self.postgres.query("drop role again; " + self.CREATE)
         wait_for(lambda: all([self.works(client) for client in clients]), "they have other servers", 10)
         for client in clients * 4:
             self.assertTrue(self.works(client))
