@@ -66,8 +66,9 @@ std::uint64_t duration_histogram::count() const {
 
 double duration_histogram::sum_seconds() const { return static_cast<double>(sum_ns_.load()) / 1e9; }
 
-std::size_t stats::class_index(std::span<const char, 5> sqlstate) {
-    if (std::ranges::any_of(sqlstate, [](char c) { return digit(c) == 36; })) {
+std::size_t stats::class_index(std::string_view sqlstate) {
+    if (sqlstate.size() != 5 ||
+        std::ranges::any_of(sqlstate, [](char c) { return digit(c) == 36; })) {
         return digit('X') * 36 + digit('X');
     }
     return digit(sqlstate[0]) * 36 + digit(sqlstate[1]);

@@ -100,8 +100,8 @@ struct stats {
     duration_histogram transaction_time; // from the first message to the last ReadyForQuery
     duration_histogram query_time;
 
-    /// Index into errors_by_class, for a five-character SQLSTATE; junk counts as XX.
-    [[nodiscard]] static std::size_t class_index(std::span<const char, 5> sqlstate);
+    /// Index into errors_by_class, for a SQLSTATE; what is none counts as XX.
+    [[nodiscard]] static std::size_t class_index(std::string_view sqlstate);
 };
 
 } // namespace pgweir::pool

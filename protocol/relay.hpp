@@ -141,7 +141,7 @@ struct server_step {
     stop why = stop::exhausted;
     transaction_status status = transaction_status::idle;
     std::string_view name, value, tag; // into the input
-    std::array<char, 5> sqlstate{};
+    std::string_view sqlstate;         // … five characters, or empty where there is none
     std::string_view error; // the body of an ErrorResponse, as far as it is there; into the input
     bytes result;           // the body of what answers us; empty where it is too long to be there
     bool describes = false; // what answers us is ParameterDescription, and then RowDescription

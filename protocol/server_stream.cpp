@@ -108,8 +108,8 @@ void read_error(bytes body, server_step& step) {
             severity_nonlocalized = value;
         } else if (field == 'S' && severity.empty()) {
             severity = value;
-        } else if (field == 'C' && step.sqlstate[0] == '\0' && value.size() == 5) {
-            std::copy(value.begin(), value.end(), step.sqlstate.begin());
+        } else if (field == 'C' && step.sqlstate.empty() && value.size() == 5) {
+            step.sqlstate = value;
         }
     }
     if (!severity_nonlocalized.empty()) {
@@ -216,8 +216,7 @@ server_step server_stream::next(bytes in, bool buffer_full, reply_queue& owed) {
         if (stops && !read_stop(type, body, step)) {
             return stop(server_step::stop::desync);
         }
-        const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
-        if (owed.received(type, sqlstate).what == reply::kind::unexpected) {
+        if (owed.received(type, step.sqlstate).what == reply::kind::unexpected) {
             return stop(server_step::stop::desync);
         }
         step.where = where;

@@ -42,9 +42,8 @@ void engine::forget_batch(server& s) {
 /// The settings that went ahead have been refused, perhaps by a library: each is tried by itself,
 /// and what the client has asked for waits. False: its session is to end.
 bool engine::try_each_setting(client& c, server& s, const protocol::server_step& step) {
-    const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
     if (step.fatal || s.told_to_end || !s.keeps_batch ||
-        !protocol::may_be_librarys_refusal(sqlstate) || c.stream.inside_message() ||
+        !protocol::may_be_librarys_refusal(step.sqlstate) || c.stream.inside_message() ||
         !s.out.empty() || s.owed.in_doubt()) {
         return false;
     }

@@ -292,9 +292,8 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
         s.audit->fail();
     } else if (ours && (s.replaying || s.task == server_task::clean || s.pool->listening)) {
         s.replay_error = protocol::words_of(protocol::as_bytes(step.error));
-        const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
         s.replay_failed = s.replay_failed || step.fatal || !s.lenient ||
-                          !s.lenient->take_error(sqlstate, s.replay_error.message);
+                          !s.lenient->take_error(step.sqlstate, s.replay_error.message);
     } else if (c != nullptr && !ours) {
         s.pool->stats().errors_by_class[pool::stats::class_index(step.sqlstate)].add();
         note_dropped_role(s, step, ports_);

@@ -112,8 +112,7 @@ bool engine::settings_refused(server& s, const protocol::server_step& step, time
         return false;
     }
     const auto words = protocol::words_of(protocol::as_bytes(step.error));
-    if (std::string_view(step.sqlstate.data(), step.sqlstate.size()) != query_canceled ||
-        step.fatal) {
+    if (step.sqlstate != query_canceled || step.fatal) {
         tell_and_close(*c, pool::client_close::setting_refused, protocol::error::setting_refused,
                        words, now);
         return false;

@@ -143,9 +143,9 @@ bool engine::send_once_more(client& c, server& s, const protocol::server_step& s
     auto* const used = protocol::statement_used(s.kept.unused(), c.statements);
     const bool changed = protocol::says_results_changed(protocol::as_bytes(step.error));
     const bool described = protocol::describes_something(s.kept.unused());
-    const std::string_view sqlstate(step.sqlstate.data(), step.sqlstate.size());
-    const bool curable = used != nullptr && (changed ? described || !protocol::is_stale(*used)
-                                                     : sqlstate == "0A000" || sqlstate == "26000");
+    const bool curable =
+        used != nullptr && (changed ? described || !protocol::is_stale(*used)
+                                    : step.sqlstate == "0A000" || step.sqlstate == "26000");
     const bool first_answer = taken.size() == protocol::read_header(taken).frame_bytes();
     if (!curable || !first_answer || c.state != client_state::active || c.in.held() ||
         !s.out.empty() || !s.owed.swallow_ready()) {

@@ -80,7 +80,7 @@ private:
             break;
         case stop::error:
             PGWEIR_MUST(inside(taken, step.error) && step.last_frame_bytes <= taken.size());
-            saw.stops += "e" + std::string(step.sqlstate.data(), step.sqlstate.size());
+            saw.stops += "e" + std::string(step.sqlstate);
             saw.stops += step.fatal ? '!' : ' ';
             judged_by_beginning = judged_by_beginning || server_.inside_message();
             break;

@@ -11,9 +11,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::size_t index_of(std::string_view sqlstate) {
-    return stats::class_index(std::span<const char, 5>(sqlstate.data(), 5));
-}
+std::size_t index_of(std::string_view sqlstate) { return stats::class_index(sqlstate); }
 
 } // namespace
 

@@ -30,9 +30,6 @@ std::string row(std::size_t bytes) {
     return out;
 }
 std::string error(std::string_view fields) { return message('E', fields); }
-std::string text_of(const std::array<char, 5>& sqlstate) {
-    return {sqlstate.begin(), sqlstate.end()};
-}
 
 struct asked {
     server_stream server;
@@ -174,9 +171,10 @@ TEST_CASE("server_stream: errors") {
         const std::string shown(what);
         CAPTURE(shown);
         asked a;
-        const auto got = a.next(error(fields));
+        const auto bytes = error(fields);
+        const auto got = a.next(bytes);
         CHECK(got.why == stop::error);
-        CHECK(text_of(got.sqlstate).c_str() == std::string(sqlstate));
+        CHECK(got.sqlstate == sqlstate);
         CHECK(got.fatal == fatal);
     }
 }
@@ -193,7 +191,8 @@ TEST_CASE("server_stream: a long error is told from its first part") {
         CHECK(got.taken_bytes == (cut < 1'024 ? 0 : cut));
     }
     asked a;
-    CHECK(text_of(a.next(bytes.substr(0, 2'000)).sqlstate) == "23505");
+    const auto first = bytes.substr(0, 2'000);
+    CHECK(a.next(first).sqlstate == "23505");
     CHECK(a.server.inside_message());
     const auto rest = bytes.substr(2'000) + message('Z', "I");
     const auto got = a.next(rest);

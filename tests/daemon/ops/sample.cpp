@@ -25,8 +25,7 @@ sample_pools::sample_pools() {
         worker.server_connects.add(8);
         worker.server_closes[static_cast<std::size_t>(pool::server_close::idle_timeout)].add(2);
         worker.client_closes[static_cast<std::size_t>(pool::client_close::terminate)].add(5);
-        worker.errors_by_class[pool::stats::class_index(std::span<const char, 5>("23505", 5))].add(
-            9);
+        worker.errors_by_class[pool::stats::class_index("23505")].add(9);
         worker.wait_time.observe(3ms);
         worker.transaction_time.observe(40us);
         worker.transaction_time.observe(200s);
