@@ -170,18 +170,8 @@ void engine::reconfigure(time_point now, std::shared_ptr<const config::configura
     for (auto& [entry, part] : pools_) {
         part->shard.set_limits(limits_for(*entry));
         choose_next_audit(*part);
+        close_outdated(*part, now);
         grow(*part, now);
-    }
-    std::vector<server_id> outdated; // idle at an address, or with a login, that is no longer it
-    for (const auto& [id, s] : servers_) {
-        if (s->state == pool::server_state::idle && s->generation != s->pool->entry->generation) {
-            outdated.push_back(id);
-        }
-    }
-    for (const auto id : outdated) {
-        if (auto* const s = find(id); s != nullptr && s->state == pool::server_state::idle) {
-            close_server(*s, pool::server_close::reconfigured, now);
-        }
     }
     sweep(now); // servers that are surplus now and idle go at once
 }

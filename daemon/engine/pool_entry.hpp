@@ -130,7 +130,9 @@ struct pool_entry {
     const std::shared_ptr<database_names> names; // what they hide; shared with others' pools
 
     std::atomic<std::shared_ptr<const server_access>> access;
-    std::atomic<std::uint32_t> generation{0}; // of `access`
+    /// Servers opened with an earlier one are closed as soon as nobody has them: `access` is
+    /// another, or the role.
+    std::atomic<std::uint32_t> generation{0};
     pool::ledger shared;
     std::vector<std::unique_ptr<pool::stats>> counters;                   // one per worker
     std::atomic<std::shared_ptr<const protocol::server_welcome>> welcome; // of any of its servers

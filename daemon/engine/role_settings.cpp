@@ -3,8 +3,8 @@
 // given. Each server tells at its login what the catalogue has for its role and database: where
 // that is other than before, those with the old values are closed as soon as nobody has them.
 //
-// A role that has been dropped and made anew is another one, with another OID: that is in the hash,
-// and the error that PostgreSQL says of a role that is gone counts as a change, too.
+// A role that has been dropped and made anew is another one, with another OID: that is in the hash.
+// The error that PostgreSQL says of a role that is gone outdates all servers of its pool.
 //
 // Between a server's login and its question the catalogue may change: then it counts as a new one
 // and has the old values, until it is as old as servers get (max_lifetime).
@@ -22,10 +22,13 @@ namespace pgweir::daemon {
 
 namespace {
 
-/// One whose role has other settings now than when it logged in.
+/// Its pool is reached or logged in to in another way now, or its role is another or has other
+/// settings than when it logged in.
 bool is_outdated(const server& s) {
-    const auto latest = s.pool->entry->role_settings.load(std::memory_order_relaxed);
-    return s.role_settings != 0 && s.role_settings != latest;
+    const auto& entry = *s.pool->entry;
+    return s.generation != entry.generation.load(std::memory_order_relaxed) ||
+           (s.role_settings != 0 &&
+            s.role_settings != entry.role_settings.load(std::memory_order_relaxed));
 }
 
 void wake_all(const std::shared_ptr<pool_entry>& entry, engine_ports& ports) {
@@ -37,20 +40,14 @@ void wake_all(const std::shared_ptr<pool_entry>& entry, engine_ports& ports) {
 } // namespace
 
 void note_dropped_role(server& s, const protocol::server_step& error, engine_ports& ports) {
-    const std::string_view sqlstate(error.sqlstate.data(), error.sqlstate.size());
     // "invalid role OID: N", in whatever language, of the session's role or one that it has SET.
-    if (sqlstate != "42704" ||
+    if (error.sqlstate != "42704" ||
         protocol::read_error_fields(protocol::as_bytes(error.error)).routine !=
             "GetUserNameFromId") {
         return;
     }
-    if (s.role_settings == 0) { // it was dropped before that was asked: this one goes by itself
-        s.role_settings = s.pool->entry->role_settings.load() == 1 ? 2 : 1;
-        return;
-    }
-    auto expected = s.role_settings;
-    const auto other = s.role_settings == -1 ? 1 : s.role_settings + 1;
-    if (s.pool->entry->role_settings.compare_exchange_strong(expected, other)) {
+    auto expected = s.generation; // another one: somebody has noticed before
+    if (s.pool->entry->generation.compare_exchange_strong(expected, s.generation + 1)) {
         wake_all(s.pool->entry, ports);
     }
 }
@@ -92,7 +89,9 @@ void engine::close_outdated(pool_part& part, time_point now) {
         }
     }
     for (auto* const s : outdated) {
-        close_server(*s, pool::server_close::reconfigured, now);
+        if (s->state == pool::server_state::idle) { // closing one may close another for room
+            close_server(*s, pool::server_close::reconfigured, now);
+        }
     }
 }
 

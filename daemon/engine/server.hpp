@@ -96,7 +96,7 @@ struct server final : pool::server, connection_events {
     std::unique_ptr<connection> socket;
     pool_part* pool = nullptr;
     std::shared_ptr<const server_access> access; // it was opened with
-    std::uint32_t generation = 0;                // of it
+    std::uint32_t generation = 0;                // … and of the pool then
     client* user = nullptr;                      // who holds it
     client_id only_for;  // opened for that client alone (own_server.cpp); or the pool's
     client_id successor; // farewell: its slot is for a server of that client's

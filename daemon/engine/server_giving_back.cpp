@@ -242,8 +242,6 @@ void engine::place_now(server& s, time_point now) {
         close_server(s, pool::server_close::server_fatal, now);
     } else if (shutting_down_) {
         close_server(s, pool::server_close::shutdown, now);
-    } else if (s.generation != s.pool->entry->generation.load(std::memory_order_relaxed)) {
-        close_server(s, pool::server_close::reconfigured, now);
     } else if (!close_outdated(s, now)) {
         const bool names_due = s.pool->names_overdue || s.pool->entry->names->awaited();
         const bool limited = s.pool->entry->idle_limited.load(std::memory_order_relaxed);
