@@ -167,7 +167,7 @@ bool engine::owes_last_answers(client& c) {
         return false; // a stream has no last answer
     }
     auto& s = *c.held;
-    if (s.batch_again) {
+    if (s.behind.goes_again()) {
         return true;
     }
     const auto& owed = s.owed;

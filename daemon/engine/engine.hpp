@@ -269,7 +269,6 @@ private:
 
     // library_settings.cpp: settings that a library refuses
     static void sent_behind_settings(server& s, protocol::bytes sent);
-    static void forget_batch(server& s);
     [[nodiscard]] bool try_each_setting(client& c, server& s, const protocol::server_step& step);
     [[nodiscard]] bool each_setting_tried(client& c, server& s);
     void drop_settings(client& c, server& s, const protocol::lenient_replay& replay);

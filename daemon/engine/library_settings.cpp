@@ -9,40 +9,20 @@
 
 namespace pgweir::daemon {
 
-namespace {
-
-/// No longer batch is kept, to be sent again: it is copied.
-constexpr std::size_t most_kept_bytes = 64 * 1024;
-
-} // namespace
-
-/// What the client sends behind settings that a library may refuse is kept until they are in
-/// effect.
 void engine::sent_behind_settings(server& s, protocol::bytes sent) {
     if (s.ahead == settings_ahead::batch_open && s.owed.owed_ready(protocol::fate::forward) != 0 &&
         !s.owed.may_skip()) {
         s.ahead = settings_ahead::batch_ended; // not by a Query behind other messages
     }
-    if (!s.keeps_batch || s.ahead == settings_ahead::none) {
-        return;
+    if (s.ahead != settings_ahead::none) {
+        s.behind.append(sent);
     }
-    s.keeps_batch = s.batch.size() + sent.size() <= most_kept_bytes;
-    s.keeps_batch ? void(s.batch.append(protocol::as_text(sent))) : forget_batch(s);
-}
-
-void engine::forget_batch(server& s) {
-    s.keeps_batch = s.batch_again = false;
-    s.batch.clear();
-    if (s.batch.capacity() > small_buffer_bytes) {
-        s.batch = {};
-    }
-    s.carried_before.reset();
 }
 
 /// The settings that went ahead have been refused, perhaps by a library: each is tried by itself,
 /// and what the client has asked for waits. False: its session is to end.
 bool engine::try_each_setting(client& c, server& s, const protocol::server_step& step) {
-    if (step.fatal || s.told_to_end || !s.keeps_batch ||
+    if (step.fatal || s.told_to_end || !s.behind.keeps() ||
         !protocol::may_be_librarys_refusal(step.sqlstate) || c.stream.inside_message() ||
         !s.out.empty() || s.owed.in_doubt()) {
         return false;
@@ -55,9 +35,7 @@ bool engine::try_each_setting(client& c, server& s, const protocol::server_step&
     s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
     s.ahead = settings_ahead::none;
     s.kept_statements.settings = 0; // which of them it has got to know is not looked at
-    s.keeps_batch = false;
-    s.batch_again = true;
-    s.carried = std::exchange(s.carried_before, nullptr);
+    s.carried = s.behind.send_again();
     replay_settings(c, s, protocol::refused_setting::is_told);
     flush(s);
     return true;
@@ -103,25 +81,22 @@ void engine::drop_settings(client& c, server& s, const protocol::lenient_replay&
 
 /// What was sent behind settings that have been refused is sent again. False: not all of it yet.
 bool engine::send_batch_again(client& c, server& s) {
-    while (s.batch_again) {
+    while (s.behind.goes_again()) {
         if (s.lenient || s.names || s.blocked) {
             return false;
         }
-        const auto in = protocol::as_bytes(s.batch);
+        const auto in = s.behind.unsent();
         const auto step = s.trail ? forward_and_record(c, s, in) : forward(c, s, in);
-        s.keep_batch = false; // it is not in the client's buffer
+        s.retryable_next = false; // it is not in the client's buffer
         s.out.copy_pieces();
         s.ready_current = s.ready_current && s.owed.empty() && !s.owed.batch_open();
-        s.batch.erase(0, step.taken_bytes);
-        if (s.batch.empty()) {
-            forget_batch(s);
-        }
+        s.behind.sent_again(step.taken_bytes);
         flush(s);
         if (step.why == protocol::client_step::stop::channels_first && !channels_first(c, s)) {
             return false;
         }
         if (step.taken_bytes == 0) {
-            return !s.batch_again;
+            return !s.behind.goes_again();
         }
     }
     return true;

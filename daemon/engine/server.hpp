@@ -62,6 +62,64 @@ enum class settings_ahead : std::uint8_t {
     batch_ended, // … has: nothing more may be sent before they are answered
 };
 
+/// What a client has sent behind its settings while a library may still refuse those, and what the
+/// server carried before (library_settings.cpp). A copy: it may come in several reads, and goes
+/// behind messages of ours when it is sent again.
+class sent_behind {
+public:
+    /// Nothing yet; what comes is kept.
+    void keep(std::shared_ptr<const protocol::setting_map> carried_before) {
+        carried_before_ = std::move(carried_before);
+        keeps_ = true;
+    }
+    /// More than fits: all of it is forgotten, and nothing is kept any more.
+    void append(protocol::bytes sent) {
+        constexpr std::size_t most_bytes = 64 * 1024;
+        if (!keeps_) {
+            return;
+        }
+        if (bytes_.size() + sent.size() > most_bytes) {
+            forget();
+            return;
+        }
+        bytes_.append(protocol::as_text(sent));
+    }
+    void forget() {
+        keeps_ = goes_again_ = false;
+        bytes_.clear();
+        if (bytes_.capacity() > small_buffer_bytes) {
+            bytes_ = {};
+        }
+        carried_before_.reset();
+    }
+    /// The settings have been refused: all that has been kept is to be sent again. What the server
+    /// carries instead of them.
+    [[nodiscard]] std::shared_ptr<const protocol::setting_map> send_again() {
+        keeps_ = false;
+        goes_again_ = true;
+        return std::exchange(carried_before_, nullptr);
+    }
+    /// So much of it has been.
+    void sent_again(std::size_t size_bytes) {
+        bytes_.erase(0, size_bytes);
+        if (bytes_.empty()) {
+            forget();
+        }
+    }
+
+    /// All that has been sent behind the settings is here.
+    [[nodiscard]] bool keeps() const { return keeps_; }
+    /// Some of it is to be sent again, in front of all else.
+    [[nodiscard]] bool goes_again() const { return goes_again_; }
+    [[nodiscard]] protocol::bytes unsent() const { return protocol::as_bytes(bytes_); }
+
+private:
+    std::shared_ptr<const protocol::setting_map> carried_before_;
+    std::string bytes_;
+    bool keeps_ = false;
+    bool goes_again_ = false;
+};
+
 /// The front of what a client has asked for, for the log of slow statements; the text is looked
 /// for, and literals are removed, when it is written, never before.
 class statement_note {
@@ -110,14 +168,12 @@ struct server final : pool::server, connection_events {
     bool opened_again = false;   // with TLS after a try without, or the other way round
     bool told_to_end = false;    // Terminate has been sent, for a client that still listens
     bool tables_changed = false; // by the transaction that runs
-    bool keep_batch = false;     // … is to be kept (below) once it has been sent
-    bool asks_again = false;     // a batch that was kept is going to be sent once more
+    bool retryable_next = false; // what is being sent is `retryable` once it has been
+    bool retries = false;        // that is going to be sent once more
     bool replaying = false;      // a client's settings are being applied, or others'
                                  // sequences forgotten
     bool replay_failed = false;  // … and PostgreSQL refused one
     settings_ahead ahead = settings_ahead::none;
-    bool keeps_batch = false;        // while they are, what has been sent behind them (below)
-    bool batch_again = false;        // … and now that is sent again, in front of all else
     bool apart = false;              // a transaction of ours runs (apart.hpp)
     std::uint8_t apart_unheard = 0;  // so many ReadyForQuery of it say nothing
     bool reports_due = false;        // the client is told of parameters with its ReadyForQuery
@@ -136,7 +192,7 @@ struct server final : pool::server, connection_events {
     std::size_t replay_ready_owed = 0; // while replaying: so many ReadyForQuery end that
     std::size_t pinned_bytes = 0;      // at the front of `in`, in the client's outbox
     buffer in;
-    buffer kept; // a batch of the client's that was sent, until the first answer to it
+    buffer retryable; // a batch that was sent and uses a shared statement, until the first answer
     outbox out;
     protocol::server_stream stream;
     protocol::reply_queue owed;
@@ -144,8 +200,7 @@ struct server final : pool::server, connection_events {
     std::shared_ptr<const protocol::setting_map> opened_with; // what RESET goes back to; of a
                                                               // client's own: nothing
     std::shared_ptr<const protocol::setting_map> carried;
-    std::shared_ptr<const protocol::setting_map> carried_before; // what is ahead
-    std::string batch;
+    sent_behind behind;                                // the settings that are ahead
     std::unique_ptr<protocol::lenient_replay> lenient; // while replaying: nothing of the client's
                                                        // is sent
     // What is being answered: one of these at most.

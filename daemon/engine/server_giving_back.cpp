@@ -22,7 +22,7 @@ protocol::return_verdict engine::verdict(const server& s) const {
     facts.status = s.status;
     facts.ready_seen_since_last_message = s.ready_current;
     facts.replies_owed = !s.owed.empty();
-    facts.unsent_to_server = !s.out.empty() || s.batch_again;
+    facts.unsent_to_server = !s.out.empty() || s.behind.goes_again();
     facts.inside_client_message = c != nullptr && c->stream.inside_message();
     facts.inside_server_message = s.stream.inside_message() || s.in.size() != s.pinned_bytes;
     facts.in_copy = s.owed.in_copy_in();
@@ -198,14 +198,14 @@ void engine::detach(client& c, server& s, time_point now) {
     if (s.trail || (s.pool->until_audit != 0 && --s.pool->until_audit == 0)) [[unlikely]] {
         audit_due(s);
     }
-    buffers_.give_back(s.kept);
-    forget_batch(s);
+    buffers_.give_back(s.retryable);
+    s.behind.forget();
     s.lenient.reset();
     s.question.reset();
     s.pin_question.reset();
     s.names.reset();
     s.errand = channel_errand::none;
-    s.keep_batch = s.asks_again = false;
+    s.retryable_next = s.retries = false;
     c.query_running = false;
     c.held = nullptr;
     s.user = nullptr;

@@ -92,7 +92,7 @@ void engine::relay(server& s, time_point now) {
         if (s.ahead != settings_ahead::none && !s.owed.next_is_swallowed() &&
             step.why != protocol::server_step::stop::error) {
             s.ahead = settings_ahead::none;
-            forget_batch(s);
+            s.behind.forget();
             settings_in_effect = true;
         }
         const bool waited_for = s.lenient != nullptr;
@@ -120,7 +120,7 @@ void engine::relay(server& s, time_point now) {
             return;
         }
     }
-    if (settings_in_effect && c != nullptr && (s.batch_again || !c->in.empty())) {
+    if (settings_in_effect && c != nullptr && (s.behind.goes_again() || !c->in.empty())) {
         pump(*c, now); // what it has sent behind its first batch goes to this server as well
         if (s.user != c || s.task == server_task::farewell) {
             return;
@@ -163,11 +163,11 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
             protocol::says_results_changed(protocol::as_bytes(step.error))) [[unlikely]] {
             note_results_changed(*c, s);
         }
-        if (s.kept.held()) {
+        if (s.retryable.held()) {
             if (step.why == stop::error && send_once_more(*c, s, step, taken)) {
                 return true;
             }
-            buffers_.give_back(s.kept); // what has been answered is not sent again
+            buffers_.give_back(s.retryable); // what has been answered is not sent again
         }
         pass_answer(*c, s, step, taken, now);
     }
@@ -382,7 +382,7 @@ bool engine::replay_answered(server& s, time_point now) {
 
 void engine::server_ready_for_query(server& s, time_point now) {
     auto* const c = s.user;
-    if (c == nullptr || !s.ready_current || std::exchange(s.asks_again, false) ||
+    if (c == nullptr || !s.ready_current || std::exchange(s.retries, false) ||
         !std::exchange(c->query_running, false)) { // what was lent to the server is taken back
         return;
     }
@@ -431,9 +431,9 @@ bool engine::flush(server& s) {
         return false;
     }
     if (auto* const c = s.user; c != nullptr && c->pinned_bytes != 0) {
-        if (std::exchange(s.keep_batch, false)) {
-            buffers_.give_back(s.kept);
-            s.kept = std::move(c->in);
+        if (std::exchange(s.retryable_next, false)) {
+            buffers_.give_back(s.retryable);
+            s.retryable = std::move(c->in);
             c->in = buffer();
         } else if (c->reading) {
             c->in.use_in_place(c->pinned_bytes);

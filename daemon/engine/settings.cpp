@@ -59,8 +59,9 @@ void engine::give_settings(client& c, server& s) {
                                         s.kept_statements.settings)) {
         const auto before = std::exchange(s.carried, c.settings);
         if (!s.owed.empty()) {
-            s.keeps_batch = protocol::may_be_librarys(*before, *c.settings);
-            s.carried_before = s.keeps_batch ? before : nullptr;
+            if (protocol::may_be_librarys(*before, *c.settings)) {
+                s.behind.keep(before);
+            }
             s.ahead = settings_ahead::batch_open;
             s.reports_due = c.reported != nullptr;
             s.ready_current = false;

@@ -80,12 +80,12 @@ protocol::client_step engine::forward(client& c, server& s, protocol::bytes in) 
         stats.statements_evicted.add(counted.evicted);
     }
     if (step.taken_bytes != 0) {
-        buffers_.give_back(s.kept); // more has been asked: what was kept is no longer all of it
+        buffers_.give_back(s.retryable); // more has been asked: it is no longer all of it
     }
-    s.keep_batch = nothing_before && counted.found != 0 && counted.provided == 0 &&
-                   uses_shared_statement(in, c.statements) && step.taken_bytes == in.size() &&
-                   !c.stream.inside_message() && !s.owed.batch_open() &&
-                   s.owed.owed_ready(protocol::fate::forward) == 1;
+    s.retryable_next = nothing_before && counted.found != 0 && counted.provided == 0 &&
+                       uses_shared_statement(in, c.statements) && step.taken_bytes == in.size() &&
+                       !c.stream.inside_message() && !s.owed.batch_open() &&
+                       s.owed.owed_ready(protocol::fate::forward) == 1;
     return step;
 }
 
@@ -122,8 +122,8 @@ void engine::note_results_changed(client& c, server& s) {
     // Somebody has altered a table unseen: whoever parses from now on is not to meet older ones.
     s.pool->entry->names->epoch.fetch_add(1, std::memory_order_relaxed);
     protocol::client_statements::named* which = nullptr;
-    if (s.kept.held()) {
-        which = protocol::statement_used(s.kept.unused(), c.statements);
+    if (s.retryable.held()) {
+        which = protocol::statement_used(s.retryable.unused(), c.statements);
     } else if (s.owed.owed_ready(protocol::fate::forward) <= 1) {
         which = c.statements.bound_alone(s.owed.batch() - (s.owed.batch_open() ? 0 : 1));
     }
@@ -140,9 +140,9 @@ void engine::note_results_changed(client& c, server& s) {
 /// that is given the statement anew. False: it cannot.
 bool engine::send_once_more(client& c, server& s, const protocol::server_step& step,
                             protocol::bytes taken) {
-    auto* const used = protocol::statement_used(s.kept.unused(), c.statements);
+    auto* const used = protocol::statement_used(s.retryable.unused(), c.statements);
     const bool changed = protocol::says_results_changed(protocol::as_bytes(step.error));
-    const bool described = protocol::describes_something(s.kept.unused());
+    const bool described = protocol::describes_something(s.retryable.unused());
     const bool curable =
         used != nullptr && (changed ? described || !protocol::is_stale(*used)
                                     : step.sqlstate == "0A000" || step.sqlstate == "26000");
@@ -155,9 +155,9 @@ bool engine::send_once_more(client& c, server& s, const protocol::server_step& s
     if (changed && protocol::is_stale(*used)) {
         used->forget_description(); // it is told anew
     }
-    c.in = std::move(s.kept);
-    s.kept = buffer();
-    s.asks_again = true;
+    c.in = std::move(s.retryable);
+    s.retryable = buffer();
+    s.retries = true;
     s.pool->stats().statements_retried.add();
     return true;
 }
