@@ -235,14 +235,18 @@ class ClientCertificateTest(PoolerCase):
         self.pooler.query("select 1", sslmode="require", sslcert=certificate, sslkey=key)
 
 
-class ServersTest(unittest.TestCase):
-    """TLS with PostgreSQL."""
+class SecuredPostgresCase(unittest.TestCase):
+    """PostgreSQL has TLS."""
 
     @classmethod
     def setUpClass(cls):
         cls.authority = Authority()
         cls.postgres = postgres_with_tls(cls.authority).start()
         cls.addClassCleanup(cls.postgres.close)
+
+
+class ServersTest(SecuredPostgresCase):
+    """TLS with PostgreSQL."""
 
     PATIENT = {"wait_timeout": "60s"}
 
@@ -397,14 +401,8 @@ class ServersTest(unittest.TestCase):
         self.assertEqual(1, len(pids))
 
 
-class PassThroughTest(unittest.TestCase):
+class PassThroughTest(SecuredPostgresCase):
     """Nothing but a client's verifier is known, and servers are logged in to as that user."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.authority = Authority()
-        cls.postgres = postgres_with_tls(cls.authority).start()
-        cls.addClassCleanup(cls.postgres.close)
 
     def pgweir(self, **settings):
         users = {OWNER: {"password": verifier_of(self.postgres, OWNER)},
