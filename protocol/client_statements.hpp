@@ -155,6 +155,8 @@ public:
             lent_.emplace_back(name);
         }
     }
+    /// The client gives this name to a statement that is its own on the server it has.
+    void keeps(std::string_view name) { std::erase(lent_, name); }
     [[nodiscard]] bool anything_lent() const { return !lent_.empty(); }
     [[nodiscard]] std::vector<std::string> take_lent() { return std::exchange(lent_, {}); }
     /// DEALLOCATE of it, or (no name) of all, has been sent in this batch; `outside` of any: by a

@@ -44,22 +44,24 @@ bool read_names(std::string_view reading, std::string_view sql,
         }
         const bool discards = same_word(token.text, "discard");
         const bool deallocates = discards || same_word(token.text, "deallocate");
-        if (!deallocates && !same_word(token.text, "prepare") &&
-            !same_word(token.text, "execute")) {
+        const bool prepares = !deallocates && same_word(token.text, "prepare");
+        if (!deallocates && !prepares && !same_word(token.text, "execute")) {
             continue;
         }
+        using use = sql_statement_name::use;
+        const auto is = deallocates ? use::deallocate : prepares ? use::prepare : use::execute;
         auto name = lexer.next();
         if (deallocates && name.is == sql_token::kind::word && same_word(name.text, "prepare")) {
             name = lexer.next();
         }
         const bool all = name.is == sql_token::kind::word && same_word(name.text, "all");
         if (all && deallocates) {
-            names.push_back({{}, true});
+            names.push_back({{}, is});
         } else if (!discards && (name.is == sql_token::kind::word ||
                                  name.is == sql_token::kind::quoted_identifier)) {
             const auto at = static_cast<std::size_t>(name.text.data() - reading.data());
             name.text = sql.substr(at, name.text.size());
-            names.push_back({identifier(name), deallocates});
+            names.push_back({identifier(name), is});
         }
     }
     return lexer.encoding_matters();

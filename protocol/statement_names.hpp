@@ -4,6 +4,7 @@
 // Source: PostgreSQL documentation, "PREPARE", "EXECUTE", "DEALLOCATE", "Lexical Structure".
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,8 +13,9 @@
 namespace pgweir::protocol {
 
 struct sql_statement_name {
+    enum class use : std::uint8_t { prepare, execute, deallocate };
     std::string name; // as PostgreSQL knows it: unquoted ones in lower case; empty: all of them
-    bool deallocates = false;
+    use is = use::execute;
 };
 
 /// False: one statement (as Parse has it) that certainly names none. A look at how it begins.

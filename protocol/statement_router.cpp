@@ -2,6 +2,7 @@
 
 #include "protocol/executed_statement.hpp"
 #include "protocol/lent_statements.hpp"
+#include "protocol/naming_sql.hpp"
 #include "protocol/own_statement.hpp"
 #include "protocol/providing.hpp"
 #include "protocol/stale_statement.hpp"
@@ -18,13 +19,11 @@ namespace {
 
 using change = server_statements::change;
 using presence = server_statements::presence;
-using deallocation = client_statements::deallocation;
+using deallocation = naming_sql::deallocation;
+using lent = naming_sql::lent;
 
 // Longer names are PostgreSQL's to know: the client stays where it has used them.
 constexpr std::size_t longest_shared_name = 1'024;
-
-// What a statement says where that does not matter. It is parsed in a failed transaction, too.
-constexpr std::string_view any_definition("ROLLBACK\0\0\0", 11);
 
 class router {
 public:
@@ -62,33 +61,15 @@ private:
     // Where no answers will come, waiting would never end; nor is anything left that they could
     // tell.
     [[nodiscard]] bool answers_will_come() const { return owed_.answers_will_come(); }
-    // It depends on an earlier batch, of which an answer will tell.
-    [[nodiscard]] bool unsettled(const client_statements::named* known) const {
-        return known != nullptr && !known->settled_for(batch_) && answers_will_come();
-    }
-    // What has become of a DEALLOCATE.
-    [[nodiscard]] deallocation gone(std::string_view name) const {
-        const auto known = link_.mine.deallocation_of(name, batch_);
-        return known == deallocation::unsettled && !answers_will_come() ? deallocation::none
-                                                                        : known;
-    }
+    [[nodiscard]] naming_sql naming() const { return {link_, owed_, to_}; }
     [[nodiscard]] bool renamed_fits(std::string_view name, std::string_view to) const;
     [[nodiscard]] providing provided() const { return {link_, owed_, to_}; }
-    enum class lent : std::uint8_t {
-        in_batch, // for a message of the extended protocol: an error is that batch's
-        apart,    // for a Query, in a batch of its own: an error is nobody's
-        in_front, // for a Query in an open batch, which an error would skip: none may come
-    };
-    bool lend(std::string_view sql, lent how);
     [[nodiscard]] routing unnamed_is_used(frontend type);
     [[nodiscard]] routing is_executed(const prepared_statement& what);
     [[nodiscard]] routing has_effects(scanned_statement what);
     [[nodiscard]] routing executes_by_name(std::string_view sql);
-    void lend_as(std::string_view name, std::string_view definition, lent how);
     [[nodiscard]] routing use_by_sql(frontend type, std::size_t name_at, std::string_view name,
                                      ask how, const prepared_statement& what);
-    void note_deallocation(std::string_view name);
-    [[nodiscard]] bool settled(std::string_view sql) const;
 
     bytes frame_;
     bool complete_;
@@ -134,7 +115,7 @@ routing router::parse() {
     const auto definition = frame_.subspan(header_bytes + name.text.size() + 1);
     const bool whole = complete_ && is_definition(definition);
     if (whole && ours_may_go() && link_.mine.has_names() &&
-        !settled(string_at(definition, 0).text)) {
+        !naming().settled(string_at(definition, 0).text)) {
         return {routing::how::wait};
     }
     if (name.text.empty()) {
@@ -153,6 +134,7 @@ routing router::parse() {
 // Only this server knows it, under the client's own name.
 routing router::pinning_parse(std::string_view name) {
     state_.pin(pin_reason::named_statement);
+    link_.mine.keeps(harmless_name(name)); // it may have been lent to the server, and closed since
     return pass_under(frontend::parse, header_bytes, name, {});
 }
 
@@ -170,8 +152,8 @@ routing router::pass_under(frontend type, std::size_t name_at, std::string_view 
 
 routing router::named_parse(std::string_view name, bytes definition) {
     if (const auto* const known = link_.mine.find(name); known != nullptr) {
-        const auto taken = gone(name);
-        if (unsettled(known) || taken == deallocation::unsettled) {
+        const auto taken = naming().gone(name);
+        if (naming().unsettled(known) || taken == deallocation::unsettled) {
             return {routing::how::wait};
         }
         if (known->what != nullptr && taken == deallocation::none) {
@@ -214,7 +196,7 @@ routing router::named_parse(std::string_view name, bytes definition) {
 // PostgreSQL is to refuse it, with the words and in the order it has for that: so there has to be a
 // statement under the client's own name, for so long. What it says does not matter.
 routing router::repeated_parse(std::string_view name) {
-    lend_as(name, any_definition, lent::in_batch);
+    naming().lend_any(name, lent::in_batch);
     return pass(frontend::parse);
 }
 
@@ -226,7 +208,7 @@ routing router::unnamed_parse(bytes definition) {
             return way;
         }
     }
-    const bool names = may_name && lend(text, lent::in_batch);
+    const bool names = may_name && naming().lend(frontend::parse, text, lent::in_batch);
     const auto serial = link_.mine.unnamed_sent(definition, batch_, names, link_.names.version);
     link_.there.sent({.is = change::kind::unnamed_parse, .serial = serial}, batch_);
     owed_.sent(frontend::parse, fate::forward, {.noted = true});
@@ -264,7 +246,7 @@ routing router::describe() {
 bool router::is_to_wait_for_answers(frontend type, const prepared_statement& what) const {
     return (link_.mine.is_checking() && !owed_.in_doubt()) ||
            (type == frontend::bind && what.names_statements && ours_may_go() &&
-            !settled(what.text()));
+            !naming().settled(what.text()));
 }
 
 routing router::use(frontend type, std::size_t name_at, std::string_view name, ask how) {
@@ -272,8 +254,8 @@ routing router::use(frontend type, std::size_t name_at, std::string_view name, a
         return use_unnamed(type, name_at, how);
     }
     auto* const known = link_.mine.find(name);
-    const auto taken = gone(name);
-    if (unsettled(known) || taken == deallocation::unsettled) {
+    const auto taken = naming().gone(name);
+    if (naming().unsettled(known) || taken == deallocation::unsettled) {
         return {routing::how::wait};
     }
     if (known == nullptr || known->what == nullptr || taken == deallocation::done) {
@@ -337,7 +319,7 @@ routing router::is_bound(const prepared_statement& what) {
         if (const auto way = executes_by_name(what.text()); way.is != routing::how::as_is) {
             return way;
         }
-        lend(what.text(), lent::in_batch);
+        naming().lend(frontend::bind, what.text(), lent::in_batch);
     }
     if (what.matters(link_.names, link_.channels != nullptr)) {
         if (const auto way = is_executed(what); way.is != routing::how::as_is) {
@@ -411,13 +393,13 @@ routing router::unnamed_is_used(frontend type) {
     const auto definition = link_.mine.unnamed_definition();
     const auto text = [&] { return definition.substr(0, definition.find('\0')); };
     if (link_.mine.unnamed_names_statements(batch_)) {
-        if (ours_may_go() && !settled(text())) {
+        if (ours_may_go() && !naming().settled(text())) {
             return {routing::how::wait};
         }
         if (const auto way = executes_by_name(text()); way.is != routing::how::as_is) {
             return way;
         }
-        lend(text(), lent::in_batch);
+        naming().lend(frontend::bind, text(), lent::in_batch);
     }
     if (link_.mine.unnamed_leaves_something_known()) {
         prepare_restoring(string_at(frame_, header_bytes).text, text(), link_);
@@ -452,7 +434,7 @@ routing router::executes_by_name(std::string_view sql) {
     }
     for (const auto& use : statement_names(sql)) {
         const auto* const known =
-            use.deallocates || use.name.empty() ? nullptr : link_.mine.find(use.name);
+            use.is == sql_statement_name::use::deallocate ? nullptr : link_.mine.find(use.name);
         if (known == nullptr || known->what == nullptr ||
             !known->what->matters(link_.names, link_.channels != nullptr)) {
             continue;
@@ -482,7 +464,7 @@ routing router::close() {
         return pass(frontend::close, {.noted = true});
     }
     const auto* const known = link_.mine.find(name.text);
-    if (unsettled(known)) {
+    if (naming().unsettled(known)) {
         return {routing::how::wait};
     }
     ask how;
@@ -498,70 +480,19 @@ routing router::close() {
 
 // SQL that names statements ----------------------------------------------------------------------
 
-// False: what became of a name that the text uses is not known yet.
-bool router::settled(std::string_view sql) const {
-    const auto names = statement_names(sql);
-    return std::all_of(names.begin(), names.end(), [&](const sql_statement_name& use) {
-        const auto* const known = link_.mine.find(use.name);
-        return !unsettled(known) && gone(use.name) != deallocation::unsettled;
-    });
-}
-
-// PREPARE, EXECUTE and DEALLOCATE know statements by the client's names, and so does the server
-// while such a text runs. What is only deallocated may say anything. True if the text names any.
-bool router::lend(std::string_view sql, lent how) {
-    const bool one_statement = how == lent::in_batch;
-    if (!ours_may_go() || (one_statement && !may_name_statements(sql))) {
-        return false;
-    }
-    const auto names = statement_names(sql);
-    for (const auto& use : names) {
-        const auto* const known = use.name.empty() ? nullptr : link_.mine.find(use.name);
-        const bool there =
-            known != nullptr && known->what != nullptr && gone(use.name) == deallocation::none;
-        const bool only_deallocated =
-            std::all_of(names.begin(), names.end(), [&](const auto& other) {
-                return other.deallocates || other.name != use.name;
-            });
-        if (there && only_deallocated) {
-            lend_as(use.name, any_definition, how);
-        } else if (there && how != lent::in_front) {
-            lend_statement(link_.mine, owed_, to_.own(), use.name, *known->what,
-                           {.errors_to_client = how == lent::in_batch});
-        }
-        if (use.deallocates && (there || use.name.empty())) {
-            note_deallocation(use.name);
-        }
-    }
-    return !names.empty();
-}
-
-void router::lend_as(std::string_view name, std::string_view definition, lent how) {
-    lend_statement(link_.mine, owed_, to_.own(), name, definition,
-                   {.errors_to_client = how == lent::in_batch});
-}
-
-void router::note_deallocation(std::string_view name) {
-    if (static_cast<frontend>(frame_[0]) == frontend::query) {
-        link_.mine.deallocating(name, client_statements::outside);
-    } else {
-        link_.mine.may_deallocate(name, batch_); // when it is executed
-    }
-}
-
 routing router::query() {
     auto& mine = link_.mine;
     mine.portals_go();
     if (mine.has_names() && complete_ && ours_may_go()) {
         const auto sql = string_at(frame_, header_bytes).text;
-        if (!settled(sql)) {
+        if (!naming().settled(sql)) {
             return {routing::how::wait};
         }
         if (const auto way = executes_by_name(sql); way.is != routing::how::as_is) {
             return way;
         }
         const bool apart = owed_.between_batches();
-        lend(sql, apart ? lent::apart : lent::in_front);
+        naming().lend(frontend::query, sql, apart ? lent::apart : lent::in_front);
         if (apart && owed_.batch_open()) {
             // In a batch of its own, so that its failure is not the Query's.
             append_own_sync(to_.own(), owed_);

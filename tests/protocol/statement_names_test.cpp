@@ -3,14 +3,16 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <string>
+#include <string_view>
 
 using namespace pgweir::protocol;
 
 TEST_CASE("statement_names") {
     struct row {
         const char* sql;
-        const char* names; // "-" in front: deallocated
+        const char* names; // in front: "+" prepared, "-" deallocated
     };
     const row rows[] = {
         {"SELECT 1", ""},
@@ -27,7 +29,8 @@ TEST_CASE("statement_names") {
         {"DISCARD PLANS", ""},
         {"DEALLOCATE \"all\"", "-all"},
         {"deallocate prepare all", "-"},
-        {"PREPARE foo AS SELECT 1", "foo"},
+        {"PREPARE foo AS SELECT 1", "+foo"},
+        {"DEALLOCATE foo; PREPARE Foo AS SELECT 1; EXECUTE foo", "-foo +foo foo"},
         {"BEGIN; EXECUTE a; DEALLOCATE b; COMMIT", "a -b"},
         {"CREATE TABLE t AS EXECUTE foo", "foo"},
         {"EXPLAIN EXECUTE foo", "foo"},
@@ -38,9 +41,11 @@ TEST_CASE("statement_names") {
     for (const auto& [sql, names] : rows) {
         const std::string shown(sql);
         CAPTURE(shown);
+        constexpr std::array<std::string_view, 3> marks = {"+", "", "-"};
         std::string got;
         for (const auto& use : statement_names(sql)) {
-            got += (got.empty() ? "" : " ") + std::string(use.deallocates ? "-" : "") + use.name;
+            got += (got.empty() ? "" : " ") + std::string(marks[static_cast<std::size_t>(use.is)]) +
+                   use.name;
         }
         CHECK(got == names);
     }
