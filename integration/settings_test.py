@@ -60,6 +60,18 @@ class SettingsTest(PoolerCase):
         self.everywhere(a, "current_setting('work_mem')", "4MB")
         self.unpinned()
 
+    def test_a_reset_that_is_rolled_back(self):
+        for sets in ("update pg_settings set setting = '9216' where name = 'work_mem'",  # without its unit
+                     "set work_mem = 9216", "select set_config('work_mem', '9216', false)"):
+            for resets in ("begin; reset work_mem; rollback", "begin; set work_mem to default; rollback",
+                           "begin; savepoint s; reset work_mem; rollback to s; commit"):
+                with self.subTest(sets=sets, resets=resets):
+                    a, b = self.client(), self.client()
+                    self.rows(a, sets)
+                    self.rows(a, resets)
+                    self.everywhere(b, "current_setting('work_mem')", "4MB")
+                    self.everywhere(a, "current_setting('work_mem')", "9MB")
+
     def test_rolled_back_as_postgresql_does_it(self):
         a = self.client()
         self.rows(a, "set work_mem = '5MB'")

@@ -19,7 +19,8 @@ bool is_identity(std::string_view name) { return name == role || name == session
 // In a batch of its own that touches no statement of the client's.
 void append_list_question(std::string& out, reply_queue& owed) {
     constexpr std::string_view name = "pgw_settings"; // no client's name begins like that
-    std::string sql = "SELECT pg_catalog.lower(name), setting ";
+    // As current_setting() spells it, with its unit, since it is compared with what that has told.
+    std::string sql = "SELECT pg_catalog.lower(name), pg_catalog.current_setting(name) ";
     sql += session_sql::settings;
     message_writer to(out);
     to.begin(frontend::parse).c_string(name).c_string(sql).u16(0).end();
