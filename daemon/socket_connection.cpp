@@ -281,6 +281,10 @@ void socket_state::read_now() {
 /// False: there is nothing yet.
 bool socket_state::read_tls() {
     const auto got = tls_->read(into_);
+    if (got.what == tls_stream::outcome::again) {
+        on_.loop().run_soon(*this);
+        return false;
+    }
     reading_wants_room_ = got.what == tls_stream::outcome::wants_write;
     if (reading_wants_room_ || got.what == tls_stream::outcome::wants_read) {
         readable_ = false;

@@ -31,10 +31,17 @@ int read_wire(BIO* bio, char* into, int size) {
         wire.first.shrink_to_fit();
         return static_cast<int>(count);
     }
+    if (wire.may_read_bytes == 0) {
+        wire.was_short = false;
+        BIO_set_retry_read(bio);
+        return -1;
+    }
     const auto got =
         receive(wire.fd, {reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(size)});
     wire.was_short = got < size;
-    if (got < 0 && would_block()) {
+    if (got > 0) {
+        wire.may_read_bytes -= std::min(wire.may_read_bytes, static_cast<std::size_t>(got));
+    } else if (got < 0 && would_block()) {
         BIO_set_retry_read(bio);
     }
     return static_cast<int>(got);
@@ -208,10 +215,28 @@ void note_retry(int sent, int, int type, const void* data, std::size_t size, SSL
     }
 }
 
+// What comes behind a handshake and is no data is worth nothing to anybody, and new keys
+// (KeyUpdate) are dear: some 20 µs for 27 bytes. A peer that has a reason for them sends millions
+// of bytes in between; every message counts as so many bytes, which data pays for.
+constexpr std::size_t message_costs_bytes = 1'024;
+constexpr std::size_t most_owed_bytes = 100 * message_costs_bytes;
+
+/// OpenSSL reports each message behind the handshake, and would itself read on until data comes.
+void note_message(int sent, int, int type, const void*, std::size_t, SSL* ssl, void* owed) {
+    if (sent != 0 || type != SSL3_RT_HANDSHAKE) {
+        return;
+    }
+    auto& owed_bytes = *static_cast<std::size_t*>(owed);
+    owed_bytes += message_costs_bytes;
+    if (owed_bytes > most_owed_bytes) {
+        SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN); // it reads no further
+    }
+}
+
 } // namespace
 
 tls_stream::tls_stream(int fd, const tls_start& how)
-    : wire_{fd, std::string(how.first), false, {}}
+    : wire_{.fd = fd, .first = std::string(how.first), .unsent = {}}
     , direct_(how.direct)
     , context_(how.context) {
     if (!context_->accepts() && begin() && !expect_server(ssl_, how)) {
@@ -274,9 +299,16 @@ bool tls_stream::hello_is_there() {
 tls_stream::~tls_stream() { SSL_free(ssl_); }
 
 tls_stream::outcome tls_stream::outcome_of(int returned) {
+    if (owed_bytes_ > most_owed_bytes) {
+        ERR_clear_error();
+        broken_ = true;
+        error_ = EPROTO;
+        failure_ = "too many messages without data";
+        return outcome::cut;
+    }
     switch (SSL_get_error(ssl_, returned)) {
     case SSL_ERROR_WANT_READ:
-        return outcome::wants_read;
+        return wire_.may_read_bytes == 0 ? outcome::again : outcome::wants_read;
     case SSL_ERROR_WANT_WRITE:
         return outcome::wants_write;
     case SSL_ERROR_ZERO_RETURN:
@@ -328,7 +360,8 @@ tls_stream::outcome tls_stream::handshake() {
     retry_asked_ = false; // what has been asked for is there
     const int returned = SSL_do_handshake(ssl_);
     if (returned == 1) {
-        SSL_set_msg_callback(ssl_, nullptr);
+        SSL_set_msg_callback(ssl_, note_message);
+        SSL_set_msg_callback_arg(ssl_, &owed_bytes_);
         return outcome::done;
     }
     return outcome_of(returned);
@@ -357,7 +390,9 @@ protocol::tls_facts tls_stream::facts() const {
 }
 
 tls_stream::result tls_stream::read(std::span<std::byte> into) {
+    constexpr std::size_t most_beside_bytes = 64 * 1'024; // headers, small records, what is no data
     result total;
+    wire_.may_read_bytes = into.size() + most_beside_bytes;
     if (!wire_.unsent.empty()) {
         (void)flush_wire(wire_); // the answer to a KeyUpdate; if it is broken, sending will tell
     }
@@ -367,6 +402,7 @@ tls_stream::result tls_stream::read(std::span<std::byte> into) {
         }
         std::size_t got = 0;
         const auto rest = into.subspan(total.count);
+        const auto owed_bytes = owed_bytes_;
         errno = 0;
         const int returned = SSL_read_ex(ssl_, rest.data(), rest.size(), &got);
         if (returned != 1) {
@@ -376,7 +412,9 @@ tls_stream::result tls_stream::read(std::span<std::byte> into) {
                     total.count != 0 ? 0 : error_};
         }
         total.count += got;
-        if (SSL_has_pending(ssl_) == 0 && socket_is_empty()) {
+        const bool worked = owed_bytes_ != owed_bytes; // enough for once: others wait
+        owed_bytes_ -= std::min(owed_bytes_, got);
+        if (worked || (SSL_has_pending(ssl_) == 0 && socket_is_empty())) {
             break;
         }
     }

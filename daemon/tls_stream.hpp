@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -41,8 +42,9 @@ public:
         done,
         wants_read,  // call again when the socket can be read
         wants_write, // … or written
-        ended,       // the peer has said goodbye, or has just gone
-        cut,         // the connection is broken, or what came is no TLS: failure() says which
+        again, // … when others have had their turn: there may be more, and no edge will tell
+        ended, // the peer has said goodbye, or has just gone
+        cut,   // the connection is broken, or what came is no TLS: failure() says which
     };
     struct result {
         outcome what = outcome::done;
@@ -62,6 +64,7 @@ public:
     /// … was it the connection that broke, or the peer that went? Else one has refused the other.
     [[nodiscard]] bool is_lost() const { return error_ != EPROTO; }
 
+    /// Takes little more from the socket than `into` holds, whatever that comes to.
     [[nodiscard]] result read(std::span<std::byte> into);
     /// All pieces in order, as far as the socket takes them. What has not been taken must come
     /// again first, unchanged: some of it may be encrypted already.
@@ -77,6 +80,7 @@ public:
         std::string first;      // comes before what is in the socket
         bool was_short = false; // the last read has emptied it
         std::string unsent;     // encrypted, and not taken by the socket yet
+        std::size_t may_read_bytes = std::numeric_limits<std::size_t>::max();
     };
 
 private:
@@ -88,6 +92,7 @@ private:
     wire wire_;
     ssl_st* ssl_ = nullptr;
     std::size_t held_bytes_ = 0; // of what comes to send() first, those in `unsent`
+    std::size_t owed_bytes_ = 0; // of data, for messages that were none
     bool retry_asked_ = false;   // the client is to send its ClientHello once more
     bool broken_ = false;        // nothing more may be done with it
     int error_ = 0;              // … because of this

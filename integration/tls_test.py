@@ -2,6 +2,7 @@
 is believed that came before it."""
 
 import contextlib
+import ctypes
 import io
 import os
 import socket
@@ -29,6 +30,47 @@ LOCAL = ("DNS:localhost", "IP:127.0.0.1")
 
 def verifier_of(postgres, role):
     return postgres.query("select rolpassword from pg_authid where rolname = %s", role)[0][0]
+
+
+class KeyUpdates:
+    """Somebody who has not logged in, and has made so many records in advance, each with a new key. (Python's
+    own ssl cannot.)"""
+
+    def __init__(self, pooler, count):
+        libssl = ctypes.CDLL("libssl.so.3")
+        for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new", "BIO_new", "BIO_s_mem"):
+            getattr(libssl, name).restype = ctypes.c_void_p
+        self._socket = socket.create_connection((pooler.host, pooler.port), timeout=20)
+        self._socket.settimeout(None)
+        self._socket.sendall(SSL_REQUEST)
+        assert self._socket.recv(1) == b"S"
+        context = ctypes.c_void_p(libssl.SSL_CTX_new(ctypes.c_void_p(libssl.TLS_client_method())))
+        stream = ctypes.c_void_p(libssl.SSL_new(context))
+        libssl.SSL_CTX_free(context)
+        libssl.SSL_set_fd(stream, self._socket.fileno())
+        assert libssl.SSL_connect(stream) == 1
+        memory = ctypes.c_void_p(libssl.BIO_new(ctypes.c_void_p(libssl.BIO_s_mem())))
+        libssl.SSL_set0_wbio(stream, memory)
+        for _ in range(count):
+            libssl.SSL_key_update(stream, 0)
+            assert libssl.SSL_do_handshake(stream) == 1
+        records = ctypes.create_string_buffer(count * 27)
+        assert libssl.BIO_read(memory, records, len(records)) == len(records)
+        libssl.SSL_free(stream)
+        self._records = records.raw
+
+    def pour(self):
+        """Whether the other side ends it."""
+        self._socket.settimeout(10)
+        try:
+            self._socket.sendall(self._records)
+            return self._socket.recv(1) == b""
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            self._socket.close()
 
 
 class ClientsTest(PoolerCase):
@@ -132,6 +174,21 @@ class ClientsTest(PoolerCase):
             with self.secured(raw) as inside:
                 inside.sendall(struct.pack("!IIII", 16, 80877102, 12345, 67890))
                 self.assertEqual(b"", inside.recv(1))
+
+    def test_who_sends_new_keys_without_end_is_cut_and_holds_up_nobody(self):
+        strangers = [KeyUpdates(self.pooler, 30000) for _ in range(2)]
+        ends = []
+        threads = [threading.Thread(target=lambda s=stranger: ends.append(s.pour())) for stranger in strangers]
+        with contextlib.closing(self.pooler.connect()) as others, others.cursor() as cursor:
+            for thread in threads:
+                thread.start()
+            slowest = 0
+            while any(thread.is_alive() for thread in threads):
+                began = time.monotonic()
+                cursor.execute("select 1")
+                slowest = max(slowest, time.monotonic() - began)
+        self.assertEqual([True, True], ends, "they are cut")
+        self.assertLess(slowest, 0.5)
 
     def test_much_in_both_directions(self):
         connection = self.mode("require")

@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <functional>
 #include <future>
+#include <openssl/ssl.h>
 #include <optional>
 #include <string>
 #include <sys/socket.h>
@@ -328,6 +329,54 @@ TEST_CASE("what comes right behind a handshake is read, whoever was the faster")
         REQUIRE(got_it.get_future().wait_for(10s) == std::future_status::ready);
         on.on_worker([&] { one.reset(); });
     }
+}
+
+TEST_CASE("others are read while a peer sends new keys, and it is read on without an edge") {
+    securing s;
+    s.busy_until.set_value();
+    test::certificates& files = s.files;
+    daemon::accepting_tls accepting;
+    accepting.certificate = files.path("server.pem");
+    accepting.key = files.path("server.key");
+    std::string diary;
+    std::unique_ptr<peer> updating, other;
+    std::promise<void> secured, got_it;
+    s.on.on_worker([&] {
+        updating = std::make_unique<peer>(s.on, 'u', diary);
+        other = std::make_unique<peer>(s.on, 'o', diary);
+        updating->all_told = &secured;
+        updating->socket->secure({.context = daemon::tls_context::make(accepting)});
+    });
+    const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(
+        SSL_CTX_new(TLS_client_method()), &SSL_CTX_free);
+    const std::unique_ptr<SSL, decltype(&SSL_free)> client(SSL_new(context.get()), &SSL_free);
+    SSL_set_fd(client.get(), updating->other_end);
+    SSL_set_connect_state(client.get());
+    while (SSL_do_handshake(client.get()) != 1) {
+        REQUIRE(SSL_want_read(client.get()));
+        std::this_thread::yield();
+    }
+    REQUIRE(secured.get_future().wait_for(10s) == std::future_status::ready);
+    SSL_set_block_padding(client.get(), SSL3_RT_MAX_PLAIN_LENGTH); // of one budget, some
+    s.on.on_worker([&] {
+        diary.clear();
+        updating->all_told = nullptr;
+        updating->also = [&] { got_it.set_value(); };
+        for (int i = 0; i < 8; ++i) {
+            REQUIRE(SSL_key_update(client.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1);
+            REQUIRE(SSL_do_handshake(client.get()) == 1);
+        }
+        REQUIRE(SSL_write(client.get(), "hi", 2) == 2);
+        other->write("x");
+    });
+    REQUIRE(got_it.get_future().wait_for(10s) == std::future_status::ready);
+    s.on.on_worker([&] {
+        CHECK(updating->got == "hi");
+        CHECK(other->got == "x");
+        CHECK(diary.find("go") < diary.find("gu"));
+        updating.reset();
+        other.reset();
+    });
 }
 
 TEST_CASE("who goes in the middle of a handshake leaves its socket to whoever works with it") {

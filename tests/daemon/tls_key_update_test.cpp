@@ -56,6 +56,21 @@ struct updating_client {
         ::close(ends[1]);
     }
 
+    /// New keys, as often as the socket takes them: so often.
+    int update_until_full(int most, std::size_t data_bytes = 0) {
+        int updates = 0;
+        while (updates < most && SSL_key_update(client.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
+               SSL_do_handshake(client.get()) == 1) {
+            ++updates;
+            (void)write(std::string(data_bytes, 'd'));
+        }
+        return updates;
+    }
+    [[nodiscard]] tls_stream::result read_ours(std::size_t size) const {
+        std::string into(size, '\0');
+        return server->read(std::as_writable_bytes(std::span(into)));
+    }
+
     /// As much as the socket takes.
     std::size_t write(std::string_view text) {
         std::size_t total = 0, sent = 0;
@@ -139,4 +154,61 @@ TEST_CASE(
     }
     CHECK(asked < 2'000); // each answer takes some twenty bytes of 32 KiB
     CHECK((last == outcome::wants_write || last == outcome::cut));
+}
+
+TEST_CASE("tls: who sends new keys without end, and no data or next to none, is cut") {
+    for (const std::size_t data_bytes : {0U, 1U}) {
+        CAPTURE(data_bytes);
+        updating_client c;
+        int updates = 0, reads = 0;
+        auto last = tls_stream::result{};
+        while (updates < 20'000 && last.what != outcome::cut) {
+            updates += c.update_until_full(500, data_bytes);
+            do {
+                last = c.read_ours(8'192);
+                CHECK(last.count <= 1); // it is heard once, then others are
+                ++reads;
+            } while (last.what != outcome::cut && c.server->has_more());
+        }
+        CHECK(updates <= 500);
+        CHECK(reads <= 110);
+        CHECK(last.what == outcome::cut);
+        CHECK(last.error == EPROTO);
+        CHECK(c.server->failure() == "too many messages without data");
+        CHECK(c.server->has_more());
+        const auto piece = protocol::as_bytes(std::string_view("x"));
+        CHECK(c.server->send({&piece, 1}).what == outcome::cut);
+    }
+}
+
+TEST_CASE("tls: new keys now and then are nobody's concern, with data in between") {
+    updating_client c;
+    for (int i = 0; i < 1'000; ++i) {
+        CAPTURE(i);
+        REQUIRE(c.update_until_full(1, 1'024) == 1);
+        const auto got = c.read_ours(8'192);
+        REQUIRE(got.what == outcome::done);
+        REQUIRE(got.count == 1'024);
+        CHECK_FALSE(c.server->has_more());
+    }
+    CHECK(c.update_until_full(100) == 100);
+    CHECK(c.read_ours(8'192).what == outcome::wants_read);
+}
+
+TEST_CASE("tls: one read takes little more than it was asked for, whatever that comes to") {
+    updating_client c;
+    SSL_set_block_padding(c.client.get(), SSL3_RT_MAX_PLAIN_LENGTH); // each record is that long
+    REQUIRE(c.update_until_full(8) == 8);
+    REQUIRE(c.write("data") == 4);
+    int again = 0;
+    auto got = c.read_ours(100);
+    for (; got.what == outcome::again && again < 100; ++again) {
+        CHECK(got.count == 0);
+        CHECK(c.server->has_more());
+        got = c.read_ours(100);
+    }
+    CHECK(again >= 1);
+    CHECK(got.what == outcome::done);
+    CHECK(got.count == 4);
+    CHECK(c.read_ours(100).what == outcome::wants_read);
 }
