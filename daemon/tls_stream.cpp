@@ -135,7 +135,7 @@ std::string text_of(const X509_NAME* name) {
     return text;
 }
 
-/// Empty where there is none, or where it has a zero in it: some would read it to there.
+/// Empty where there is none.
 std::string common_name(const X509_NAME* name) {
     const int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
     const auto* const entry = at < 0 ? nullptr : X509_NAME_get_entry(name, at);
@@ -147,7 +147,7 @@ std::string common_name(const X509_NAME* name) {
     }
     std::string text(reinterpret_cast<const char*>(utf8), static_cast<std::size_t>(length));
     OPENSSL_free(utf8);
-    return text.find('\0') == std::string::npos ? text : std::string();
+    return text;
 }
 
 std::size_t big_endian(std::string_view bytes) {
@@ -156,6 +156,12 @@ std::size_t big_endian(std::string_view bytes) {
         value = value << 8U | static_cast<unsigned char>(byte);
     }
     return value;
+}
+
+/// It has a zero in it: some would read it to there. PostgreSQL closes the connection.
+bool has_ambiguous_name(const X509* certificate) {
+    return certificate != nullptr &&
+           common_name(X509_get_subject_name(certificate)).find('\0') != std::string::npos;
 }
 
 /// So many bytes a ClientHello takes with the headers of its records, as far as can be told by what
@@ -360,6 +366,12 @@ tls_stream::outcome tls_stream::handshake() {
     retry_asked_ = false; // what has been asked for is there
     const int returned = SSL_do_handshake(ssl_);
     if (returned == 1) {
+        if (context_->accepts() && has_ambiguous_name(SSL_get0_peer_certificate(ssl_))) {
+            broken_ = true;
+            error_ = EPROTO;
+            failure_ = "the certificate's common name has a zero byte in it";
+            return outcome::cut;
+        }
         SSL_set_msg_callback(ssl_, note_message);
         SSL_set_msg_callback_arg(ssl_, &owed_bytes_);
         return outcome::done;

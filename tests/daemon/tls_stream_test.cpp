@@ -396,6 +396,25 @@ TEST_CASE_FIXTURE(with_certificates, "tls: a lot, through a socket that takes a 
     CHECK(got == all);
 }
 
+TEST_CASE_FIXTURE(with_certificates, "tls: a client's name with a zero byte in it is nobody's") {
+    using namespace std::string_literals;
+    for (const auto& name : {"anna\0x"s, "anna\0"s}) {
+        CAPTURE(name.size());
+        files.make("ambiguous", name);
+        conversation c(files);
+        c.accepting.clients = certificate_is::required;
+        c.accepting.authorities = files.authority();
+        c.connecting.certificate = files.path("ambiguous.pem");
+        c.connecting.key = files.path("ambiguous.key");
+        const auto how = c.begin();
+        REQUIRE(how);
+        CHECK((*how)[0] == outcome::cut);
+        CHECK(c.server->failure() == "the certificate's common name has a zero byte in it");
+        CHECK_FALSE(c.server->is_lost());
+        CHECK(read_some(*c.server, 10, outcome::cut).empty());
+    }
+}
+
 TEST_CASE_FIXTURE(with_certificates, "tls: less than a record is read, the rest is there") {
     conversation c(files);
     c.begin_well();
