@@ -1,6 +1,10 @@
 #include "protocol/statement_redact.hpp"
 
+#include "protocol/sql_lexer.hpp"
+
 #include <algorithm>
+#include <array>
+#include <cstdint>
 
 namespace pgweir::protocol {
 
@@ -16,6 +20,91 @@ bool is_name_start(char c) {
 }
 bool is_name_part(char c) { return is_name_start(c) || is_digit(c); }
 bool is_space(char c) { return static_cast<unsigned char>(c) <= ' ' || c == '\x7f'; }
+
+template <std::size_t Size>
+bool is_one_of(std::string_view word, const std::array<std::string_view, Size>& all) {
+    return std::any_of(all.begin(), all.end(),
+                       [&](std::string_view one) { return same_word(word, one); });
+}
+
+/// Follows a text, token by token, to where a setting is given its value: SET name = or TO. There a
+/// bare word and a quoted name are literals. (In UPDATE they are columns.)
+class setting_values {
+public:
+    /// Whether this one is a value. Those that every setting knows tell nothing.
+    bool word(std::string_view what) {
+        constexpr std::array<std::string_view, 5> known = {"default", "on", "off", "true", "false"};
+        if (at_ == place::behind_value && of_function_) {
+            at_ = place::clauses;
+        }
+        if (at_ == place::value || at_ == place::behind_value) {
+            at_ = place::behind_value;
+            return !is_one_of(what, known);
+        }
+        at_ = behind(what);
+        return false;
+    }
+    bool quoted_name() { return word("\"\""); }
+    void literal() { (void)word("''"); }
+    void symbol(char what) {
+        if (what == ';') {
+            at_ = place::start;
+        } else if (what == '=' && at_ == place::name) {
+            at_ = place::value;
+        } else if (what == ',' && at_ == place::behind_value) {
+            at_ = place::value;
+        }
+    }
+
+private:
+    enum class place : std::uint8_t {
+        start,   // of a statement
+        create,  // behind CREATE, OR, REPLACE
+        alter,   // behind ALTER
+        clauses, // of a statement in which SET sets a setting
+        name,    // behind SET
+        value,
+        behind_value,
+        elsewhere,
+    };
+
+    [[nodiscard]] place behind(std::string_view what) {
+        constexpr std::array<std::string_view, 3> routines = {"function", "procedure", "routine"};
+        constexpr std::array<std::string_view, 4> others = {"role", "user", "database", "system"};
+        switch (at_) {
+        case place::start:
+            of_function_ = false;
+            return same_word(what, "set")      ? place::name
+                   : same_word(what, "alter")  ? place::alter
+                   : same_word(what, "create") ? place::create
+                                               : place::elsewhere;
+        case place::create:
+            if (same_word(what, "or") || same_word(what, "replace")) {
+                return at_;
+            }
+            [[fallthrough]];
+        case place::alter:
+            of_function_ = is_one_of(what, routines);
+            return of_function_ || (at_ == place::alter && is_one_of(what, others))
+                       ? place::clauses
+                       : place::elsewhere;
+        case place::clauses:
+            return same_word(what, "set")     ? place::name
+                   : same_word(what, "begin") ? place::elsewhere // ATOMIC: the body
+                                              : at_;
+        case place::name:
+            return same_word(what, "to") ? place::value : at_;
+        case place::value:
+        case place::behind_value:
+        case place::elsewhere:
+            break;
+        }
+        return at_;
+    }
+
+    place at_ = place::start;
+    bool of_function_ = false; // other clauses may follow a value
+};
 
 class redactor {
 public:
@@ -59,6 +148,7 @@ private:
         } else if (is_name_start(c)) {
             name();
         } else {
+            settings_.symbol(c);
             emit(text_.substr(at_, 1));
             ++at_;
         }
@@ -70,6 +160,11 @@ private:
         }
         gap_ = false;
         out_ += what;
+    }
+
+    void emit_literal() {
+        settings_.literal();
+        emit("?");
     }
 
     /// Where the next token begins is no longer certain.
@@ -106,7 +201,7 @@ private:
 
     // `at_` is at the opening quote.
     void string(backslash meaning) {
-        emit("?");
+        emit_literal();
         ++at_;
         for (;;) {
             const auto quote = text_.find('\'', at_);
@@ -145,7 +240,7 @@ private:
                 return;
             }
             if (end + 1 >= text_.size() || text_[end + 1] != '"') {
-                emit(text_.substr(at_, end + 1 - at_));
+                emit(settings_.quoted_name() ? "?" : text_.substr(at_, end + 1 - at_));
                 at_ = end + 1;
                 return;
             }
@@ -171,7 +266,7 @@ private:
             return;
         }
         const auto tag = text_.substr(at_, end + 1 - at_);
-        emit("?");
+        emit_literal();
         const auto close = text_.find(tag, end + 1);
         if (close == std::string_view::npos) {
             give_up();
@@ -189,7 +284,7 @@ private:
 
     // 42, 4.2, .5, 1e-9, 0xff, 1_000, and whatever letters are glued to one.
     void number() {
-        emit("?");
+        emit_literal();
         while (at_ < text_.size()) {
             const char c = peek();
             const bool exponent =
@@ -232,7 +327,7 @@ private:
             string(backslash::depends);
             return;
         }
-        emit(word);
+        emit(settings_.word(word) ? "?" : word);
         at_ = end;
     }
 
@@ -259,6 +354,7 @@ private:
     std::size_t at_ = 0;
     bool gap_ = false;  // white space is due before the next token
     bool lost_ = false; // the rest is left out
+    setting_values settings_;
     std::string out_;
 };
 

@@ -3,7 +3,8 @@
 //
 // Strings ('…', E'…', B'…', X'…', N'…', U&'…'), dollar-quoted strings and numbers become `?`;
 // comments go (they carry data too); white space becomes single spaces. Keywords, names, quoted
-// identifiers and parameters ($1) stay.
+// identifiers and parameters ($1) stay. What a setting is given as a bare word is a string
+// (`SET app.password TO hunter2`), and becomes `?` as well, unless it is DEFAULT or a boolean.
 //
 // It scans as PostgreSQL's lexer does, but it cannot know the session's
 // standard_conforming_strings or client_encoding. Where these decide where a literal ends, or where
