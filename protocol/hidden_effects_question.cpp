@@ -42,6 +42,7 @@ code (oid, name, language, body, text) AS MATERIALIZED (
      WHERE p.oid >= 16384 AND p.prokind IN ('f', 'p')
        AND (l.lanname NOT IN ('c', 'internal')
             OR p.proname IN ('dblink_connect', 'dblink_connect_u', 'set_limit')
+            OR (p.proname = 'isn_weak' AND p.pronargs > 0)
             OR (l.lanname = 'c' AND p.provolatile = 'v' AND p.oid NOT IN (SELECT oid FROM computes)))
   ) AS c (oid, name, language, body)),
 parsed (oid, text) AS MATERIALIZED (

@@ -150,6 +150,14 @@ def extension_memory(s):
     s.run("select dblink_disconnect('mine')")
 
 
+@kind()
+def weak_input(s):
+    """A mode of isn's, kept in its own memory."""
+    s.shows("f", "select isn_weak()")
+    s.run("select isn_weak(true)")
+    s.shows("t", "select isn_weak()")
+
+
 # What ends with the process ------------------------------------------------------------------------
 
 @kind(user=SUPERUSER)

@@ -99,6 +99,7 @@ grant all on all tables in schema hidden, public to public;
 grant all on all sequences in schema hidden to public;
 create extension pg_trgm;
 create extension dblink;
+create extension isn;
 """
 
 
