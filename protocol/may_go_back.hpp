@@ -32,7 +32,7 @@ enum class return_verdict : std::uint8_t {
     unsent,
     inside_message,
     in_copy,
-    in_doubt, // this one never goes back: close it when its client is done
+    in_doubt, // not before that is settled; else it is closed when its client is done
     cancel_in_flight,
     pinned,
 };

@@ -297,6 +297,8 @@ reply reply_queue::take(judgement verdict) {
 
 // ErrorResponse.
 reply reply_queue::failed(std::string_view sqlstate) {
+    ready_in_doubt_ = false;
+    astray_ = astray_ || in_doubt_;
     if (empty()) {
         // A server that leaves says so at any moment. Inside an open batch it may also be a
         // statement_timeout: whether the server skips now, or sends a ReadyForQuery that nobody
@@ -329,9 +331,13 @@ reply reply_queue::failed(std::string_view sqlstate) {
 
 // In doubt the entries are only a guess. Those that do not fit what comes were wrong.
 reply reply_queue::received_in_doubt(backend type, std::string_view sqlstate) {
+    if (settling_doubt_) {
+        return received_settling(type);
+    }
     if (type == backend::error_response) {
         return failed(sqlstate);
     }
+    ready_in_doubt_ = ready_in_doubt_ || type == backend::ready_for_query;
     auto verdict = judgement{meaning::misfit};
     while (!empty()) {
         verdict = judge(request_of(entries_[head_]), phase_, type);
@@ -341,13 +347,46 @@ reply reply_queue::received_in_doubt(backend type, std::string_view sqlstate) {
             }
             return take(verdict);
         }
+        astray_ = astray_ || request_of(entries_[head_]) != request::sync;
         pop(outcome::skipped);
     }
+    astray_ = astray_ || type != backend::ready_for_query;
     if (type == backend::ready_for_query) {
         skipping_ = false;
         return {reply::kind::ready};
     }
     return {reply::kind::partial};
+}
+
+bool reply_queue::may_settle_doubt() const {
+    const auto first = entries_.begin() + static_cast<std::ptrdiff_t>(head_);
+    const auto last = entries_.begin() + static_cast<std::ptrdiff_t>(tail_);
+    return in_doubt_ && ready_in_doubt_ && !astray_ && !settling_doubt_ && !batch_open_ &&
+           !skipping_ && phase_ == phase::fresh && std::all_of(first, last, [](entry e) {
+               return request_of(e) == request::sync || request_of(e) >= request::copy_done;
+           });
+}
+
+void reply_queue::settle_doubt() {
+    while (!empty()) {
+        pop(outcome::skipped); // whether the client's Syncs are answered yet, what comes will tell
+    }
+    sent(frontend::close, fate::swallow);
+    sent(frontend::sync, fate::swallow);
+    settling_doubt_ = true;
+}
+
+// ReadyForQuery is the client's, as long as Close has not been answered.
+reply reply_queue::received_settling(backend type) {
+    if (type == backend::ready_for_query) {
+        return {reply::kind::ready};
+    }
+    if (type != backend::close_complete) {
+        return {reply::kind::unexpected};
+    }
+    in_doubt_ = ready_in_doubt_ = settling_doubt_ = false;
+    pop(outcome::done);
+    return {reply::kind::completes, fate::swallow};
 }
 
 // The whole of the answer to a message of the extended protocol that goes well and is asked for
@@ -383,7 +422,7 @@ reply reply_queue::received(backend type, std::string_view sqlstate) {
     case backend::parameter_status:
         return {reply::kind::asynchronous, where(type)};
     case backend::error_response:
-        return failed(sqlstate);
+        return settling_doubt_ ? reply{reply::kind::unexpected} : failed(sqlstate);
     default:
         break;
     }

@@ -83,6 +83,9 @@ public:
 
     /// Where received() would say that a message of this type belongs, without taking it.
     [[nodiscard]] fate where(backend type) const {
+        if (settling_doubt_ && type == backend::close_complete) [[unlikely]] {
+            return fate::swallow;
+        }
         if (type == backend::notification_response || !next_is_swallowed()) {
             return fate::forward;
         }
@@ -136,8 +139,16 @@ public:
 
     /// How many ReadyForQuery will come cannot be known: a Sync was sent that a failed COPY may or
     /// may not have eaten, or an error came in an idle moment of an open batch. From here on
-    /// every reply is taken as the client's. Such a server never goes back.
+    /// every reply is taken as the client's, until it is settled.
     [[nodiscard]] bool in_doubt() const { return in_doubt_; }
+
+    /// A ReadyForQuery has come since, and nothing else can come for what has been sent: a message
+    /// of ours that is answered by anything else will tell where that ends.
+    [[nodiscard]] bool may_settle_doubt() const;
+    /// … has been sent: Close of a statement that there is not, and Sync. Nothing of the client's
+    /// is to be sent before it has been answered. An error meanwhile is `unexpected`.
+    void settle_doubt();
+    [[nodiscard]] bool is_settling_doubt() const { return settling_doubt_; }
 
     /// The server will answer without being asked for more: waiting has an end.
     [[nodiscard]] bool answers_will_come() const {
@@ -270,6 +281,7 @@ private:
     [[nodiscard]] reply failed(std::string_view sqlstate);
     [[nodiscard]] reply take(judgement verdict);
     [[nodiscard]] reply received_in_doubt(backend type, std::string_view sqlstate);
+    [[nodiscard]] reply received_settling(backend type);
 
     // From head_ to tail_. Those before are done with, what is behind is room for more.
     std::vector<entry> entries_;
@@ -288,6 +300,9 @@ private:
     bool copy_both_expected_ = false;
     bool unsynced_ = false; // as batch_open_, but only a Sync ends it
     bool in_doubt_ = false;
+    bool ready_in_doubt_ = false; // and no error since
+    bool astray_ = false;         // so far that nobody can tell what has been answered
+    bool settling_doubt_ = false;
 };
 
 } // namespace pgweir::protocol

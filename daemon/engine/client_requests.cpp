@@ -224,7 +224,7 @@ void engine::grant(client& c, server& s, time_point now) {
 
 /// What the client sends is not looked at before something that we have asked is answered.
 bool engine::waits_for_answer(const client& c, const server& s) {
-    return s.names || s.lenient || s.behind.goes_again() ||
+    return s.names || s.lenient || s.owed.is_settling_doubt() || s.behind.goes_again() ||
            (s.question && s.question->withholds()) || !may_send_behind(c, s);
 }
 

@@ -38,6 +38,26 @@ protocol::return_verdict engine::verdict(const server& s) const {
     return protocol::may_go_back(facts);
 }
 
+/// Nobody knows how many ReadyForQuery are to come (reply_queue::in_doubt()): where a message of
+/// ours will tell, it is sent. True: its answer is awaited.
+bool engine::settle_doubt(const client& c, server& s) {
+    if (s.owed.is_settling_doubt()) {
+        return true;
+    }
+    // A cancel request could strike it.
+    if (!s.owed.may_settle_doubt() || c.stream.inside_message() || s.leaving || s.blocked ||
+        s.cancels_in_flight != 0) {
+        return false;
+    }
+    constexpr std::string_view nothing = "pgw_doubt"; // no client's name begins like that
+    protocol::append_close_statement(s.out.own(), nothing);
+    protocol::message_writer(s.out.own()).begin(protocol::frontend::sync).end();
+    s.owed.settle_doubt();
+    s.ready_current = false;
+    flush(s);
+    return true;
+}
+
 /// Something has changed about a server that no client has.
 void engine::go_on_alone(server& s, time_point now) {
     if (s.pool->listening) {
@@ -92,6 +112,9 @@ void engine::maybe_give_back(server& s, time_point now) {
         s.pool->shard.bounds().mode == pool::pool_mode::statement) {
         tell_and_close(*c, pool::client_close::transaction_in_statement_mode,
                        protocol::error::transaction_in_statement_mode, {}, now);
+        return;
+    }
+    if (s.owed.in_doubt() && settle_doubt(*c, s)) [[unlikely]] {
         return;
     }
     if (s.ready_current && c->statements.anything_lent() && !c->stream.inside_message()) {

@@ -56,6 +56,72 @@ TEST_CASE("reply_queue: conversations") {
     }
 }
 
+TEST_CASE("reply_queue: a doubt is settled by a message of ours that is answered otherwise") {
+    struct row {
+        const char* what;
+        const char* before;
+        const char* answers; // of Close and Sync, and what comes in front of them
+    };
+    const row rows[] = {
+        {"a Sync that a failed COPY has eaten", "> P B E S < 1 2 G > d c S < E+ ZI [doubt]",
+         "< !3+"},
+        {"one that it has not eaten", "> P B E S < 1 2 G > d c S < E+ ZI [doubt]", "< ZI !3+"},
+        {"… of which all is known", "> P B E S < 1 2 G > d c S < E+ ZI ZI [doubt]", "< !3+"},
+        {"in a query", "> Q d S c < G E- ZI [doubt]", "< ZI !3+"},
+        {"another query behind it", "> Q d S c Q < G E- ZI T D C ZI [doubt]", "< !3+"},
+        {"statement_timeout in an open batch", "> P H < 1 E57014~ ZI > S < ZI [doubt]", "< !3+"},
+        {"something asynchronous", "> Q d S c < G E- ZI [doubt]", "< N~ ZI N~ !3+"},
+    };
+    for (const auto& [what, before, answers] : rows) {
+        const std::string shown(what);
+        CAPTURE(shown);
+        reply_queue owed;
+        for (const auto& step : parse_script(before)) {
+            play(step, owed);
+        }
+        REQUIRE(owed.may_settle_doubt());
+        owed.settle_doubt();
+        CHECK(owed.is_settling_doubt());
+        for (const auto& step : parse_script(answers)) {
+            CAPTURE(step.text);
+            play(step, owed);
+        }
+        CHECK_FALSE(owed.in_doubt());
+        // From here on everything is as usual.
+        for (const auto& step : parse_script("< !ZI [owed=0] > P B E S < 1 2 C ZI [owed=0] "
+                                             "> Q d c < G C ZI [owed=0]")) {
+            CAPTURE(step.text);
+            play(step, owed);
+        }
+    }
+}
+
+TEST_CASE("reply_queue: when a doubt may not be settled") {
+    for (const char* const script :
+         {"> P B E S < 1 2 G > d c S < E+ [doubt]",              // the server may be skipping
+          "> P B E S < 1 2 G > d c S < E+ ZI > Q [doubt]",       // an answer is to come
+          "> P B E S < 1 2 G > d c S < E+ ZI > P [doubt batch]", // … and no Sync has been sent
+          "> P H < 1 E57014~ ZI [doubt batch]",
+          "> P H < 1 E57014~ ZI > S < ZI > P H < 1 E57014~ > S", "> Q < T D C ZI"}) {
+        const std::string shown(script);
+        CAPTURE(shown);
+        reply_queue owed;
+        for (const auto& step : parse_script(script)) {
+            play(step, owed);
+        }
+        CHECK_FALSE(owed.may_settle_doubt());
+    }
+}
+
+TEST_CASE("reply_queue: an error while a doubt is being settled") {
+    reply_queue owed;
+    for (const auto& step : parse_script("> Q d S c < G E- ZI")) {
+        play(step, owed);
+    }
+    owed.settle_doubt();
+    CHECK(owed.received(backend::error_response, "57014").what == reply::kind::unexpected);
+}
+
 TEST_CASE("reply_queue: a conversation leaves nothing behind for the next on the same server") {
     // Every conversation that ends well, one after the other, on one queue.
     reply_queue owed;
