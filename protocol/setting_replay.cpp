@@ -39,6 +39,7 @@ void append_call(std::string& out, reply_queue& owed, std::uint32_t function,
 constexpr std::string_view role = "role", session_authorization = "session_authorization";
 constexpr std::string_view search_path = "search_path";
 constexpr std::string_view guard = "exit_on_error";
+constexpr std::string_view statement_timeout = "statement_timeout";
 
 // Whoever one is decides what one may set: they are given up first and taken on last.
 constexpr std::array<std::string_view, 2> identities = {session_authorization, role};
@@ -96,13 +97,21 @@ void for_each_difference(const setting_map& carried, const setting_map& wanted, 
     }
 }
 
-// The same in the order in which it has to be done.
+// The same in the order in which it has to be done. The client's own statement_timeout comes last:
+// it is for the client's statements.
 template <typename Set>
 void in_order(const setting_map& carried, const setting_map& wanted, const Set& set) {
     bool whoever = true; // may do it
     for_each_difference(carried, wanted, [&](std::string_view name, argument) {
         whoever = whoever && is_everybodys(name);
     });
+    const auto set_timeout = [&] {
+        for_each_difference(carried, wanted, [&](std::string_view name, argument to) {
+            if (name == statement_timeout) {
+                set(name, to);
+            }
+        });
+    };
     const auto each_identity = [&](const setting_map& of, const auto& take) {
         for (const auto name : identities) {
             if (const auto at = of.find(name); at != of.end()) {
@@ -115,13 +124,14 @@ void in_order(const setting_map& carried, const setting_map& wanted, const Set& 
     }
     for (const bool value : {false, true}) {
         for_each_difference(carried, wanted, [&](std::string_view name, argument to) {
-            if (to.has_value() == value && !is_identity(name)) {
+            if (to.has_value() == value && !is_identity(name) && name != statement_timeout) {
                 set(name, to);
             }
         });
     }
     if (!whoever) {
         each_identity(wanted, [&](const auto& want) { set(want->first, argument(want->second)); });
+        set_timeout();
         return;
     }
     for_each_difference(carried, wanted, [&](std::string_view name, argument to) {
@@ -129,6 +139,7 @@ void in_order(const setting_map& carried, const setting_map& wanted, const Set& 
             set(name, to);
         }
     });
+    set_timeout();
 }
 
 // Ahead of the client's messages ------------------------------------------------------------------
@@ -280,6 +291,21 @@ bool is_everybodys(std::string_view name) {
 bool may_wait_for_snapshot(const setting_map& session) {
     const auto found = session.find("default_transaction_deferrable");
     return found != session.end() && found->second != "off";
+}
+
+bool has_others_timeout(const setting_map& carried, const setting_map& wanted) {
+    const auto has = carried.find(statement_timeout);
+    if (has == carried.end() || has->second == "0") {
+        return false;
+    }
+    const auto own = wanted.find(statement_timeout);
+    return own == wanted.end() || own->second != has->second;
+}
+
+setting_map with_timeout_lifted(const setting_map& carried) {
+    setting_map lifted = carried;
+    lifted.insert_or_assign(std::string(statement_timeout), "0");
+    return lifted;
 }
 
 bool append_settings_ahead(std::string& out, reply_queue& owed, const setting_map& carried,

@@ -50,6 +50,17 @@ enum class refused_setting : std::uint8_t {
 /// Transactions of a session with these may have to wait for a snapshot that is safe.
 [[nodiscard]] bool may_wait_for_snapshot(const setting_map& session);
 
+/// What a server carries has a statement_timeout that is not the client's own: it would end
+/// messages of ours that make the server the client's.
+[[nodiscard]] bool has_others_timeout(const setting_map& carried, const setting_map& wanted);
+
+/// What PostgreSQL says of it then, and where somebody has asked for it.
+inline constexpr std::string_view cancelled_sqlstate = "57014";
+
+/// What the server carries when that has been lifted.
+inline constexpr std::string_view lift_timeout_sql = "SET statement_timeout TO 0";
+[[nodiscard]] setting_map with_timeout_lifted(const setting_map& carried);
+
 /// Appends the calls, and to `owed` what they will be answered with. Nothing to do for equal
 /// sets. They are a transaction where others would have to wait.
 void append_setting_replay(std::string& out, reply_queue& owed, const setting_map& carried,

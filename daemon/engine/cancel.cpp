@@ -49,6 +49,7 @@ bool engine::cancel_session(const route_cancel& request, time_point now) {
         if (c->state == client_state::active && c->held != nullptr && !c->held->ready_current &&
             !c->held->replaying && !c->held->question && !c->held->pin_question &&
             !c->held->names && c->held->errand == channel_errand::none) {
+            c->held->cancel_asked = true;
             open_cancel(*c->held, {request}, now);
             return true;
         }

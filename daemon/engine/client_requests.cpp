@@ -194,7 +194,7 @@ void engine::grant(client& c, server& s, time_point now) {
     s.user = &c;
     s.replay_failed = false;
     s.reports_due = false;
-    s.said_fatal = false;
+    s.said_fatal = s.cancel_asked = s.discards_sequences = false;
     s.statements.taken_over(c.statements.unnamed_last() + 1);
     c.statements.lease_begins();
     c.transaction_started = now;
@@ -209,7 +209,7 @@ void engine::grant(client& c, server& s, time_point now) {
     }
     if (c.state != client_state::awaiting_welcome) {
         set_state(c, client_state::active, now);
-        if (s.lenient) {
+        if (s.withholds()) {
             flush(s); // the client's messages wait for the answers
         }
     } else if (!s.replaying) {
@@ -224,7 +224,8 @@ void engine::grant(client& c, server& s, time_point now) {
 
 /// What the client sends is not looked at before something that we have asked is answered.
 bool engine::waits_for_answer(const client& c, const server& s) {
-    return s.names || s.lenient || s.owed.is_settling_doubt() || s.behind.goes_again() ||
+    return s.names || s.withholds() || s.owed.is_settling_doubt() || s.behind.goes_again() ||
+           (s.question && s.question->withholds()) || !may_send_behind(c, s);
            (s.question && s.question->withholds()) || !may_send_behind(c, s);
 }
 

@@ -269,10 +269,16 @@ private:
 
     // library_settings.cpp: settings that a library refuses
     static void sent_behind_settings(server& s, protocol::bytes sent);
-    [[nodiscard]] bool try_each_setting(client& c, server& s, const protocol::server_step& step);
+    [[nodiscard]] bool replay_again(client& c, server& s, const protocol::server_step& step);
     [[nodiscard]] bool each_setting_tried(client& c, server& s);
     void drop_settings(client& c, server& s, const protocol::lenient_replay& replay);
     [[nodiscard]] bool send_batch_again(client& c, server& s);
+
+    // others_timeout.cpp: a statement_timeout that a client before has left
+    [[nodiscard]] static bool struck_by_others_timeout(const client& c, const server& s,
+                                                       const protocol::server_step& step);
+    static void lift_timeout(server& s);
+    [[nodiscard]] bool timeout_lifted(client& c, server& s);
 
     // pins.cpp
     [[nodiscard]] static bool may_be_asked(const client& c, const server& s);
@@ -384,6 +390,7 @@ private:
     [[nodiscard]] bool is_awaited(const server& s, const client& c);
     [[nodiscard]] server* unawaited(const client& c, server* next);
     void take_over_sequences(client& c, server& s);
+    static void append_discard_sequences(server& s);
     void leave_sequences(client& c, server& s);
     void sequences_read(client& c, server& s, const protocol::statement_link::counts& seen);
     void sequences_forgotten(server& s);

@@ -1,8 +1,9 @@
 // Settings that a library has refused which this server has loaded (protocol/lenient_replay.hpp):
 // the client goes on without them, as in a session that loads it. Where what it asked for was sent
-// behind them PostgreSQL has looked at none of that, and it is sent again.
+// behind them PostgreSQL has looked at none of that, and it is sent again. The same where another's
+// statement_timeout has struck them (others_timeout.cpp).
 //
-// Tests: integration/library_settings_test.py.
+// Tests: integration/library_settings_test.py, others_timeout_test.py.
 #include "daemon/engine/engine.hpp"
 
 #include <utility>
@@ -19,11 +20,13 @@ void engine::sent_behind_settings(server& s, protocol::bytes sent) {
     }
 }
 
-/// The settings that went ahead have been refused, perhaps by a library: each is tried by itself,
-/// and what the client has asked for waits. False: its session is to end.
-bool engine::try_each_setting(client& c, server& s, const protocol::server_step& step) {
-    if (step.fatal || s.told_to_end || !s.behind.keeps() ||
-        !protocol::may_be_librarys_refusal(step.sqlstate) || c.stream.inside_message() ||
+/// The settings that went ahead have been refused, perhaps by a library, or another's
+/// statement_timeout has struck: each is tried by itself, and what the client has asked for waits.
+/// False: that is not why, or cannot be done.
+bool engine::replay_again(client& c, server& s, const protocol::server_step& step) {
+    const bool curable =
+        protocol::may_be_librarys_refusal(step.sqlstate) || struck_by_others_timeout(c, s, step);
+    if (step.fatal || s.told_to_end || !s.behind.keeps() || !curable || c.stream.inside_message() ||
         !s.out.empty() || s.owed.in_doubt()) {
         return false;
     }
@@ -37,6 +40,9 @@ bool engine::try_each_setting(client& c, server& s, const protocol::server_step&
     s.kept_statements.settings = 0; // which of them it has got to know is not looked at
     s.carried = s.behind.send_again();
     replay_settings(c, s, protocol::refused_setting::is_told);
+    if (s.discards_sequences && s.timeout_lifts == 0) {
+        append_discard_sequences(s);
+    }
     flush(s);
     return true;
 }
@@ -82,7 +88,7 @@ void engine::drop_settings(client& c, server& s, const protocol::lenient_replay&
 /// What was sent behind settings that have been refused is sent again. False: not all of it yet.
 bool engine::send_batch_again(client& c, server& s) {
     while (s.behind.goes_again()) {
-        if (s.lenient || s.names || s.blocked) {
+        if (s.withholds() || s.names || s.blocked) {
             return false;
         }
         const auto in = s.behind.unsent();

@@ -84,9 +84,14 @@ void engine::take_over_sequences(client& c, server& s) {
     if (looked_at && !s.pool->entry->sequences_read.load(std::memory_order_relaxed)) {
         return;
     }
+    append_discard_sequences(s);
+    s.sequences.foreign = false; // should it fail, the client's session ends
+    s.discards_sequences = true;
+}
+
+void engine::append_discard_sequences(server& s) {
     protocol::append_query(s.out.own(), "DISCARD SEQUENCES");
     s.owed.sent(protocol::frontend::query, protocol::fate::swallow);
-    s.sequences.foreign = false; // should it fail, the client's session ends
     replays(s);
 }
 

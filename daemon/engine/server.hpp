@@ -62,9 +62,9 @@ enum class settings_ahead : std::uint8_t {
     batch_ended, // … has: nothing more may be sent before they are answered
 };
 
-/// What a client has sent behind its settings while a library may still refuse those, and what the
-/// server carried before (library_settings.cpp). A copy: it may come in several reads, and goes
-/// behind messages of ours when it is sent again.
+/// What a client has sent behind its settings while a library may still refuse those, or another's
+/// statement_timeout end them, and what the server carried before (library_settings.cpp). A copy:
+/// it may come in several reads, and goes behind messages of ours when it is sent again.
 class sent_behind {
 public:
     /// Nothing yet; what comes is kept.
@@ -107,6 +107,8 @@ public:
         }
     }
 
+    /// While it keeps.
+    [[nodiscard]] const protocol::setting_map& carried_before() const { return *carried_before_; }
     /// All that has been sent behind the settings is here.
     [[nodiscard]] bool keeps() const { return keeps_; }
     /// Some of it is to be sent again, in front of all else.
@@ -174,6 +176,8 @@ struct server final : pool::server, connection_events {
                                  // sequences forgotten
     bool replay_failed = false;  // … and PostgreSQL refused one
     settings_ahead ahead = settings_ahead::none;
+    bool cancel_asked = false;       // by the client, since it was given this server
+    bool discards_sequences = false; // DISCARD SEQUENCES is among what makes it the client's
     bool apart = false;              // a transaction of ours runs (apart.hpp)
     std::uint8_t apart_unheard = 0;  // so many ReadyForQuery of it say nothing
     bool reports_due = false;        // the client is told of parameters with its ReadyForQuery
@@ -189,6 +193,7 @@ struct server final : pool::server, connection_events {
     protocol::transaction_status status = protocol::transaction_status::idle;
     time_point ready_at{}; // its latest ReadyForQuery, whoever was answered
     std::uint32_t cancels_in_flight = 0;
+    std::uint8_t timeout_lifts = 0;    // tries to lift another's statement_timeout; 0: it is not
     std::size_t replay_ready_owed = 0; // while replaying: so many ReadyForQuery end that
     std::size_t pinned_bytes = 0;      // at the front of `in`, in the client's outbox
     buffer in;
@@ -218,6 +223,8 @@ struct server final : pool::server, connection_events {
     protocol::sequence_memory sequences;
     statement_note running;
     time_point deadline{}; // of the task, or of waiting for what names hide
+    /// It is being made the client's: nothing of the client's is sent before that is answered.
+    [[nodiscard]] bool withholds() const { return lenient || timeout_lifts != 0; }
     /// PostgreSQL is answering what names hide.
     [[nodiscard]] bool asked_about_names() const {
         return names && names->at == names_question::step::asked;

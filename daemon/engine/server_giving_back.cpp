@@ -224,6 +224,7 @@ void engine::detach(client& c, server& s, time_point now) {
     buffers_.give_back(s.retryable);
     s.behind.forget();
     s.lenient.reset();
+    s.timeout_lifts = 0;
     s.question.reset();
     s.pin_question.reset();
     s.names.reset();

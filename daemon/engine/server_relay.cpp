@@ -95,10 +95,10 @@ void engine::relay(server& s, time_point now) {
             s.behind.forget();
             settings_in_effect = true;
         }
-        const bool waited_for = s.lenient != nullptr;
+        const bool waited_for = s.withholds();
         more = relay_step(s, step, taken, now) && used != in.size() &&
                step.why != protocol::server_step::stop::exhausted;
-        settings_in_effect = settings_in_effect || (waited_for && s.lenient == nullptr);
+        settings_in_effect = settings_in_effect || (waited_for && !s.withholds());
         if (more && c != nullptr && !c->out.has_room()) {
             break; // many small swallowed answers between forwarded ones: send what there is
         }
@@ -366,6 +366,9 @@ bool engine::relay_ready(server& s, const protocol::server_step& step, bool ours
 bool engine::replay_answered(server& s, time_point now) {
     auto* const c = s.user;
     s.replaying = false;
+    if (s.timeout_lifts != 0 && c != nullptr && !timeout_lifted(*c, s)) {
+        return true;
+    }
     if (s.lenient && !s.replay_failed && c != nullptr && !each_setting_tried(*c, s)) {
         return true;
     }

@@ -59,7 +59,8 @@ void engine::give_settings(client& c, server& s) {
                                         s.kept_statements.settings)) {
         const auto before = std::exchange(s.carried, c.settings);
         if (!s.owed.empty()) {
-            if (protocol::may_be_librarys(*before, *c.settings)) {
+            if (protocol::may_be_librarys(*before, *c.settings) ||
+                protocol::has_others_timeout(*before, *c.settings)) {
                 s.behind.keep(before);
             }
             s.ahead = settings_ahead::batch_open;
@@ -86,6 +87,9 @@ void engine::replay_settings(client& c, server& s, protocol::refused_setting ref
             lacking.insert(*name);
         }
         protocol::append_setting_replay(s.out.own(), s.owed, has, lacking, refused);
+    } else if (protocol::has_others_timeout(*s.carried, *c.settings)) {
+        lift_timeout(s); // timeout_lifted() comes back to this
+        return;
     } else if (refused == protocol::refused_setting::is_told ||
                protocol::may_be_librarys(*s.carried, *c.settings)) {
         s.lenient = std::make_unique<protocol::lenient_replay>(*s.carried, *c.settings, s.out.own(),
@@ -98,12 +102,12 @@ void engine::replay_settings(client& c, server& s, protocol::refused_setting ref
 }
 
 /// PostgreSQL has refused what went ahead of the client's messages, and has looked at none of them.
-/// A library may have, then the rest is tried; was it cancelled, then that was meant for what the
-/// client has asked; else the client's session cannot be what it was. False: the server is closed.
+/// A library may have, then the rest is tried; another's statement_timeout, then they are replayed
+/// without it; was it cancelled, then that was meant for what the client has asked; else the
+/// client's session cannot be what it was. False: the server is closed.
 bool engine::settings_refused(server& s, const protocol::server_step& step, time_point now) {
-    constexpr std::string_view query_canceled = "57014";
     auto* const c = s.user;
-    if (c != nullptr && try_each_setting(*c, s, step)) {
+    if (c != nullptr && replay_again(*c, s, step)) {
         return true;
     }
     s.replay_failed = true; // it is going to be closed
@@ -113,7 +117,7 @@ bool engine::settings_refused(server& s, const protocol::server_step& step, time
         return false;
     }
     const auto words = protocol::words_of(protocol::as_bytes(step.error));
-    if (step.sqlstate != query_canceled || step.fatal) {
+    if (step.sqlstate != protocol::cancelled_sqlstate || step.fatal) {
         tell_and_close(*c, pool::client_close::setting_refused, protocol::error::setting_refused,
                        words, now);
         return false;

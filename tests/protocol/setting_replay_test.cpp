@@ -287,3 +287,30 @@ TEST_CASE("setting_replay: by calls, it waits for no snapshot") {
         CHECK(owed.owed_ready(fate::swallow) == (apart ? 3 : 1));
     }
 }
+
+TEST_CASE("setting_replay: the client's own statement_timeout is set last") {
+    const setting_map own = {{"role", "r"}, {"statement_timeout", "1s"}, {"work_mem", "1MB"}};
+    CHECK(replay({{"statement_timeout", "0"}}, own) ==
+          "set work_mem=1MB, set role=r, set statement_timeout=1s");
+    CHECK(replay(own, {{"timezone", "UTC"}}) ==
+          "unset work_mem, set timezone=UTC, unset role, unset statement_timeout");
+    CHECK(replay({{"log_statement", "all"}}, own) ==
+          "unset log_statement, set work_mem=1MB, set role=r, set statement_timeout=1s");
+}
+
+TEST_CASE("setting_replay: whether what a server carries has another's statement_timeout") {
+    const auto has = [](const char* carried, const char* own) {
+        const auto with = [](const char* value) {
+            return value == nullptr ? setting_map{} : setting_map{{"statement_timeout", value}};
+        };
+        return has_others_timeout(with(carried), with(own));
+    };
+    CHECK(has("1s", nullptr));
+    CHECK(has("1s", "0"));
+    CHECK(has("1s", "2s"));
+    CHECK_FALSE(has("1s", "1s"));
+    CHECK_FALSE(has("0", "1s"));
+    CHECK_FALSE(has(nullptr, "1s"));
+    CHECK(with_timeout_lifted({{"statement_timeout", "1s"}, {"work_mem", "1MB"}}) ==
+          setting_map{{"statement_timeout", "0"}, {"work_mem", "1MB"}});
+}
