@@ -10,7 +10,7 @@ import psycopg2
 
 from integration.support import wire
 from integration.support.case import PoolerCase, only_pgweir
-from integration.support.peers import RAW_USER
+from integration.support.peers import RAW_USER, rows_of
 from integration.support.postgres import DATABASE, OWNER
 from integration.support.raw_case import RawCase
 from integration.support.waiting import wait_for
@@ -525,6 +525,29 @@ class DeferrableTest(RawCase):
             # One that is cleaned before it is anybody else's.
             self.quick(readers[0], self.apart + " read write; create temp table deferrable_left (); commit")
             readers[0].socket.close()
+            for _ in range(SERVERS * 2):
+                self.quick(other, "select 1")
+        finally:
+            writer.ask("commit")
+
+    def test_a_listener_keeps_no_server(self):
+        """PostgreSQL tells it of what has been notified, ours among that, in a transaction of its defaults."""
+        self.postgres.query("create table if not exists deferrable_table (i int)", database=DATABASE)
+        self.postgres.query("grant all on deferrable_table to public", database=DATABASE)
+        writer = self.raw()
+        for text in ("begin isolation level serializable", "select count(*) from deferrable_table",
+                     "insert into deferrable_table values (1)"):
+            writer.ask(text)
+        try:
+            reader = self.raw(timeout=5)
+            for text in (self.reading, "listen deferrable_news"):
+                self.quick(reader, text)
+            wait_for(lambda: self.pooler.metric("pgweir_pool_servers", state="idle", user=RAW_USER) ==
+                     SERVERS - 1, "nobody but the writer has a server")
+            told = self.quick(reader, "notify deferrable_news, '1'")
+            self.assertIn("A", [kind for kind, _ in told])
+            self.assertEqual(["on"], rows_of(self.quick(reader, "show default_transaction_deferrable")))
+            other = self.raw(timeout=5)
             for _ in range(SERVERS * 2):
                 self.quick(other, "select 1")
         finally:

@@ -10,6 +10,11 @@ namespace {
 
 constexpr std::uint8_t begin_and_commit = 2;
 
+void append_deferrable(server& s, std::string_view sql) {
+    protocol::append_own_statement(s.out.own(), s.owed, protocol::apart_name, sql);
+    protocol::append_own_sync(s.out.own(), s.owed);
+}
+
 } // namespace
 
 apart::apart(server& s)
@@ -25,6 +30,21 @@ apart::apart(server& s)
 apart::~apart() {
     if (needed_) {
         protocol::append_apart_end(server_.out.own(), server_.owed);
+    }
+}
+
+undeferred::undeferred(server& s)
+    : server_(s)
+    , needed_(protocol::may_wait_for_snapshot(*s.carried)) {
+    if (needed_) {
+        append_deferrable(s, "SET default_transaction_deferrable TO off");
+        s.apart_unheard = begin_and_commit;
+    }
+}
+
+undeferred::~undeferred() {
+    if (needed_) {
+        append_deferrable(server_, "SET default_transaction_deferrable TO on");
     }
 }
 

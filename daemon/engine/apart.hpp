@@ -36,4 +36,20 @@ private:
     const bool needed_;
 };
 
+/// What PostgreSQL is asked meanwhile is in transactions that are not DEFERRABLE, and so is what it
+/// does of its own accord behind them: a session that listens looks at what has been notified in a
+/// transaction of its defaults, and answers nothing before. The session's default is set, and set
+/// back, in batches of their own, whose ReadyForQuery count as those of BEGIN and COMMIT do above.
+class undeferred {
+public:
+    explicit undeferred(server& s);
+    ~undeferred();
+    undeferred(const undeferred&) = delete;
+    undeferred& operator=(const undeferred&) = delete;
+
+private:
+    server& server_;
+    const bool needed_;
+};
+
 } // namespace pgweir::daemon

@@ -65,8 +65,11 @@ void engine::next_errand(client& c, server& s) {
     }
     if (l != nullptr && std::exchange(l->fence_wanted, false)) {
         const protocol::fence_mark mark{options_.self.value, c.id.value, l->last_fence | own_news};
-        protocol::append_fence(s.out.own(), s.owed, s.pool->listeners.fence,
-                               protocol::fence_payload(mark), false);
+        {
+            const undeferred meanwhile(s);
+            protocol::append_fence(s.out.own(), s.owed, s.pool->listeners.fence,
+                                   protocol::fence_payload(mark), false);
+        }
         run_errand(s, channel_errand::own_news);
     } else if (c.session.channels_to_ask() &&
                (l != nullptr || c.pool->shard.bounds().listens_for_all)) {
@@ -90,7 +93,11 @@ void engine::next_errand(client& c, server& s) {
         const protocol::fence_mark mark{options_.self.value, c.id.value, l->channels.serial()};
         l->fence = s.pool->listeners.fence;
         l->channels.fence_sent(l->fence);
-        protocol::append_fence(s.out.own(), s.owed, l->fence, protocol::fence_payload(mark), true);
+        {
+            const undeferred meanwhile(s);
+            protocol::append_fence(s.out.own(), s.owed, l->fence, protocol::fence_payload(mark),
+                                   true);
+        }
         run_errand(s, channel_errand::fence);
     } else if (l->channels.now() == protocol::client_channels::stage::settled) {
         if (l->channels.server_listens()) {
@@ -263,7 +270,10 @@ bool engine::channels_first(client& c, server& s) {
     l.use.missing = false;
     if (at_rest && s.status == protocol::transaction_status::idle && s.cancels_in_flight == 0) {
         c.session.pin(protocol::pin_reason::listen);
-        protocol::append_listen(s.out.own(), s.owed, l.channels.served(), l.channels.ours());
+        {
+            const undeferred meanwhile(s);
+            protocol::append_listen(s.out.own(), s.owed, l.channels.served(), l.channels.ours());
+        }
         run_errand(s, channel_errand::carry);
     }
     return true;
