@@ -15,7 +15,8 @@ const settings server_defaults = {{"application_name", ""}, {"timezone", "UTC"}}
 constexpr std::uint32_t set_config_function = 2'078, current_setting_function = 3'294;
 constexpr std::string_view set_config_sql = "SELECT pg_catalog.set_config(";
 constexpr std::string_view question = "SELECT EXISTS (SELECT FROM pg_catalog.";
-constexpr std::string_view list_of_settings = "SELECT pg_catalog.lower(name), setting FROM";
+constexpr std::string_view list_of_settings =
+    "SELECT pg_catalog.lower(name), pg_catalog.current_setting(name) FROM";
 constexpr std::string_view audit_question = "(SELECT 'setting'::pg_catalog.text, ";
 constexpr std::string_view names_question = "\nWITH RECURSIVE\nseparators (";
 constexpr std::string_view lastval = "SELECT lastval()";
