@@ -226,7 +226,7 @@ void engine::grant(client& c, server& s, time_point now) {
 bool engine::waits_for_answer(const client& c, const server& s) {
     return s.names || s.withholds() || s.owed.is_settling_doubt() || s.behind.goes_again() ||
            (s.question && s.question->withholds()) || !may_send_behind(c, s);
-           (s.question && s.question->withholds()) || !may_send_behind(c, s);
+    (s.question && s.question->withholds()) || !may_send_behind(c, s);
 }
 
 void engine::pump_active(client& c, time_point now) {

@@ -398,6 +398,7 @@ private:
     // server_giving_back.cpp
     [[nodiscard]] protocol::return_verdict verdict(const server& s) const;
     bool settle_doubt(const client& c, server& s);
+    [[nodiscard]] bool take_back_lent(client& c, server& s, time_point now);
     void go_on_alone(server& s, time_point now);
     void maybe_give_back(server& s, time_point now);
     void give_back(client& c, server& s, time_point now);

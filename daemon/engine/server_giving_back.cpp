@@ -58,6 +58,21 @@ bool engine::settle_doubt(const client& c, server& s) {
     return true;
 }
 
+/// Statements that the server was lent. False: not now, maybe_give_back() comes back to it.
+bool engine::take_back_lent(client& c, server& s, time_point now) {
+    if (!s.ready_current || !c.statements.anything_lent() || c.stream.inside_message()) {
+        return true;
+    }
+    if (s.cancels_in_flight != 0) {
+        // It would strike what takes them back. cancel_finished() comes back here.
+        pump(c, now);
+        return false;
+    }
+    protocol::take_back_lent(c.statements, s.owed, s.out.own());
+    s.ready_current = false;
+    return flush(s);
+}
+
 /// Something has changed about a server that no client has.
 void engine::go_on_alone(server& s, time_point now) {
     if (s.pool->listening) {
@@ -117,17 +132,8 @@ void engine::maybe_give_back(server& s, time_point now) {
     if (s.owed.in_doubt() && settle_doubt(*c, s)) [[unlikely]] {
         return;
     }
-    if (s.ready_current && c->statements.anything_lent() && !c->stream.inside_message()) {
-        if (s.cancels_in_flight != 0) {
-            // It would strike what takes them back. cancel_finished() comes back here.
-            pump(*c, now);
-            return;
-        }
-        protocol::take_back_lent(c->statements, s.owed, s.out.own());
-        s.ready_current = false;
-        if (!flush(s)) {
-            return; // it comes back to this when it has been answered
-        }
+    if (!take_back_lent(*c, s, now)) {
+        return;
     }
     notice_parameters(*c, s);
     ask_about_settings(*c, s);
