@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <string_view>
 
 using namespace pgweir::protocol;
 using namespace pgweir::test;
@@ -42,6 +43,13 @@ void play(const script_step& step, reply_queue& owed) {
     }
 }
 
+void play(std::string_view script, reply_queue& owed) {
+    for (const auto& step : parse_script(script)) {
+        CAPTURE(step.text);
+        play(step, owed);
+    }
+}
+
 } // namespace
 
 TEST_CASE("reply_queue: conversations") {
@@ -49,10 +57,7 @@ TEST_CASE("reply_queue: conversations") {
         const std::string shown(name);
         CAPTURE(shown);
         reply_queue owed;
-        for (const auto& step : parse_script(text)) {
-            CAPTURE(step.text);
-            play(step, owed);
-        }
+        play(text, owed);
     }
 }
 
@@ -76,23 +81,16 @@ TEST_CASE("reply_queue: a doubt is settled by a message of ours that is answered
         const std::string shown(what);
         CAPTURE(shown);
         reply_queue owed;
-        for (const auto& step : parse_script(before)) {
-            play(step, owed);
-        }
+        play(before, owed);
         REQUIRE(owed.may_settle_doubt());
         owed.settle_doubt();
         CHECK(owed.is_settling_doubt());
-        for (const auto& step : parse_script(answers)) {
-            CAPTURE(step.text);
-            play(step, owed);
-        }
+        play(answers, owed);
         CHECK_FALSE(owed.in_doubt());
         // From here on everything is as usual.
-        for (const auto& step : parse_script("< !ZI [owed=0] > P B E S < 1 2 C ZI [owed=0] "
-                                             "> Q d c < G C ZI [owed=0]")) {
-            CAPTURE(step.text);
-            play(step, owed);
-        }
+        play("< !ZI [owed=0] > P B E S < 1 2 C ZI [owed=0] "
+             "> Q d c < G C ZI [owed=0]",
+             owed);
     }
 }
 
@@ -106,18 +104,14 @@ TEST_CASE("reply_queue: when a doubt may not be settled") {
         const std::string shown(script);
         CAPTURE(shown);
         reply_queue owed;
-        for (const auto& step : parse_script(script)) {
-            play(step, owed);
-        }
+        play(script, owed);
         CHECK_FALSE(owed.may_settle_doubt());
     }
 }
 
 TEST_CASE("reply_queue: an error while a doubt is being settled") {
     reply_queue owed;
-    for (const auto& step : parse_script("> Q d S c < G E- ZI")) {
-        play(step, owed);
-    }
+    play("> Q d S c < G E- ZI", owed);
     owed.settle_doubt();
     CHECK(owed.received(backend::error_response, "57014").what == reply::kind::unexpected);
 }
@@ -328,10 +322,7 @@ TEST_CASE("reply_queue: replication streams both ways until either side ends it"
         CAPTURE(shown);
         reply_queue owed;
         owed.expect_copy_both();
-        for (const auto& step : parse_script(text)) {
-            CAPTURE(step.text);
-            play(step, owed);
-        }
+        play(text, owed);
     }
 }
 
