@@ -179,7 +179,7 @@ constexpr setting table[] = {
 
     {.key = "proxy_protocol", .where = &configuration::proxy_protocol, .fallback = "[]",
      .least = 1, .most = 64, .form = text_form::network,
-     .doc = "Networks of load balancers that send the PROXY protocol's header, version 1 or 2, in front of each connection: they must, and the client's address is what it says. Nobody else is believed."},
+     .doc = "Networks of load balancers that send the PROXY protocol's header, version 1 or 2, in front of each connection: they must, and the client's address is what it says. Nobody else is believed. What version 2 carries behind the addresses (TLVs, such as a client's certificate) is skipped; a header of more than 4096 bytes in all is refused."},
     {.key = "workers", .where = &configuration::workers, .fallback = "auto",
      .least = 1, .most = 255, .word = "auto", .needs = restart,
      .doc = "Threads that serve clients; `auto` is one per core."},

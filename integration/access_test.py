@@ -230,6 +230,19 @@ class ProxyProtocolTest(AccessCase):
                   + struct.pack("!HH", 4711, 6432))
         self.assertEqual("R", self.hello(pooler, binary)[0])
 
+    def test_what_a_header_carries_besides_is_skipped_up_to_a_bound(self):
+        pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"], auth={"hba": ["host all all 192.0.2.7/32 trust"]})
+
+        def header(size):
+            addresses = bytes([192, 0, 2, 7, 10, 0, 0, 1]) + struct.pack("!HH", 4711, 6432)
+            certificate = b"\x28" + struct.pack("!H", size - 31) + b"c" * (size - 31)
+            return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", size - 16) + addresses + certificate
+        self.assertEqual("R", self.hello(pooler, header(4096))[0])
+        with wire.Wire(pooler.host, pooler.port) as raw:
+            raw.send(header(4097))
+            self.assertEqual([], raw.read_to_end())
+        wait_for(lambda: "PROXY header: it is too long" in pooler.log(), "it is said why", 20)
+
     def test_2026_48772_unknown_keeps_the_address_of_the_socket(self):
         pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"],
                              auth={"hba": ["host all all 192.0.2.7/32 trust"]})

@@ -36,6 +36,8 @@ struct proxy_header_refused {
 [[nodiscard]] std::variant<proxy_header_incomplete, proxy_header, proxy_header_refused>
 read_proxy_header(bytes in);
 
-inline constexpr std::size_t most_proxy_header_bytes = 1'024;
+/// Of version 2 with all that it carries behind the addresses (TLVs, which are skipped): room for a
+/// client's certificate, and less than a small read buffer, which need not grow for it.
+inline constexpr std::size_t most_proxy_header_bytes = 4'096;
 
 } // namespace pgweir::protocol

@@ -79,7 +79,19 @@ TEST_CASE("proxy_header: bytes") {
     CHECK(read(binary(0x21, 0x21, tcp_4)) == "an address is cut off");
     CHECK(read(binary(0x11, 0x11, tcp_4)) == "the version or command is unknown");
     CHECK(read(binary(0x22, 0x11, tcp_4)) == "the version or command is unknown");
-    CHECK(read(binary(0x21, 0x11, std::string(1'009, 'x'))) == "it is too long");
+}
+
+TEST_CASE("proxy_header: what follows the addresses is skipped, up to a bound") {
+    const auto of_size = [](std::size_t size) {
+        return binary(0x21, 0x11, std::string(tcp_4) + std::string(size - 28, 'x'));
+    };
+    CHECK(read(of_size(1'025) + "more") == "10.0.0.1 4711 (1025)");
+    CHECK(read(of_size(most_proxy_header_bytes) + "more") == "10.0.0.1 4711 (4096)");
+    CHECK(read(of_size(most_proxy_header_bytes).substr(0, most_proxy_header_bytes - 1)) == "more");
+    const auto too_long = of_size(most_proxy_header_bytes + 1);
+    CHECK(read(too_long) == "it is too long");
+    CHECK(read(too_long.substr(0, 16)) == "it is too long"); // nothing more is waited for
+    CHECK(read(binary(0x20, 0x00, std::string(4'081, 'x'))) == "it is too long");
 }
 
 TEST_CASE("proxy_header: split at every byte, and what is none") {
