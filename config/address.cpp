@@ -2,9 +2,10 @@
 #include "config/address.hpp"
 
 #include "config/text.hpp"
-#include <charconv>
 
 #include <algorithm>
+#include <charconv>
+#include <utility>
 
 namespace pgweir::config {
 namespace {
@@ -87,6 +88,60 @@ ip_address without_mapping(const ip_address& of) {
     ip_address result;
     std::copy_n(of.bytes.begin() + prefix.size(), v4_bytes, result.bytes.begin());
     return result;
+}
+
+namespace {
+
+std::string v4_text(const ip_address& of) {
+    std::string text;
+    for (std::size_t i = 0; i < v4_bytes; ++i) {
+        text += (text.empty() ? "" : ".") + std::to_string(unsigned{of.bytes[i]});
+    }
+    return text;
+}
+
+/// Where the longest row of zeros begins, and how many: a single one is written.
+std::pair<std::size_t, std::size_t> longest_gap(const std::array<unsigned, 8>& groups) {
+    std::pair<std::size_t, std::size_t> best{groups.size(), 1};
+    for (std::size_t i = 0; i < groups.size();) {
+        std::size_t count = 0;
+        while (i + count < groups.size() && groups[i + count] == 0) {
+            ++count;
+        }
+        if (count > best.second) {
+            best = {i, count};
+        }
+        i += count + 1;
+    }
+    return best;
+}
+
+} // namespace
+
+std::string to_text(const ip_address& of) {
+    if (of.size_bytes == v4_bytes) {
+        return v4_text(of);
+    }
+    std::array<unsigned, 8> groups{};
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+        groups[i] = unsigned{of.bytes[2 * i]} << 8 | of.bytes[2 * i + 1];
+    }
+    const auto [gap, gap_size] = longest_gap(groups);
+    std::string text;
+    for (std::size_t i = 0; i < groups.size();) {
+        if (i == gap) {
+            text += "::";
+            i += gap_size;
+            continue;
+        }
+        text += text.empty() || text.back() == ':' ? "" : ":";
+        std::array<char, 4> digits{};
+        const auto [end, error] =
+            std::to_chars(digits.data(), digits.data() + digits.size(), groups[i], 16);
+        text.append(digits.data(), end);
+        ++i;
+    }
+    return text;
 }
 
 bool network::contains(const ip_address& what) const {

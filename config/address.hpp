@@ -24,6 +24,9 @@ struct ip_address {
 /// both shows its clients; else what it was.
 [[nodiscard]] ip_address without_mapping(const ip_address& of);
 
+/// The one spelling of it, RFC 5952's: in lower case, the longest row of zeros left out.
+[[nodiscard]] std::string to_text(const ip_address& of);
+
 /// Those addresses that agree with `address` where `mask` has ones. The ones need not be in front.
 struct network {
     ip_address address;

@@ -1,7 +1,8 @@
 #include "daemon/endpoint.hpp"
 
+#include "config/address.hpp"
+
 #include <arpa/inet.h>
-#include <array>
 #include <cstring>
 #include <netinet/in.h>
 #include <sys/un.h>
@@ -9,18 +10,19 @@
 namespace pgweir::daemon {
 
 std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address) {
-    std::array<char, INET6_ADDRSTRLEN> text{};
+    config::ip_address of;
     if (address.ss_family == AF_INET) {
         sockaddr_in in{};
         std::memcpy(&in, &address, sizeof in);
-        ::inet_ntop(AF_INET, &in.sin_addr, text.data(), text.size());
-        return {text.data(), ntohs(in.sin_port)};
+        std::memcpy(of.bytes.data(), &in.sin_addr, sizeof in.sin_addr);
+        return {config::to_text(of), ntohs(in.sin_port)};
     }
     if (address.ss_family == AF_INET6) {
         sockaddr_in6 in{};
         std::memcpy(&in, &address, sizeof in);
-        ::inet_ntop(AF_INET6, &in.sin6_addr, text.data(), text.size());
-        return {text.data(), ntohs(in.sin6_port)};
+        of.size_bytes = sizeof in.sin6_addr;
+        std::memcpy(of.bytes.data(), &in.sin6_addr, sizeof in.sin6_addr);
+        return {config::to_text(config::without_mapping(of)), ntohs(in.sin6_port)};
     }
     return {std::string(local_peer), 0};
 }

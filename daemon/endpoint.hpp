@@ -17,7 +17,9 @@ struct endpoint {
     socklen_t length = 0;
 };
 
-/// "127.0.0.1", 41234; of a Unix socket local_peer, 0.
+/// "127.0.0.1", 41234, also where it is ::ffff:127.0.0.1 (a socket inherited that listens to both
+/// families): who comes from there is the same client by whatever socket. Of a Unix socket
+/// local_peer, 0.
 [[nodiscard]] std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address);
 /// The addresses that `where` names without asking a name server; nothing when it must be asked.
 [[nodiscard]] std::vector<endpoint> literal_endpoints(const server_address& where);

@@ -243,6 +243,24 @@ class ProxyProtocolTest(AccessCase):
             self.assertEqual([], raw.read_to_end())
         wait_for(lambda: "PROXY header: it is too long" in pooler.log(), "it is said why", 20)
 
+    def test_an_address_has_one_spelling(self):
+        pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"],
+                             auth={"hba": ["host all all 192.0.2.7/32 trust", "host all all 2001:db8::7/128 trust"]})
+        for spelt in (b"TCP6 ::ffff:192.0.2.7 ::1", b"TCP6 ::FFFF:C000:0207 ::1", b"TCP6 0:0:0:0:0:ffff:192.0.2.7 ::1",
+                      b"TCP6 2001:DB8:0:0:0:0:0:7 ::1", b"TCP6 2001:0db8::0007 ::1"):
+            with self.subTest(spelt=spelt):
+                self.assertEqual("R", self.hello(pooler, b"PROXY %s 4711 6432\r\n" % spelt)[0])
+        for spelt, shown in ((b"TCP6 ::ffff:192.0.2.8 ::1", b"192.0.2.8"), (b"TCP6 2001:DB8:0::8 ::1", b"2001:db8::8")):
+            with self.subTest(spelt=spelt):
+                kind, body = self.hello(pooler, b"PROXY %s 4711 6432\r\n" % spelt)
+                self.assertEqual("E", kind)
+                self.assertIn(b'no pg_hba.conf entry for host "%s"' % shown, body)
+        for malformed in (b"TCP6 ::1::2 ::1", b"TCP6 1:2 ::1", b"TCP4 192.0.2 10.0.0.1", b"TCP4 192.0.2.256 10.0.0.1",
+                          b"TCP4 192.0.2.7 10.0.1", b"TCP6 2001:db8::7 :::", b"TCP6 ::ffff:192.0.2.300 ::1"):
+            with self.subTest(malformed=malformed), wire.Wire(pooler.host, pooler.port) as raw:
+                raw.send(b"PROXY %s 4711 6432\r\n" % malformed + wire.startup(user=OWNER, database=DATABASE))
+                self.assertEqual([], raw.read_to_end())
+
     def test_2026_48772_unknown_keeps_the_address_of_the_socket(self):
         pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"],
                              auth={"hba": ["host all all 192.0.2.7/32 trust"]})
@@ -283,6 +301,22 @@ class BoundsTest(AccessCase):
                 with contextlib.suppress(ConnectionError):
                     one.connect((pooler.host, pooler.port))
         wait_for(lambda: self.works(pooler), "everybody else comes in", 20)
+
+    def test_spelt_in_another_way_it_is_the_same_address(self):
+        pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"], auth={"max_unauthenticated_per_address": 5})
+        with contextlib.ExitStack() as held:
+            def is_asked(spelt):
+                raw = held.enter_context(socket.create_connection((pooler.host, pooler.port), timeout=20))
+                raw.sendall(b"PROXY %s 4711 6432\r\n" % spelt + wire.startup(user=OWNER, database=DATABASE))
+                with contextlib.suppress(ConnectionError):
+                    return raw.recv(1) == b"R"
+                return False
+            for spelt in (b"TCP4 192.0.2.7 10.0.0.1", b"TCP6 ::ffff:192.0.2.7 ::1", b"TCP6 ::FFFF:192.0.2.7 ::1",
+                          b"TCP6 ::ffff:c000:207 ::1", b"TCP6 0:0::ffff:192.0.2.7 ::1"):
+                self.assertTrue(is_asked(spelt), spelt)
+            for spelt in (b"TCP4 192.0.2.7 10.0.0.1", b"TCP6 ::ffff:192.0.2.7 ::1", b"TCP6 0::FFFF:c000:0207 ::1"):
+                self.assertFalse(is_asked(spelt), spelt)
+            self.assertTrue(is_asked(b"TCP4 192.0.2.8 10.0.0.1"))
 
     def test_behind_a_load_balancer_each_address_has_places_of_its_own(self):
         pooler = self.pgweir(proxy_protocol=["127.0.0.0/8"], auth={"max_unauthenticated_per_address": 5})

@@ -59,7 +59,8 @@ result read_line(std::string_view text) {
         !may_be_address(words[2], v4)) {
         return proxy_header_refused{"an address is malformed"};
     }
-    header.source = {std::string(words[1]), *port};
+    header.source = {
+        .address = std::string(words[1]), .destination = std::string(words[2]), .port = *port};
     return header;
 }
 
@@ -71,37 +72,15 @@ std::string spelled_v4(bytes raw) {
     return text;
 }
 
-/// In RFC 5952's form: the longest row of zeros is left out.
 std::string spelled_v6(bytes raw) {
-    std::array<unsigned, 8> groups{};
-    for (std::size_t i = 0; i < groups.size(); ++i) {
-        groups[i] =
-            std::to_integer<unsigned>(raw[2 * i]) << 8 | std::to_integer<unsigned>(raw[2 * i + 1]);
-    }
-    std::size_t best = 0, best_size = 1; // a single zero is written
-    for (std::size_t i = 0; i < groups.size();) {
-        std::size_t size = 0;
-        for (; i + size < groups.size() && groups[i + size] == 0; ++size) {
-        }
-        if (size > best_size) {
-            best = i;
-            best_size = size;
-        }
-        i += size + 1;
-    }
     std::string text;
-    for (std::size_t i = 0; i < groups.size();) {
-        if (best_size > 1 && i == best) {
-            text += "::";
-            i += best_size;
-            continue;
-        }
-        text += text.empty() || text.back() == ':' ? "" : ":";
+    for (std::size_t i = 0; i < raw.size(); i += 2) {
+        const auto group =
+            std::to_integer<unsigned>(raw[i]) << 8 | std::to_integer<unsigned>(raw[i + 1]);
         std::array<char, 4> digits{};
         const auto [end, error] =
-            std::to_chars(digits.data(), digits.data() + digits.size(), groups[i], 16);
-        text.append(digits.data(), end);
-        ++i;
+            std::to_chars(digits.data(), digits.data() + digits.size(), group, 16);
+        text.append(text.empty() ? "" : ":").append(digits.data(), end);
     }
     return text;
 }
@@ -133,9 +112,13 @@ result read_binary(bytes in) {
         return proxy_header_refused{"an address is cut off"};
     }
     const auto port = head_bytes + 2 * address_bytes;
-    const auto address = in.subspan(head_bytes, address_bytes);
-    header.source = {family == tcp_4 ? spelled_v4(address) : spelled_v6(address),
-                     static_cast<std::uint16_t>(at(port) << 8 | at(port + 1))};
+    const auto spelled = [&](std::size_t begin) {
+        const auto address = in.subspan(begin, address_bytes);
+        return family == tcp_4 ? spelled_v4(address) : spelled_v6(address);
+    };
+    header.source = {.address = spelled(head_bytes),
+                     .destination = spelled(head_bytes + address_bytes),
+                     .port = static_cast<std::uint16_t>(at(port) << 8 | at(port + 1))};
     return header;
 }
 

@@ -18,7 +18,10 @@ namespace pgweir::protocol {
 
 /// The client's own end of the connection.
 struct proxied_source {
-    std::string address; // as text, IPv4 or IPv6; as the balancer wrote it, to be read for good
+    // As text, IPv4 or IPv6. Version 1: in whatever spelling the balancer has for it, and of the
+    // characters of an address, no more: both are to be read for good.
+    std::string address;
+    std::string destination; // the balancer's own end
     std::uint16_t port = 0;
 };
 struct proxy_header {

@@ -75,6 +75,28 @@ TEST_CASE("IPv4 in IPv6's clothes") {
     }
 }
 
+TEST_CASE("the one spelling of an address") {
+    const std::vector<std::pair<std::string, std::string>> table{
+        {"127.0.0.1", "127.0.0.1"},
+        {"0.0.0.0", "0.0.0.0"},
+        {"0:0:0:0:0:0:0:1", "::1"},
+        {"0000:0000::0001", "::1"},
+        {"0:0:0:0:0:0:0:0", "::"},
+        {"2001:DB8::7", "2001:db8::7"},
+        {"2001:0db8:0:0:1:0:0:7", "2001:db8::1:0:0:7"}, // the first of two
+        {"2001:0:0:1:0:0:0:7", "2001:0:0:1::7"},        // the longer
+        {"1:2:3:4:5:6:7:0", "1:2:3:4:5:6:7:0"},         // a single zero is written
+        {"1:2:3:4:5:6:0:0", "1:2:3:4:5:6::"},
+        {"::1.2.3.4", "::102:304"},
+        {"::ffff:192.0.2.1", "::ffff:c000:201"},
+    };
+    for (const auto& each : table) {
+        CAPTURE(each.first);
+        CHECK(to_text(*read_address(each.first)) == each.second);
+        CHECK(read_address(each.second) == read_address(each.first));
+    }
+}
+
 TEST_CASE("masks") {
     CHECK(hex(mask_of(0, 4)) == "00000000");
     CHECK(hex(mask_of(1, 4)) == "80000000");
