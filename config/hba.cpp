@@ -160,11 +160,8 @@ private:
             return;
         }
         if (slash != std::string::npos) {
-            const auto digits = std::string_view(word.text).substr(slash + 1);
-            const auto bits = digits.find_first_not_of("0123456789") == std::string_view::npos
-                                  ? read_number(digits)
-                                  : std::nullopt;
-            if (!bits || *bits > 8 * address->size_bytes) {
+            const auto bits = read_bits(std::string_view(word.text).substr(slash + 1));
+            if (!bits || *bits < 0 || *bits > 8 * address->size_bytes) {
                 refuse(word.at,
                        concat({"a number from 0 to ", std::to_string(8 * address->size_bytes),
                                " must follow the / of the address", not_this(word.text)}));
@@ -184,6 +181,12 @@ private:
             refuse(mask_word.at, "the mask is not of the same family as the address");
         }
         rule_.address = network{.address = *address, .mask = *mask};
+    }
+
+    /// As strtol() does, which PostgreSQL takes: blanks and a sign may stand in front.
+    static std::optional<std::int64_t> read_bits(std::string_view text) {
+        const auto begin = text.find_first_not_of(" \t\n\v\f\r");
+        return begin == std::string_view::npos ? std::nullopt : read_number(text.substr(begin));
     }
 
     /// Nothing: a host name.

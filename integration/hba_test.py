@@ -38,6 +38,11 @@ host all all "samenet" md5
 host all all 127.0.0.1/32 md5
 host all all 10.1.2.3/8 md5
 host all all 0.0.0.0/0 reject
+host all all 10.0.0.0/+8 md5
+host all all "10.0.0.0/ +8" md5
+host all all 10.0.0.0/008 md5
+host all all 10.0.0.0/-0 md5
+host all all ::1/+128 md5
 host all all 10.0.0.0 255.0.0.0 md5
 host all all 10.0.0.0 255.0.255.0 md5
 host all all ::1/128 md5
@@ -76,6 +81,17 @@ host all all 10.0.0.0 md5
 host all all 10.0.0.0/8 255.0.0.0 md5
 host all all 10.0.0.0/33 md5
 host all all 10.0.0.0/-1 md5
+host all all 10.0.0.0/ md5
+host all all 10.0.0.0/ 8 md5
+host all all 10.0.0.0/+ md5
+host all all 10.0.0.0/+33 md5
+host all all 10.0.0.0/+-8 md5
+host all all 10.0.0.0/0x8 md5
+host all all "10.0.0.0/ " md5
+host all all "10.0.0.0/8 " md5
+host all all "10.0.0.0/+ 8" md5
+host all all 10.0.0.0/4294967304 md5
+host all all 10.0.0.0/99999999999999999999 md5
 host all all 10.0.0.0/x md5
 host all all 10.0.0.0/8/8 md5
 host all all ::1/129 md5
