@@ -27,7 +27,8 @@ the log and waits for the next start.
 **Secrets** are better kept elsewhere: `env:NAME` takes the value of an environment variable,
 `file:PATH` the content of a file (a relative path begins at the folder of the configuration), and
 `credential:NAME` what systemd's `LoadCredential=` has put into `$CREDENTIALS_DIRECTORY`. The newline at
-the end is not part of it. A file with secrets, `auth.userlist` among them, must belong to root or to
+the end is not part of it, where it comes from a file or from systemd; other control characters are an
+error, wherever a secret comes from. A file with secrets, `auth.userlist` among them, must belong to root or to
 pgweir's user, and nobody else may read it (`chmod 600`). A password that itself begins with `env:`,
 `file:` or `credential:` has to be kept that way. `pgweir passwd` turns a password into a verifier, with
 which clients can log in and nobody can log in elsewhere. Secrets appear in no log, error message or

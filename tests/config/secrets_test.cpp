@@ -48,6 +48,39 @@ TEST_CASE("secrets from the file, the environment, and other files") {
           std::vector<std::string>{"4:15: users.app.password must not hold control characters"});
 }
 
+TEST_CASE(
+    "one newline at the end is no part of a secret, any other control character is an error") {
+    const std::string bad = "4:15: users.app.password must not hold control characters\n";
+    const std::vector<std::pair<std::string, std::string>> table{
+        {"hunter2\n", ""},
+        {"hunter2\r\n", ""},
+        {"hunter2\r", bad}, // no newline
+        {"hunter2\r\r\n", bad},
+        {"hunter2\n\r\n", bad},
+        {"hunter2\r\n\n", bad},
+        {"hun\tter2", bad},
+        {"hun\nter2\n", bad},
+        {"hunter2\t\n", bad},
+        {std::string("hunter2\0", 8), bad},
+        {"hun\x7fter2", bad},
+        {"h\xc3\xb6n\x1bter2", bad},
+    };
+    for (const auto& [content, says] : table) {
+        CAPTURE(content);
+        const world in{.environment = {{"P", content}},
+                       .files = {{"/p", content}},
+                       .credentials = {{"p", content}}};
+        CHECK(errors_of(with_password("file:/p"), in) == says);
+        CHECK(errors_of(with_password("credential:p"), in) == says);
+        CHECK(errors_of(with_password("env:P"), in) == bad); // no editor has been there
+    }
+    for (const auto* const written : {"\"hunter2\\r\"", "\"hunter2\\n\"", "\"hun\\tter2\"",
+                                      "\"hun\\0ter2\"", "\"hun\\x7fter2\"", "hun\tter2"}) {
+        CAPTURE(written);
+        CHECK(errors_of(with_password(written), {}) == bad);
+    }
+}
+
 TEST_CASE("secrets that cannot be had") {
     const world in{.environment = {{"EMPTY", ""}, {"BROKEN", "SCRAM-SHA-256$hunter2"}},
                    .files = {{"/empty", "\n"}, {"/huge", std::string(8193, 'h')}}};
