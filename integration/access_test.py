@@ -144,6 +144,27 @@ class RulesTest(AccessCase):
                 self.refused(pooler, refusal, sslmode="require", **nameless)
 
 
+class ShippedTest(AccessCase):
+    def test_bitnami_2025_22248_the_shipped_configuration_lets_nobody_in(self):
+        """What is installed as /etc/pgweir/pgweir.yaml, in front of a PostgreSQL that lets in whom it knows."""
+        pooler = Pgweir(self.postgres)
+        self.addCleanup(pooler.close)
+        text = surroundings.read_text(os.path.join(surroundings.ROOT, "config", "example.yaml"))
+        for shipped, free in (("port: 6432", pooler.port), ("port: 9127", pooler.metrics_port),
+                              ("port: 5432", self.postgres.port)):
+            self.assertEqual(1, text.count("\n  %s\n" % shipped) + text.count("    %s\n" % shipped), shipped)
+            text = text.replace(shipped + "\n", "port: %d\n" % free)
+        pooler.write_config(text)
+        pooler.start()
+        for database in ("fitness_club", DATABASE, "postgres", "template1", "pgbouncer", "pgweir"):
+            for user in ("fitness_bot", OWNER, "trust_user", "postgres", "pgbouncer", "pgweir", "admin", ME):
+                passwords = ["x", user, "postgres", "pgweir"] + ([password_of(user)] if user == OWNER else [])
+                for password in passwords:
+                    with self.subTest(database=database, user=user, password=password):
+                        self.refused(pooler, "password authentication failed", user=user, database=database,
+                                     password=password)
+
+
 class UnixSocketTest(AccessCase):
     def setUp(self):
         self.directory = surroundings.temporary_directory("sockets")

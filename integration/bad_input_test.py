@@ -7,6 +7,7 @@ import unittest
 
 from integration.support import wire
 from integration.support.case import PoolerCase, only_pgweir
+from integration.support.peers import cpu_seconds, memory_bytes
 from integration.support.postgres import DATABASE, OWNER
 from integration.support.waiting import wait_for
 
@@ -57,6 +58,9 @@ BAD_BODIES = [
     ("an Execute without a limit", wire.message("E", b"\0")),
     ("a Sync with a body", wire.message("S", b"x")),
 ]
+
+# Around what a message may be (1 GB), and around the ends of 32 bits.
+LENGTHS = [0x3FFFFFFE, 0x3FFFFFFF, 0x40000000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFC, 0xFFFFFFFF]
 
 
 @only_pgweir
@@ -121,6 +125,22 @@ class BadInputTest(PoolerCase):
                 self.assertIn(fields["C"], ("08P01", "26000"), fields)
                 if fields["S"] == "FATAL":
                     self.assertEqual([], raw.read_to_end())
+
+    def test_2026_6668_2026_107348_the_length_alone_costs_nothing(self):
+        # Also where a message may be so long: what has not come has no buffer.
+        cpu, memory = cpu_seconds(self.pooler.process), memory_bytes(self.pooler.process)
+        for length in LENGTHS:
+            for kind in "QPBEDCdp":
+                with self.subTest(length=hex(length), kind=kind), self.logged_in() as raw:
+                    raw.send(kind.encode() + struct.pack("!I", length) + bytes(1_000))
+                    if length != LENGTHS[0] or kind in "Ep":  # which are short, whatever they hold
+                        self.expect_end(raw, "08P01")
+            with self.subTest(length=hex(length), kind="the first"), self.raw() as raw:
+                raw.send(struct.pack("!Ii", length, wire.PROTOCOL_3_0) + bytes(1_000))
+                self.expect_end(raw, None)
+        wait_for(lambda: self.pooler.metric("pgweir_clients") <= 1, "all of them are gone")
+        self.assertLess(cpu_seconds(self.pooler.process) - cpu, 1)
+        self.assertLess(memory_bytes(self.pooler.process) - memory, 16 * 1024 * 1024)
 
     def test_in_a_transaction_it_is_rolled_back(self):
         self.pooler.query("create table if not exists broken (a int)")

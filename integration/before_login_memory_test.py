@@ -1,5 +1,5 @@
 """What a connection costs that has not logged in: thousands of them, stopped at each place where a login
-can be stopped, cost little memory each.
+can be stopped, cost little memory each; and one that has, over TLS, and does nothing.
 
 PGWEIR_FULL_SIZE=1 opens 20,000 of each kind."""
 
@@ -8,6 +8,8 @@ import socket
 import ssl
 import struct
 import unittest
+
+import psycopg2
 
 from integration.support import wire
 from integration.support.case import PoolerCase, only_pgweir
@@ -74,7 +76,7 @@ class MemoryTest(PoolerCase):
         one.sendall(unanswered)
         return one
 
-    def measure(self, what, make, limit=BYTES_EACH):
+    def measure(self, what, make, limit=BYTES_EACH, count=COUNT):
         """A daemon of its own, which nothing has warmed up; so many connections, all still there."""
         self.pooler.stop()
         self.pooler.start()
@@ -82,16 +84,16 @@ class MemoryTest(PoolerCase):
         before = memory_bytes(self.pooler.process)
         held = []
         try:
-            held += (make() for _ in range(COUNT))
-            wait_for(lambda: self.pooler.metric("pgweir_clients") == COUNT, "all are there", 60)
+            held += (make() for _ in range(count))
+            wait_for(lambda: self.pooler.metric("pgweir_clients") == count, "all are there", 60)
             self.pooler.query("select 1", sslmode="disable")  # each worker has read what was sent before
             grown = memory_bytes(self.pooler.process) - before
         finally:
             for one in held:
                 one.close()
         wait_for(lambda: self.pooler.metric("pgweir_clients") == 0, "all are gone", 60)
-        print("%s: %d connections, %.1f kB each" % (what, COUNT, grown / COUNT / 1024), flush=True)
-        self.assertLess(grown / COUNT, limit, what)
+        print("%s: %d connections, %.1f kB each" % (what, count, grown / count / 1024), flush=True)
+        self.assertLess(grown / count, limit, what)
 
     def test_those_who_have_not_logged_in(self):
         for what, (answered, unanswered) in STOPS.items():
@@ -109,6 +111,14 @@ class MemoryTest(PoolerCase):
             return context.wrap_socket(self.open([SSL_REQUEST]), server_hostname="localhost")
         self.measure("TLS, then nothing", make, 20 * 1024)
 
+    def test_idle_behind_a_login_over_tls(self):
+        def make():
+            client = psycopg2.connect(**self.pooler.dsn(sslmode="require"))
+            client.autocommit = True
+            client.cursor().execute("select 1")
+            return client
+        self.measure("logged in over TLS, served once, idle", make, 20 * 1024, 1_000)
+
 
 class ProxyHeaderTest(MemoryTest):
     """From a load balancer."""
@@ -124,6 +134,7 @@ class ProxyHeaderTest(MemoryTest):
         return one
 
     test_in_the_middle_of_the_handshake = test_behind_the_handshake_of_tls = None
+    test_idle_behind_a_login_over_tls = None
 
     def test_those_who_have_not_logged_in(self):
         for what, sent in (("half a PROXY header", b"PROXY TCP4 192.0.2.7 "),
@@ -137,6 +148,7 @@ class PasswordTest(MemoryTest):
 
     settings = dict(MemoryTest.settings, auth=dict(MemoryTest.settings["auth"], method="password"))
     test_in_the_middle_of_the_handshake = test_behind_the_handshake_of_tls = None
+    test_idle_behind_a_login_over_tls = None
 
     def test_those_who_have_not_logged_in(self):
         for what, sent, limit in (

@@ -12,6 +12,7 @@ import unittest
 
 from integration.support import surroundings, wire
 from integration.support.case import PoolerCase, new_pooler, only_pgweir
+from integration.support.peers import cpu_seconds
 from integration.support.pgweir import ADMIN
 from integration.support.postgres import DATABASE, OWNER
 from integration.support.waiting import wait_for
@@ -23,12 +24,6 @@ def reset(connection):
     """Closes it with an RST."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
-
-
-def cpu_seconds(process):
-    with open("/proc/%d/stat" % process.pid, encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # A server that misbehaves --------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class RefusedTest(PoolerCase):
         self.assertIn(text, str(raised.exception))
         return str(raised.exception)
 
-    def test_a_wrong_password(self):
+    def test_pgpool_2025_46801_a_wrong_password_against_a_warm_pool(self):
         for method in METHODS[1:]:
             with self.subTest(method=method):
                 pooler = new_pooler(self.postgres, auth={"method": method}).start()

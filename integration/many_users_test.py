@@ -143,7 +143,7 @@ class MixedTest(unittest.TestCase):
         except Exception as error:  # pylint: disable=broad-except
             wrong.append(repr(error))
 
-    def test_pgpool_2024_45624_everybody_sees_their_own(self):
+    def test_pgpool_2024_45624_2023_22332_everybody_sees_their_own(self):
         wrong, counts = [], [0] * 24
         threads = [threading.Thread(target=self.member, args=(number, wrong, counts)) for number in range(24)]
         for thread in threads:

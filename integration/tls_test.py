@@ -481,7 +481,7 @@ class PassThroughTest(SecuredPostgresCase):
         self.assertEqual([(OWNER,)], pooler.query("select current_user::text", sslmode="require",
                                                   channel_binding="require"))
 
-    def test_a_wrong_password_is_refused_also_when_the_pool_is_warm(self):
+    def test_pgpool_2025_46801_a_wrong_password_against_warm_servers(self):
         pooler = self.pgweir()
         pooler.query("select 1")
         with self.assertRaises(psycopg2.OperationalError):

@@ -116,7 +116,7 @@ TEST_CASE("PG 2026-14681: an ALPN that is not PostgreSQL's is refused behind an 
 }
 
 TEST_CASE(
-    "Odyssey 2021-43766, PG 2021-23222, 2021-3935: bytes behind the answer to an SSLRequest") {
+    "Odyssey 2021-43767, PG 2021-23222, 2021-3935: bytes behind the answer to an SSLRequest") {
     for (const auto mode : {tls_mode::prefer, tls_mode::require, tls_mode::verify_full}) {
         for (const auto& smuggled : {"x"s, authentication(0), "\x16\x03\x03"s, "S"s, "N"s,
                                      error_message("28000", "pg_hba.conf rejects you")}) {
