@@ -48,6 +48,11 @@ class BenchTest(unittest.TestCase):
             self.assertRegex(row, r"^protocols (extended +\S.* pgweir +\S+ +pgbouncer +\S+|"
                                   r" +\S.* prepared +\S+ +extended +\S+) +ratio [0-9.]+$")
 
+    def test_tls_is_compared_in_logins_idle_clients_transactions_and_bulk(self):
+        for row in self.rows_of(14, "tls"):
+            self.assertRegex(row, r"^tls (idle|scram logins|scram tls logins|simple|bulk \d+) +\S.*"
+                                  r" pgweir +\S+ +pgbouncer +\S+ +ratio [0-9.]+$")
+
     def test_an_unknown_scenario_is_named(self):
         done = self.run_bench("speed")
         self.assertEqual(2, done.returncode)
