@@ -1,5 +1,7 @@
 #include "daemon/auth_query_connection.hpp"
 
+#include "protocol/error_response.hpp"
+
 #include <libpq-fe.h>
 
 #include <algorithm>
@@ -143,7 +145,8 @@ auth_query_connection::reply auth_query_connection::put(const std::string& user,
     if (is_about_characters(sqlstate)) {
         return {outcome::not_a_name, {}, {}};
     }
-    return {sqlstate == "57014" ? outcome::late : outcome::refused, {}, std::move(why)};
+    late = sqlstate == protocol::sqlstate::query_canceled;
+    return {late ? outcome::late : outcome::refused, {}, std::move(why)};
 }
 
 /// All of the answer. `late`: it has not come in time.

@@ -46,6 +46,11 @@ enum class error : std::uint8_t {
     internal,              // XX000 FATAL
 };
 
+/// Condition names of PostgreSQL's, of what a server says and somebody looks for.
+namespace sqlstate {
+inline constexpr std::string_view query_canceled = "57014"; // a cancel request, a timeout
+} // namespace sqlstate
+
 struct error_row {
     error code;
     std::string_view sqlstate;

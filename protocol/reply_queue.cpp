@@ -1,15 +1,13 @@
 #include "protocol/reply_queue.hpp"
 
+#include "protocol/error_response.hpp"
+
 #include <algorithm>
 #include <utility>
 
 namespace pgweir::protocol {
 
 namespace {
-
-// statement_timeout, the one error that is not FATAL and may strike while the server waits for the
-// next message of an open batch.
-constexpr std::string_view query_canceled = "57014";
 
 constexpr std::size_t fewest_entries = 32;
 
@@ -309,8 +307,11 @@ reply reply_queue::failed(std::string_view sqlstate) {
     const auto e = entries_[head_];
     const auto what = request_of(e);
     const auto to = where(backend::error_response);
-    if (phase_ == phase::fresh && (e & into_idle_batch_bit) != 0 && sqlstate == query_canceled) {
-        in_doubt_ = true; // the same microsecond, with the next message already on its way
+    if (phase_ == phase::fresh && (e & into_idle_batch_bit) != 0 &&
+        sqlstate == sqlstate::query_canceled) {
+        // statement_timeout, the one error that is not FATAL and may strike while the server waits
+        // for the next message of an open batch: the same microsecond, with that on its way.
+        in_doubt_ = true;
     }
     if (phase_ == phase::copy_in) {
         const auto syncs = syncs_copy_reads();

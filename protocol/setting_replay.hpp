@@ -54,9 +54,6 @@ enum class refused_setting : std::uint8_t {
 /// messages of ours that make the server the client's.
 [[nodiscard]] bool has_others_timeout(const setting_map& carried, const setting_map& wanted);
 
-/// What PostgreSQL says of it then, and where somebody has asked for it.
-inline constexpr std::string_view cancelled_sqlstate = "57014";
-
 /// What the server carries when that has been lifted.
 inline constexpr std::string_view lift_timeout_sql = "SET statement_timeout TO 0";
 [[nodiscard]] setting_map with_timeout_lifted(const setting_map& carried);

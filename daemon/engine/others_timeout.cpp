@@ -16,8 +16,8 @@ namespace pgweir::daemon {
 /// The settings that went ahead have been cancelled, and not for the client.
 bool engine::struck_by_others_timeout(const client& c, const server& s,
                                       const protocol::server_step& step) {
-    return step.sqlstate == protocol::cancelled_sqlstate && !s.cancel_asked && s.behind.keeps() &&
-           protocol::has_others_timeout(s.behind.carried_before(), *c.settings);
+    return step.sqlstate == protocol::sqlstate::query_canceled && !s.cancel_asked &&
+           s.behind.keeps() && protocol::has_others_timeout(s.behind.carried_before(), *c.settings);
 }
 
 /// SET is a transaction of its own, and short: nothing is left of one that was struck.

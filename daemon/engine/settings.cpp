@@ -117,7 +117,7 @@ bool engine::settings_refused(server& s, const protocol::server_step& step, time
         return false;
     }
     const auto words = protocol::words_of(protocol::as_bytes(step.error));
-    if (step.sqlstate != protocol::cancelled_sqlstate || step.fatal) {
+    if (step.sqlstate != protocol::sqlstate::query_canceled || step.fatal) {
         tell_and_close(*c, pool::client_close::setting_refused, protocol::error::setting_refused,
                        words, now);
         return false;
