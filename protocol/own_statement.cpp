@@ -37,4 +37,11 @@ void append_own_sync(std::string& out, reply_queue& owed) {
     owed.sent(frontend::sync, fate::swallow);
 }
 
+void append_doubt_settling(std::string& out, reply_queue& owed) {
+    constexpr std::string_view nothing = "pgw_doubt"; // no client's name begins like that
+    append_close_statement(out, nothing);
+    message_writer(out).begin(frontend::sync).end();
+    owed.settle_doubt();
+}
+
 } // namespace pgweir::protocol

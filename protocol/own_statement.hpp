@@ -3,7 +3,8 @@
 // In messages of the extended protocol, under a name of ours for statement and portal: it can go
 // into an open batch without ending it, and leaves the client's unnamed statement and portal alone.
 //
-// Pure. Tests: tests/protocol/sequence_memory_test.cpp, channel_sql_test.cpp.
+// Pure. Tests: tests/protocol/sequence_memory_test.cpp, channel_sql_test.cpp,
+// conversation_test.cpp, reply_queue_test.cpp (append_doubt_settling).
 #pragma once
 
 #include "protocol/reply_queue.hpp"
@@ -33,5 +34,8 @@ void append_apart_begin(std::string& out, reply_queue& owed);
 void append_apart_end(std::string& out, reply_queue& owed);
 /// Appends the Sync that ends a batch of ours.
 void append_own_sync(std::string& out, reply_queue& owed);
+/// Appends what will tell where the answers to the client's messages end, and to `owed` that it is
+/// awaited. Only where reply_queue::may_settle_doubt().
+void append_doubt_settling(std::string& out, reply_queue& owed);
 
 } // namespace pgweir::protocol

@@ -145,8 +145,9 @@ public:
     /// A ReadyForQuery has come since, and nothing else can come for what has been sent: a message
     /// of ours that is answered by anything else will tell where that ends.
     [[nodiscard]] bool may_settle_doubt() const;
-    /// … has been sent: Close of a statement that there is not, and Sync. Nothing of the client's
-    /// is to be sent before it has been answered. An error meanwhile is `unexpected`.
+    /// … has been sent: Close of a statement that there is not, and Sync (append_doubt_settling()).
+    /// Nothing of the client's is to be sent before it has been answered. An error meanwhile is
+    /// `unexpected`.
     void settle_doubt();
     [[nodiscard]] bool is_settling_doubt() const { return settling_doubt_; }
 

@@ -3,6 +3,7 @@
 #include "daemon/engine/apart.hpp"
 #include "daemon/engine/engine.hpp"
 #include "protocol/lent_statements.hpp"
+#include "protocol/own_statement.hpp"
 
 namespace pgweir::daemon {
 
@@ -49,10 +50,7 @@ bool engine::settle_doubt(const client& c, server& s) {
         s.cancels_in_flight != 0) {
         return false;
     }
-    constexpr std::string_view nothing = "pgw_doubt"; // no client's name begins like that
-    protocol::append_close_statement(s.out.own(), nothing);
-    protocol::message_writer(s.out.own()).begin(protocol::frontend::sync).end();
-    s.owed.settle_doubt();
+    protocol::append_doubt_settling(s.out.own(), s.owed);
     s.ready_current = false;
     flush(s);
     return true;

@@ -4,6 +4,7 @@
 // unexpected, and no byte may get lost, doubled or to the wrong side.
 //
 // One seed, one conversation: a failure names its seed.
+#include "protocol/own_statement.hpp"
 #include "protocol/relay.hpp"
 #include "tests/support/postgres_model.hpp"
 #include "tests/support/text_sink.hpp"
@@ -309,10 +310,7 @@ private:
         if (!owed_.may_settle_doubt() || client_.inside_message()) {
             return;
         }
-        message_writer w(to_server_);
-        w.begin(frontend::close).u8('S').c_string("ours").end();
-        w.begin(frontend::sync).end();
-        owed_.settle_doubt();
+        append_doubt_settling(to_server_, owed_);
     }
 
     // A request of our own, where one may stand: nothing owed, no batch open.

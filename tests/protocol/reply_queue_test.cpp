@@ -1,6 +1,7 @@
 // The queue of expected replies: every conversation, and what the conversations do not show.
 #include "protocol/reply_queue.hpp"
 
+#include "protocol/own_statement.hpp"
 #include "tests/protocol/conversations.hpp"
 
 #include <doctest/doctest.h>
@@ -83,7 +84,9 @@ TEST_CASE("reply_queue: a doubt is settled by a message of ours that is answered
         reply_queue owed;
         play(before, owed);
         REQUIRE(owed.may_settle_doubt());
-        owed.settle_doubt();
+        std::string sent;
+        append_doubt_settling(sent, owed);
+        CHECK(sent == std::string("C\0\0\0\x0fSpgw_doubt\0S\0\0\0\x04", 21));
         CHECK(owed.is_settling_doubt());
         play(answers, owed);
         CHECK_FALSE(owed.in_doubt());
@@ -112,7 +115,8 @@ TEST_CASE("reply_queue: when a doubt may not be settled") {
 TEST_CASE("reply_queue: an error while a doubt is being settled") {
     reply_queue owed;
     play("> Q d S c < G E- ZI", owed);
-    owed.settle_doubt();
+    std::string sent;
+    append_doubt_settling(sent, owed);
     CHECK(owed.received(backend::error_response, "57014").what == reply::kind::unexpected);
 }
 
