@@ -2,12 +2,17 @@
 nothing is broken afterwards. This is the error that used to say nothing."""
 
 import re
+import struct
 import threading
 import unittest
 
 import psycopg2
 
-from integration.support.case import BackendSampler, PoolerCase, only_pgweir
+from integration.support import wire
+from integration.support.case import (BackendSampler, PoolerCase, new_pooler, only_pgweir,
+                                      shared_postgres)
+from integration.support.peers import SilencingProxy
+from integration.support.postgres import DATABASE, OWNER
 from integration.support.waiting import Stopwatch, wait_for
 
 
@@ -169,6 +174,62 @@ class HolderIsRunningTest(Exhausted):
                         caught[0].diag.message_detail)
         for thread in threads:
             thread.join()
+
+
+@only_pgweir
+class NobodyHoldsThemTest(PoolerCase):
+    """What keeps the servers is not a client."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.postgres = shared_postgres()
+
+    def starts(self, **settings):
+        self.pooler = new_pooler(self.postgres, pool={"minconn": 0, "maxconn": 1, "wait_timeout": "1s"},
+                                 **settings)
+        self.addCleanup(self.pooler.close)
+        self.pooler.start()
+
+    def test_cancel_requests_that_postgresql_does_not_take(self):
+        proxy = SilencingProxy(self.postgres, struct.pack("!I", wire.CANCEL_REQUEST))
+        self.addCleanup(proxy.close)
+        self.starts(databases={DATABASE: {"host": proxy.host, "port": proxy.port}}, auth={"method": "trust"})
+        blocker, other = self.postgres.connect(database=DATABASE), self.connect_autocommit()
+        self.addCleanup(blocker.close)
+        self.rows(blocker, "select pg_advisory_lock(57014)")
+        with wire.Wire(self.pooler.host, self.pooler.port) as cancelled, \
+                wire.Wire(self.pooler.host, self.pooler.port) as request:
+            key = dict(cancelled.log_in("", user=OWNER, database=DATABASE))["K"]
+            cancelled.send(wire.query("select pg_advisory_xact_lock(57014)"))
+            wait_for(lambda: self.postgres.query("select 1 from pg_locks where not granted"), "it waits")
+            request.send(wire.untyped(wire.CANCEL_REQUEST, key))
+            self.assertTrue(proxy.silenced.wait(10))
+            blocker.close()
+            cancelled.read_until("Z")  # its server has answered, and is nobody's
+            with self.fails_with("53300") as caught:
+                self.rows(other, "select 1")
+            proxy.close()
+            self.assertEqual(b"", request.socket.recv(1))
+        said = caught[0].diag
+        self.assertEqual("Waiting for PostgreSQL to take a cancel request: 1.", said.message_detail)
+        self.assertIn("maxconn (1)", said.message_hint)
+        self.assertIn("cancel requests", said.message_hint)
+        self.assertEqual([(1,)], self.rows(other, "select 1"))
+
+    def test_a_connection_limit_is_told_as_what_it_is(self):
+        for kind, name in (("role", OWNER), ("database", DATABASE)):
+            with self.subTest(kind):
+                self.starts()
+                self.postgres.query("alter %s %s connection limit 0" % (kind, name))
+                try:
+                    with self.fails_with("53300", 'too many connections for %s "%s"' % (kind, name)) as caught:
+                        self.pooler.query("select 1")
+                finally:
+                    self.postgres.query("alter %s %s connection limit -1" % (kind, name))
+                self.assertIn('%s "%s" has no connection left for pgweir: lower maxconn (1) or raise its'
+                              " CONNECTION LIMIT (ALTER %s)." % (kind.capitalize(), name, kind.upper()),
+                              str(caught[0]))
+                self.assertNotIn("max_connections", str(caught[0]))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@ transaction mode it stays with its client, and no other client finds it. The dae
 server at every boundary where it may (--rotate-servers)."""
 
 import contextlib
-import socket
 import struct
-import threading
 import unittest
 
 from integration.support import wire
 from integration.support.case import PoolerCase, new_pooler, only_pgweir
+from integration.support.peers import SilencingProxy
 from integration.support.postgres import DATABASE, OWNER
 from integration.support.waiting import wait_for
 
@@ -272,36 +271,6 @@ class MadePastTheDaemonTest(FunctionsCase):
         wait_for(is_noticed, "it is noticed")
 
 
-class ProxyThatDropsTheQuestion:
-    """Stands before PostgreSQL. A connection on which the catalogues are asked falls silent."""
-
-    def __init__(self, postgres):
-        self.to = postgres.host, postgres.port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.host, self.port = self.listener.getsockname()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                server = socket.create_connection(self.to)
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=self.pass_on, args=ends, daemon=True).start()
-
-    def pass_on(self, source, sink):
-        dropping = False
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                dropping = dropping or b"pgw_names" in data
-                if not dropping:
-                    sink.sendall(data)
-            sink.shutdown(socket.SHUT_RDWR)
-
-    def close(self):
-        self.listener.close()
-
-
 @only_pgweir
 class NotReadTest(FunctionsCase):
     """Where the catalogues cannot be read nobody waits, and no server is closed for it. What PostgreSQL can
@@ -384,7 +353,7 @@ class NotReadTest(FunctionsCase):
 
     def test_a_question_that_is_not_answered(self):
         """That server is closed, once. Others are served, and asked later."""
-        proxy = ProxyThatDropsTheQuestion(self.postgres)
+        proxy = SilencingProxy(self.postgres, b"pgw_names")
         self.addCleanup(proxy.close)
         pooler = self.starts(workers=1, databases={DATABASE: {"host": proxy.host, "port": proxy.port}},
                              pool={"mode": "transaction", "minconn": 1, "maxconn": 1})

@@ -20,9 +20,18 @@ constexpr std::size_t max_error_bytes = 1'048'576;
 constexpr std::size_t max_kept_bytes = 1'048'576;
 constexpr std::size_t max_refusal_text_bytes = 500;
 
-why classify(std::string_view sqlstate) {
+/// Which limit: the message may be in any language, the place in PostgreSQL's source is not.
+why which_limit(std::string_view routine) {
+    if (routine == "InitializeSessionUserId") {
+        return why::too_many_of_role;
+    }
+    return routine == "CheckMyDatabase" ? why::too_many_to_database : why::too_many_connections;
+}
+
+why classify(const error_fields& fields) {
+    const auto sqlstate = fields.sqlstate;
     if (sqlstate == "53300") {
-        return why::too_many_connections;
+        return which_limit(fields.routine);
     }
     if (sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03") {
         return why::starting_up;
@@ -59,7 +68,7 @@ server_login_action server_login::state::refused_by(bytes body, bool welcomed) {
     if (welcomed) {
         message_writer(response).begin(backend::error_response).raw(as_text(body)).end();
     }
-    return server_refused{classify(fields.sqlstate), printable(fields.sqlstate, 5), std::move(text),
+    return server_refused{classify(fields), printable(fields.sqlstate, 5), std::move(text),
                           std::move(response), again};
 }
 

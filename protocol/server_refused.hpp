@@ -9,7 +9,9 @@ namespace pgweir::protocol {
 
 struct server_refused {
     enum class why : std::uint8_t {
-        too_many_connections, // 53300
+        too_many_connections, // 53300, as the next two: max_connections, or one cannot tell
+        too_many_of_role,     // … the role's CONNECTION LIMIT
+        too_many_to_database, // … the database's
         starting_up,          // 57P03, 57P01, 57P02: shutting down, starting, recovering
         authentication,       // class 28, or we have no password of the kind it asks for
         no_such_database,     // 3D000
@@ -18,6 +20,12 @@ struct server_refused {
         lost,                 // the connection broke while TLS was being agreed on
         protocol,             // it does not speak the protocol as it should
     };
+    /// There will be room when somebody leaves.
+    [[nodiscard]] static bool is_too_many(why reason) {
+        return reason == why::too_many_connections || reason == why::too_many_of_role ||
+               reason == why::too_many_to_database;
+    }
+
     why reason;
     std::string sqlstate; // empty unless it sent an ErrorResponse
     std::string message;  // printable, one line, no secret

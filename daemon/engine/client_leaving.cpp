@@ -1,6 +1,7 @@
 // Sending to a client, and every way in which one ends. Whatever the way, one reason says why, and
 // what the client held goes back to the pool clean or not at all.
 #include "daemon/engine/engine.hpp"
+#include "daemon/engine/waited_in_vain.hpp"
 
 #include <algorithm>
 #include <string>
@@ -13,18 +14,6 @@ namespace {
 constexpr auto farewell_patience = std::chrono::seconds(2);
 /// How long a client that says no more may go without taking an answer.
 constexpr auto last_answers_patience = std::chrono::seconds(10);
-
-std::string describe(pool::duration held) {
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(held).count();
-    return std::to_string(ms / 1000) + "." + std::to_string(ms % 1000 / 100) + " s";
-}
-
-std::string describe(const lease_row& lease) {
-    return (lease.application_name.empty() ? std::string("(no application_name)")
-                                           : "\"" + lease.application_name + "\"") +
-           " from " + lease.client_address + ":" + std::to_string(lease.client_port) + " for " +
-           describe(lease.held) + ", " + lease.state;
-}
 
 } // namespace
 
@@ -285,28 +274,28 @@ void engine::leave_pool(client& c, pool::client_close reason, time_point now) {
 
 void engine::answer_exhausted(client& c, time_point now) {
     const auto found = refusals_.find(c.id);
-    auto leases = std::move(found->second.leases);
+    auto who = std::move(found->second.who);
     refusals_.erase(found);
 
     const auto& entry = *c.pool->entry;
     const auto& bounds = c.pool->shard.bounds();
-    const std::string most = entry.replication ? "max_replication" : "maxconn";
+    const pool_bound bound{.setting = entry.replication ? "max_replication" : "maxconn",
+                           .servers = bounds.maxconn,
+                           .wait_timeout = bounds.wait_timeout};
     const bool at_login = c.state == client_state::awaiting_welcome;
     const auto failure = entry.failure.load();
     auto code = protocol::error::pool_exhausted;
     protocol::error_words words;
-    const auto waited = describe(bounds.wait_timeout);
+    const auto waited = in_seconds(bounds.wait_timeout);
     const bool up = entry.shared.state() == pool::ledger::health::up;
     if (failure && !up) {
-        code = failure->code();
+        const bool full = protocol::server_refused::is_too_many(failure->reason);
+        code = full ? protocol::error::pool_exhausted : failure->code();
         words.message = "no connection to PostgreSQL for database \"" + entry.database + "\" in " +
                         waited + ": " + failure->message;
-        if (failure->reason == protocol::server_refused::why::too_many_connections) {
-            code = protocol::error::pool_exhausted;
-            words.hint = "PostgreSQL has no connection left for pgweir: lower " + most + " (" +
-                         std::to_string(bounds.maxconn) +
-                         ") or raise PostgreSQL's max_connections.";
-        }
+        const auto access = entry.access.load();
+        words.hint = refusal_hint(failure->reason,
+                                  {.database = access->database, .role = access->user}, bound);
     } else if (!up) {
         // Nobody holds anything: the first connection is still being made.
         code = protocol::error::server_unreachable;
@@ -316,20 +305,8 @@ void engine::answer_exhausted(client& c, time_point now) {
         words.message = "no server connection for database \"" + entry.database +
                         "\" came free in " + waited + ": all " + std::to_string(bounds.maxconn) +
                         " are in use";
-        std::sort(leases.begin(), leases.end(),
-                  [](const auto& a, const auto& b) { return a.held > b.held; });
-        constexpr std::size_t named = 5;
-        words.detail = "Held by ";
-        for (std::size_t i = 0; i < std::min(named, leases.size()); ++i) {
-            words.detail += (i == 0 ? "" : "; ") + describe(leases[i]);
-        }
-        if (leases.size() > named) {
-            words.detail += "; and " + std::to_string(leases.size() - named) + " more";
-        }
-        words.detail += leases.empty() ? "nobody for long: they change hands quickly." : ".";
-        words.hint = "Raise " + most + " (" + std::to_string(bounds.maxconn) +
-                     ") or wait_timeout (" + waited +
-                     "), or find out why the holders keep their transactions open.";
+        words.hint = holders_hint(who, bound);
+        words.detail = holders_detail(std::move(who));
     }
     log_wait_timeout(*c.pool, words, now);
     if (at_login) {

@@ -121,7 +121,7 @@ void engine::on(time_point now, wake& message) {
 }
 
 void engine::on(time_point now, ask_holders& message) {
-    holders_answer answer{message.on_behalf, lease_rows(now, message.entry.get(), false)};
+    holders_answer answer{message.on_behalf, holders_of(*message.entry, now)};
     ports_.post(message.from, {std::move(answer)});
 }
 
@@ -132,7 +132,7 @@ void engine::on(time_point now, holders_answer& message) {
         return;
     }
     auto& pending = found->second;
-    std::move(message.leases.begin(), message.leases.end(), std::back_inserter(pending.leases));
+    pending.who.add(std::move(message.who));
     if (--pending.answers_missing == 0) {
         answer_exhausted(*c, now);
     }
@@ -330,7 +330,7 @@ void engine::sweep_clients(time_point now) {
 
 void engine::wait_timed_out(client& c, time_point now) {
     auto& pending = refusals_[c.id];
-    pending.leases = lease_rows(now, c.pool->entry.get(), false);
+    pending.who = holders_of(*c.pool->entry, now);
     pending.answers_missing = options_.workers - 1;
     pending.deadline = now + holders_patience;
     set_state(c, c.state == client_state::awaiting_welcome ? c.state : client_state::refusing, now);

@@ -184,6 +184,7 @@ private:
     void leave_pool(client& c, pool::client_close reason, time_point now);
     void wait_timed_out(client& c, time_point now);
     void answer_exhausted(client& c, time_point now);
+    [[nodiscard]] holders holders_of(const pool_entry& entry, time_point now) const;
 
     // server_opening.cpp
     server& open_server(pool_part& part, time_point now, client_id only_for = {});
@@ -482,7 +483,7 @@ private:
     struct pending_refusal {
         std::uint32_t answers_missing = 0;
         time_point deadline{};
-        std::vector<lease_row> leases;
+        holders who;
     };
     std::unordered_map<client_id, pending_refusal> refusals_;
     std::unordered_map<client_id, std::uint32_t> cancels_missing_; // answers still to come

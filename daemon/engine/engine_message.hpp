@@ -67,7 +67,7 @@ struct ask_holders {
 };
 struct holders_answer {
     client_id on_behalf;
-    std::vector<lease_row> leases;
+    holders who;
 };
 
 /// To the worker with the listening connection: clients here listen to these as well.

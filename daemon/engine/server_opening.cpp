@@ -312,7 +312,7 @@ void engine::report_reachable(pool_entry& entry) {
 /// Tells all workers, and the log if it is news. When to try again.
 duration engine::report_unreachable(pool_part& part, const connect_failure& why, time_point now) {
     auto& entry = *part.entry;
-    const bool full = why.reason == protocol::server_refused::why::too_many_connections;
+    const bool full = protocol::server_refused::is_too_many(why.reason);
     const auto& bounds = part.shard.bounds();
     const auto report = entry.shared.report_failure(full ? pool::ledger::health::full
                                                          : pool::ledger::health::unreachable,

@@ -4,6 +4,8 @@
 #include "protocol/statement_redact.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace pgweir::daemon {
 
@@ -75,6 +77,35 @@ std::vector<lease_row> engine::lease_rows(time_point now, const pool_entry* only
         }
     }
     return rows;
+}
+
+void holders::add(holders others) {
+    std::move(others.leases.begin(), others.leases.end(), std::back_inserter(leases));
+    awaiting_cancel += others.awaiting_cancel;
+    resetting += others.resetting;
+    connecting += others.connecting;
+    closing += others.closing;
+}
+
+holders engine::holders_of(const pool_entry& entry, time_point now) const {
+    holders who;
+    who.leases = lease_rows(now, &entry, false);
+    const auto found = pools_.find(&entry);
+    if (found == pools_.end()) {
+        return who;
+    }
+    const auto& shard = found->second->shard;
+    const auto& resetting = shard.servers(pool::server_state::resetting);
+    for (auto* at = resetting.front(); at != nullptr; at = resetting.next(*at)) {
+        ++(static_cast<const server&>(*at).cancels_in_flight != 0 ? who.awaiting_cancel
+                                                                  : who.resetting);
+    }
+    const auto count = [&](pool::server_state state) {
+        return static_cast<std::uint32_t>(shard.servers(state).size());
+    };
+    who.connecting = count(pool::server_state::connecting);
+    who.closing = count(pool::server_state::closing);
+    return who;
 }
 
 std::vector<client_row> engine::client_rows(time_point now) const {

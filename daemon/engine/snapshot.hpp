@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace pgweir::daemon {
 
@@ -23,6 +24,19 @@ struct lease_row {
     pool::duration in_state{}; // since it is as it is now
     std::string state; // "active", "idle in transaction", "idle in failed transaction", "pinned: …"
     std::string statement; // the one that runs, without its literals
+};
+
+/// Where the servers of a pool are that are not idle.
+struct holders {
+    std::vector<lease_row> leases;
+    // No client has these.
+    std::uint32_t awaiting_cancel = 0; // until PostgreSQL has taken a cancel request for them
+    std::uint32_t resetting = 0;
+    std::uint32_t connecting = 0;
+    std::uint32_t closing = 0;
+
+    /// Those of another worker as well.
+    void add(holders others);
 };
 
 /// "listen, temporary_object"

@@ -1,10 +1,12 @@
 """What the tests of streaming and of abandoned work do to a connection, and what they look at
 afterwards: raw clients that log in, ways to vanish, the daemon's memory and CPU, and whether all
-that was held has come back."""
+that was held has come back. And a proxy that loses what PostgreSQL is told."""
 
+import contextlib
 import os
 import socket
 import struct
+import threading
 import time
 import unittest
 
@@ -209,3 +211,39 @@ select current_setting('work_mem'), current_setting('search_path'), current_user
        (select count(*)::int from pg_class where relnamespace = pg_my_temp_schema()
                                             and relkind = 'r')
 """
+
+
+class SilencingProxy:
+    """Stands before PostgreSQL. A connection on which `about` is sent falls silent there, until close()."""
+
+    def __init__(self, postgres, about):
+        self.to, self.about = (postgres.host, postgres.port), about
+        self.silenced = threading.Event()  # one has been
+        self.silent = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.host, self.port = self.listener.getsockname()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(self.to)
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self.pass_on, args=ends, daemon=True).start()
+
+    def pass_on(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if self.about in data:
+                    self.silent.append(source)
+                    self.silenced.set()
+                if source not in self.silent:
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.listener.close()
+        for source in self.silent:
+            with contextlib.suppress(OSError):
+                source.shutdown(socket.SHUT_RDWR)

@@ -298,6 +298,21 @@ TEST_CASE("an ErrorResponse at any step refuses, by its SQLSTATE") {
     }
 }
 
+TEST_CASE("which limit was reached is told by the place in PostgreSQL's source, in any language") {
+    for (const auto& [routine, reason] :
+         {std::pair{"InitializeSessionUserId", why::too_many_of_role},
+          std::pair{"CheckMyDatabase", why::too_many_to_database},
+          std::pair{"InitProcess", why::too_many_connections},
+          std::pair{"", why::too_many_connections}}) {
+        CAPTURE(routine);
+        auto side = started(options_for("pencil"));
+        side.feed(message('E', "SFATAL\0C53300\0Mzu viele Verbindungen\0R"s + routine + "\0\0"s));
+        check_refused(side, reason);
+        CHECK(server_refused::is_too_many(side.refused->reason));
+    }
+    CHECK_FALSE(server_refused::is_too_many(why::other_error));
+}
+
 TEST_CASE("2026-6666: an ErrorResponse without any of its fields is an ErrorResponse") {
     for (const auto& body : {""s, "\0"s, "C"s, "C28P01"s, "Mno\0"s, "C28P01\0C3D000\0\0"s,
                              "C\x1b[2J\0Mx\0\0"s, std::string(300, 'M')}) {
