@@ -240,6 +240,7 @@ class SilencingProxy:
                     self.silenced.set()
                 if source not in self.silent:
                     sink.sendall(data)
+        with contextlib.suppress(OSError):  # also where the other end was reset
             sink.shutdown(socket.SHUT_RDWR)
 
     def close(self):
