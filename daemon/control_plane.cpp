@@ -68,6 +68,7 @@ name_source::name_source()
 
 control_plane::control_plane(std::size_t threads, name_source names)
     : threads_(threads)
+    , accepting_(threads)
     , deriving_(threads)
     , readings_(asio::make_strand(threads_))
     , servers_(
@@ -94,8 +95,12 @@ void control_plane::stop() {
     servers_.stop();
     clients_.stop();
     peers_.stop();
-    threads_.join();
-    deriving_.join();
+    for (auto* const pool : {&threads_, &accepting_, &deriving_}) {
+        pool->stop(); // what has not been begun nobody waits for
+    }
+    for (auto* const pool : {&threads_, &accepting_, &deriving_}) {
+        pool->join();
+    }
 }
 
 void control_plane::resolve(const server_address& where, std::weak_ptr<const void> asker,
@@ -188,8 +193,14 @@ void control_plane::derive(protocol::login_derive what, std::weak_ptr<const void
     });
 }
 
-void control_plane::handshake(tls_stream& what, std::function<void(tls_stream::outcome)> done) {
-    asio::post(threads_, [&what, done = std::move(done)] { done(what.handshake()); });
+void control_plane::handshake(tls_stream& what, std::weak_ptr<const void> asker,
+                              std::function<void(tls_stream::outcome)> done) {
+    asio::post(what.accepts() ? accepting_ : threads_,
+               [&what, asker = std::move(asker), done = std::move(done)] {
+                   if (!asker.expired()) {
+                       done(what.handshake());
+                   }
+               });
 }
 
 void control_plane::read_names(names_reading what, std::function<void(names_outcome)> done) {

@@ -1,7 +1,7 @@
 // What may take long, and therefore happens on no worker: key derivation, the steps of TLS
-// handshakes, and reading what the names in a database hide, on a pool of threads; and name
-// look-ups, on threads apart, because those wait for others and these only compute. Answers go back
-// to the worker that asked, as letters.
+// handshakes, and reading what the names in a database hide, on pools of threads: strangers fill
+// one that is theirs alone. And name look-ups, on threads apart, because those wait for others and
+// these only compute. Answers go back to the worker that asked, as letters.
 //
 // Owner: the service. Thread: any may ask. Tests: tests/daemon/control_plane_test.cpp,
 // names_reading_test.cpp, integration.
@@ -61,8 +61,11 @@ public:
                 std::function<void(protocol::secret)> done);
 
     /// tls_stream::handshake(): a signature is a millisecond of somebody else's transactions.
-    /// `what` must stay, and be left alone, until `done` is called, on a thread of the pool.
-    void handshake(tls_stream& what, std::function<void(tls_stream::outcome)> done);
+    /// `what` must stay, and be left alone, until `done` is called, on a thread of this, or
+    /// dropped: `asker` has gone before it was begun, or the daemon ends. Clients do not hold up
+    /// servers.
+    void handshake(tls_stream& what, std::weak_ptr<const void> asker,
+                   std::function<void(tls_stream::outcome)> done);
 
     /// Asks the system for the names that `what` wants, puts them into `into`, which must stay, and
     /// calls `done` on a thread of this or at once; unless nobody wants to know any more, or the
@@ -83,6 +86,7 @@ private:
     void name_peer(const login_question& what, login_answer& into, std::function<void()> done);
 
     boost::asio::thread_pool threads_;
+    boost::asio::thread_pool accepting_; // apart: handshakes that any stranger asks for
     boost::asio::thread_pool deriving_; // apart: a verifier says how long it takes, and is a user's
     boost::asio::strand<boost::asio::thread_pool::executor_type> readings_;
     std::atomic<bool> stopping_{false};

@@ -341,11 +341,13 @@ void socket_state::handshake() {
     elsewhere_ = true;
     stirred_ = readable_ = false;
     const auto socket = std::make_shared<detached_socket>(fd_, std::string(), std::move(tls_));
-    on_.control().handshake(*socket->tls,
-                            [&on = on_, socket, ticket = watched](tls_stream::outcome how) {
+    const std::weak_ptr<connection_watch> ticket = watched;
+    on_.control().handshake(*socket->tls, ticket,
+                            [&on = on_, socket, ticket](tls_stream::outcome how) {
                                 on.run([socket, ticket, how](engine&, time_point) {
-                                    if (auto* const still_there = ticket->what) {
-                                        state_of(*still_there).handshake_went(*socket, how);
+                                    const auto still = ticket.lock();
+                                    if (still != nullptr && still->what != nullptr) {
+                                        state_of(*still->what).handshake_went(*socket, how);
                                     }
                                 });
                             });

@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <poll.h>
 #include <utility>
 
 namespace pgweir::daemon {
@@ -39,6 +40,7 @@ int read_wire(BIO* bio, char* into, int size) {
     const auto got =
         receive(wire.fd, {reinterpret_cast<std::byte*>(into), static_cast<std::size_t>(size)});
     wire.was_short = got < size;
+    wire.has_ended = got == 0;
     if (got > 0) {
         wire.may_read_bytes -= std::min(wire.may_read_bytes, static_cast<std::size_t>(got));
     } else if (got < 0 && would_block()) {
@@ -84,7 +86,9 @@ int write_wire(BIO* bio, const char* from, int size) {
     return size;
 }
 
-long control_wire(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+long control_wire(BIO* bio, int command, long, void*) {
+    return command == BIO_CTRL_FLUSH || (command == BIO_CTRL_EOF && wire_of(bio).has_ended) ? 1 : 0;
+}
 
 BIO_METHOD* wire_method() {
     static BIO_METHOD* const method = [] {
@@ -101,6 +105,12 @@ BIO_METHOD* wire_method() {
         return made;
     }();
     return method;
+}
+
+/// Nobody is there to whom a handshake would be worth what it costs: it could not be completed.
+bool has_hung_up(int fd) {
+    pollfd peer{.fd = fd, .events = POLLRDHUP, .revents = 0};
+    return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 // The name that a server's certificate must have, and that it is asked for by.
@@ -253,6 +263,7 @@ tls_stream::tls_stream(int fd, const tls_start& how)
 }
 
 bool tls_stream::begin() {
+    wire_.may_read_bytes = longest_handshake_bytes;
     ssl_ = SSL_new(context_->get());
     auto* const bio =
         ssl_ == nullptr || wire_method() == nullptr ? nullptr : BIO_new(wire_method());
@@ -317,7 +328,8 @@ tls_stream::outcome tls_stream::outcome_of(int returned) {
         return wire_.may_read_bytes == 0 ? outcome::again : outcome::wants_read;
     case SSL_ERROR_WANT_WRITE:
         return outcome::wants_write;
-    case SSL_ERROR_ZERO_RETURN:
+    case SSL_ERROR_ZERO_RETURN: // or without a goodbye: PostgreSQL's framing tells what is cut
+                                // short
         failure_ = "connection closed";
         return outcome::ended;
     case SSL_ERROR_SYSCALL:
@@ -328,8 +340,7 @@ tls_stream::outcome tls_stream::outcome_of(int returned) {
     default: {
         broken_ = true;
         const auto code = ERR_peek_last_error();
-        // Many do not say goodbye. What has been cut short is told by PostgreSQL's own framing.
-        error_ = ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING ? 0 : EPROTO;
+        error_ = EPROTO;
         const auto verified = SSL_get_verify_result(ssl_);
         if (ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK) {
             failure_ = std::string("certificate verify failed: ") +
@@ -354,6 +365,11 @@ tls_stream::outcome tls_stream::handshake() {
         return outcome::wants_read;
     }
     if (ssl_ == nullptr && !broken_) {
+        if (has_hung_up(wire_.fd)) {
+            broken_ = true;
+            failure_ = "connection closed";
+            return outcome::ended;
+        }
         (void)begin();
     }
     if (broken_) {
@@ -375,6 +391,13 @@ tls_stream::outcome tls_stream::handshake() {
         SSL_set_msg_callback(ssl_, note_message);
         SSL_set_msg_callback_arg(ssl_, &owed_bytes_);
         return outcome::done;
+    }
+    if (wire_.may_read_bytes == 0) {
+        ERR_clear_error();
+        broken_ = true;
+        error_ = EPROTO;
+        failure_ = "the handshake is too long";
+        return outcome::cut;
     }
     return outcome_of(returned);
 }

@@ -52,11 +52,16 @@ public:
         int error = 0;         // errno's, with `cut`; none where the peer has just gone
     };
 
+    /// A handshake reads no more than that: certificates have a chain and the authorities' names.
+    static constexpr std::size_t longest_handshake_bytes = 256 * 1'024;
+
     /// The next step, as far as what has come allows. Until it is done, nothing else. May be called
     /// on any thread, and should not be on one that serves others: it may sign.
     [[nodiscard]] outcome handshake();
     /// A client has not sent all of its ClientHello yet, without which there is nothing to do.
     [[nodiscard]] bool awaits_hello();
+    /// With a client; else with a server.
+    [[nodiscard]] bool accepts() const { return context_->accepts(); }
     /// What the handshake has told.
     [[nodiscard]] protocol::tls_facts facts() const;
     /// For people; after `cut`.
@@ -79,6 +84,7 @@ public:
         int fd = -1;
         std::string first;      // comes before what is in the socket
         bool was_short = false; // the last read has emptied it
+        bool has_ended = false; // … and there will be no more
         std::string unsent;     // encrypted, and not taken by the socket yet
         std::size_t may_read_bytes = std::numeric_limits<std::size_t>::max();
     };

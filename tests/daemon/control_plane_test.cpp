@@ -1,5 +1,6 @@
 // Name servers that do not answer, and what does not wait for them.
 #include "daemon/control_plane.hpp"
+#include "tests/daemon/certificates.hpp"
 
 #include <doctest/doctest.h>
 
@@ -109,13 +110,48 @@ TEST_CASE("control_plane: keys are made for those who are there, and hold up no 
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, silent.data()) == 0);
     daemon::tls_stream stream(silent[0],
                               {.context = daemon::tls_context::make(daemon::connecting_tls{})});
-    plane.handshake(stream, [&](daemon::tls_stream::outcome) { shaken.set_value(); });
+    plane.handshake(stream, here, [&](daemon::tls_stream::outcome) { shaken.set_value(); });
     CHECK(shaken.get_future().wait_for(10s) == std::future_status::ready);
     gone.reset();
     go_on.set_value();
     CHECK(derived.get_future().wait_for(10s) == std::future_status::ready);
     plane.stop();
     CHECK(order == "ac");
+    ::close(silent[0]);
+    ::close(silent[1]);
+}
+
+TEST_CASE(
+    "control_plane: clients do not hold up servers, and who has gone is not shaken hands with") {
+    daemon::control_plane plane(1);
+    test::certificates files;
+    files.make("server", "db.example");
+    daemon::accepting_tls accepting;
+    accepting.certificate = files.path("server.pem");
+    accepting.key = files.path("server.key");
+    const auto context = daemon::tls_context::make(accepting);
+    std::array<int, 2> silent{};
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, silent.data()) == 0);
+    daemon::tls_stream first(silent[0], {.context = context}),
+        second(silent[0], {.context = context}),
+        server(silent[1], {.context = daemon::tls_context::make(daemon::connecting_tls{})});
+    const auto here = std::make_shared<char>();
+    auto gone = std::make_shared<char>();
+    std::promise<void> go_on, shaken, served;
+    std::string order;
+    plane.handshake(first, here, [&, until = go_on.get_future().share()](auto) { until.wait(); });
+    plane.handshake(second, gone, [&](auto) { order += 'g'; });
+    plane.handshake(second, here, [&](auto) {
+        order += 'h';
+        shaken.set_value();
+    });
+    plane.handshake(server, here, [&](auto) { served.set_value(); });
+    CHECK(served.get_future().wait_for(10s) == std::future_status::ready);
+    gone.reset();
+    go_on.set_value();
+    CHECK(shaken.get_future().wait_for(10s) == std::future_status::ready);
+    plane.stop();
+    CHECK(order == "h");
     ::close(silent[0]);
     ::close(silent[1]);
 }

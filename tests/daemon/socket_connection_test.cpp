@@ -241,6 +241,7 @@ struct securing {
     test::certificates files;
     std::array<int, 2> silent{}; // between whose ends nobody says anything
     std::optional<daemon::tls_stream> others;
+    std::shared_ptr<const void> asker = std::make_shared<char>();
     bench on;
     std::string diary;
     std::unique_ptr<peer> one;
@@ -252,16 +253,16 @@ struct securing {
         files.make("server", "db.example");
         REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
                              silent.data()) == 0);
-        others.emplace(silent[0], daemon::tls_start{.context = daemon::tls_context::make(
-                                                        daemon::connecting_tls{})});
-        on.control.handshake(*others,
+        daemon::accepting_tls accepting;
+        accepting.certificate = files.path("server.pem");
+        accepting.key = files.path("server.key");
+        others.emplace(silent[0],
+                       daemon::tls_start{.context = daemon::tls_context::make(accepting)});
+        on.control.handshake(*others, asker,
                              [until = busy_until.get_future().share()](outcome) { until.wait(); });
         on.on_worker([&] {
             one = std::make_unique<peer>(on, 'a', diary);
             one->all_told = &secured;
-            daemon::accepting_tls accepting;
-            accepting.certificate = files.path("server.pem");
-            accepting.key = files.path("server.key");
             one->socket->secure({.context = daemon::tls_context::make(accepting)});
             other.emplace(one->other_end, daemon::tls_start{.context = daemon::tls_context::make(
                                                                 daemon::connecting_tls{})});

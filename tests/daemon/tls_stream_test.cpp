@@ -226,6 +226,84 @@ TEST_CASE_FIXTURE(with_certificates, "tls: a server that goes in the middle has 
     CHECK_FALSE(c.client->failure().empty());
 }
 
+TEST_CASE_FIXTURE(with_certificates, "tls: D(HE)at: a client chooses no group that is dear to us") {
+    struct row {
+        const char* groups;
+        bool good;
+    };
+    for (const auto& [groups, good] :
+         {row{"X25519", true}, row{"P-256", true}, row{"P-384:P-256", true}, row{"P-384", false},
+          row{"P-521", false}, row{"X448", false}, row{"ffdhe2048", false},
+          row{"ffdhe8192", false}}) {
+        CAPTURE(groups);
+        conversation c(files);
+        c.server.emplace(c.sockets.ends[0], tls_start{.context = tls_context::make(c.accepting)});
+        const auto connecting = tls_context::make(c.connecting);
+        REQUIRE(SSL_CTX_set1_groups_list(connecting->get(), groups) == 1);
+        c.client.emplace(c.sockets.ends[1],
+                         tls_start{.context = connecting, .server_name = c.name});
+        CHECK(c.client->handshake() == outcome::wants_read);
+        const auto how = c.server->handshake();
+        CHECK((how == outcome::wants_read) == good);
+        CHECK((how == outcome::cut) == !good);
+    }
+}
+
+TEST_CASE_FIXTURE(with_certificates, "tls: a server has the group that its owner has chosen") {
+    for (const char* const groups : {"X25519", "P-256", "P-384", "P-521"}) {
+        CAPTURE(groups);
+        conversation c(files);
+        const auto accepting = tls_context::make(c.accepting);
+        REQUIRE(SSL_CTX_set1_groups_list(accepting->get(), groups) == 1);
+        c.server.emplace(c.sockets.ends[0], tls_start{.context = accepting});
+        c.client.emplace(c.sockets.ends[1], tls_start{.context = tls_context::make(c.connecting),
+                                                      .server_name = c.name});
+        auto how = outcome::wants_read;
+        for (int i = 0; i < 4 && how == outcome::wants_read; ++i) {
+            how = c.client->handshake();
+            (void)c.server->handshake();
+        }
+        CHECK(how == outcome::done);
+    }
+}
+
+TEST_CASE_FIXTURE(with_certificates, "tls: a server cannot make a handshake go on for ever") {
+    conversation c(files);
+    c.client.emplace(c.sockets.ends[1],
+                     tls_start{.context = tls_context::make(c.connecting), .server_name = c.name});
+    CHECK(c.client->handshake() == outcome::wants_read);
+    std::string requests; // HelloRequest, which is passed over, a byte in each record
+    for (int i = 0; i < 1'000; ++i) {
+        requests += std::string("\x16\x03\x03\0\1\0", 6);
+    }
+    auto how = outcome::wants_read;
+    std::size_t sent = 0;
+    for (; how == outcome::wants_read && sent < 10'000'000; sent += requests.size()) {
+        c.sockets.write(0, requests);
+        how = c.client->handshake();
+    }
+    CHECK(how == outcome::cut);
+    CHECK(c.client->failure() == "the handshake is too long");
+    CHECK(sent <= tls_stream::longest_handshake_bytes + requests.size());
+    CHECK(c.client->handshake() == outcome::cut);
+}
+
+TEST_CASE_FIXTURE(with_certificates, "tls: nothing is computed for a client that has hung up") {
+    conversation c(files);
+    c.server.emplace(c.sockets.ends[0], tls_start{.context = tls_context::make(c.accepting)});
+    c.sockets.write(1, client_hello(c));
+    SUBCASE("altogether") { c.sockets.close(1); }
+    SUBCASE("half") { REQUIRE(::shutdown(c.sockets.ends[1], SHUT_WR) == 0); }
+    CHECK(c.server->handshake() == outcome::ended);
+    CHECK(c.server->is_lost());
+    CHECK(c.server->failure() == "connection closed");
+    if (c.sockets.ends[1] >= 0) {
+        std::array<char, 10> answer{};
+        CHECK(::read(c.sockets.ends[1], answer.data(), answer.size()) < 0);
+    }
+    CHECK(c.server->handshake() == outcome::cut);
+}
+
 TEST_CASE_FIXTURE(with_certificates, "tls: what is no TLS ends it") {
     conversation c(files);
     c.server.emplace(c.sockets.ends[0], tls_start{.context = tls_context::make(c.accepting)});
@@ -439,6 +517,14 @@ TEST_CASE_FIXTURE(with_certificates, "tls: ends") {
         CHECK(read_some(*c.client, 100) == "last");
         CHECK(read_some(*c.client, 100, outcome::ended).empty());
         CHECK(c.client->send({}).what == outcome::done);
+    }
+    SUBCASE("half, without a word: it may be sent what it has asked for") {
+        REQUIRE(::shutdown(c.sockets.ends[0], SHUT_WR) == 0);
+        CHECK(read_some(*c.client, 100) == "last");
+        CHECK(read_some(*c.client, 100, outcome::ended).empty());
+        CHECK(send_all(*c.client, {"answer"}) == 6);
+        CHECK(read_some(*c.server, 100) == "answer");
+        CHECK(read_some(*c.client, 100, outcome::ended).empty());
     }
     SUBCASE("with bytes that are not its own") {
         c.sockets.write(0, "injected by somebody in between");
