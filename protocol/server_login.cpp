@@ -92,8 +92,11 @@ std::optional<server_login_action> server_login::state::read_ancient_error(bytes
         return std::nullopt;
     }
     const auto text = as_text(in.subspan(1));
-    auto line = printable(text.substr(0, text.find_first_of(std::string_view("\n\0", 2))),
-                          max_refusal_text_bytes);
+    const auto end = text.find_first_of(std::string_view("\n\0", 2));
+    if (end < sizeof(std::uint32_t)) {
+        return std::nullopt; // no text, but a length
+    }
+    auto line = printable(text.substr(0, end), max_refusal_text_bytes);
     return refuse(why::other_error, std::move(line));
 }
 
@@ -181,8 +184,12 @@ step server_login::state::on_message(char type, bytes body) {
     return unexpected(type);
 }
 
+/// Of a message's body so many bytes.
 step server_login::state::keep(std::size_t count) {
-    kept_bytes += count; // each at most max_message_bytes: no overflow before the refusal
+    constexpr std::size_t beside_bytes =
+        64; // its header, a place in a list: an empty one costs too
+    kept_bytes +=
+        beside_bytes + count; // each at most max_message_bytes: no overflow before the refusal
     if (kept_bytes > max_kept_bytes) {
         return refuse(why::protocol, "the server says too much during login");
     }
@@ -215,8 +222,11 @@ step server_login::state::on_key(bytes body) {
 }
 
 step server_login::state::on_notice(bytes body) {
-    message_writer(welcome.notices).begin(backend::notice_response).raw(as_text(body)).end();
-    return keep(body.size());
+    auto refused = keep(body.size());
+    if (!refused) {
+        message_writer(welcome.notices).begin(backend::notice_response).raw(as_text(body)).end();
+    }
+    return refused;
 }
 
 step server_login::state::on_row(bytes body) {

@@ -332,6 +332,32 @@ TEST_CASE("an error as PostgreSQL 7 wrote it (no process could be started) is re
     check_refused(side, why::other_error);
     CHECK(side.refused->message ==
           "could not fork new process for connection: Resource temporarily unavailable");
+    auto other = started(options_for("pencil"));
+    other.feed("E\x40\0\0\0S"s); // a length that cannot be
+    check_refused(other, why::protocol);
+}
+
+TEST_CASE("what a server says during login is kept up to a bound, empty messages as well") {
+    struct row {
+        const char* what;
+        std::string said;
+    };
+    int number = 0;
+    for (const auto& each : {row{"notices of nothing", message('N', "")}, row{"notices", notice},
+                             row{"parameters", {}}}) {
+        CAPTURE(each.what);
+        auto side = started(options_for("pencil"));
+        side.feed(only_3_0 + ok);
+        std::size_t said_bytes = 0;
+        while (!side.over() && said_bytes < 10'000'000) {
+            const auto next =
+                !each.said.empty() ? each.said : message('S', std::to_string(++number) + "\0\0"s);
+            side.feed(next);
+            said_bytes += next.size();
+        }
+        check_refused(side, why::protocol);
+        CHECK(said_bytes < 1'100'000);
+    }
 }
 
 TEST_CASE("every other message, at every step, is refused") {
