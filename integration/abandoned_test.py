@@ -12,6 +12,7 @@ from integration.support.abandoned import STREAMS, AbandonedCase, extended, inse
 from integration.support.case import only_pgweir
 from integration.support.peers import (RAW_USER, WAYS_TO_LEAVE, kinds, raw_client,
                                        wait_until_given_back)
+from integration.support.postgres import DATABASE
 from integration.support.waiting import wait_for
 
 
@@ -163,6 +164,25 @@ class AsDirectTest(AbandonedCase):
 
     def test_half_closed_behind_statements(self):
         self.expect_the_same("half-close")
+
+    def play_a_login(self, where, packets):
+        with wire.Wire(where.host, where.port) as raw:
+            raw.send(*packets)
+            raw.socket.shutdown(socket.SHUT_WR)
+            return [(kind, wire.error_fields(body).get("C") if kind == "E" else body)
+                    for kind, body in raw.read_to_end() if kind in "EDCZ"]
+
+    def test_half_closed_behind_a_login(self):
+        # What nobody has asked for before is shown to a server first.
+        for number, settings in enumerate(({}, {"work_mem": "%dkB"}, {"work_mem": "nonsense %d"},
+                                           {"options": "-c statement_timeout=%ds"})):
+            for more, packets in enumerate(([], [q("show work_mem")], [extended("show work_mem")])):
+                asked = {name: value % (1000 + 10 * number + more) for name, value in settings.items()}
+                with self.subTest(settings=asked, more=more):
+                    packets = [wire.startup(user=RAW_USER, database=DATABASE, **asked)] + packets
+                    direct, pooled = (self.play_a_login(where, packets)
+                                      for where in (self.postgres, self.pooler))
+                    self.assertEqual(direct, pooled)
 
 
 if __name__ == "__main__":

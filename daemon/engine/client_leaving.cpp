@@ -128,6 +128,7 @@ bool engine::still_answering(client& c, pool::client_close reason, time_point no
         return false;
     }
     switch (c.state) {
+    case client_state::awaiting_welcome:
     case client_state::waiting:
     case client_state::refusing:
         return true; // for wait_timeout at most
