@@ -5,12 +5,15 @@
 #include "daemon/secret_files.hpp"
 
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <optional>
 
 namespace pgweir::daemon {
 
-loaded_configuration load_configuration(const std::string& path, const tls_contexts* running) {
+namespace {
+
+loaded_configuration load(const std::string& path, const tls_contexts* running) {
     loaded_configuration loaded;
     auto read = read_whole_file(path);
     if (!read) {
@@ -42,6 +45,18 @@ loaded_configuration load_configuration(const std::string& path, const tls_conte
         }
     }
     return loaded;
+}
+
+} // namespace
+
+loaded_configuration load_configuration(const std::string& path, const tls_contexts* running) {
+    try {
+        return load(path, running);
+    } catch (const std::exception& e) { // no memory, say: who serves goes on with what there is
+        loaded_configuration none;
+        none.errors.push_back(path + ": cannot be loaded: " + e.what());
+        return none;
+    }
 }
 
 } // namespace pgweir::daemon

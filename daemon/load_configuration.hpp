@@ -18,7 +18,8 @@ struct loaded_configuration {
     std::vector<std::string> warnings;                   // the same
 };
 
-/// `running`: certificates that have not changed are kept from these.
+/// Whatever goes wrong is an error in what it returns: it throws nothing that a file, or a lack of
+/// memory, is to blame for. `running`: certificates that have not changed are kept from these.
 [[nodiscard]] loaded_configuration load_configuration(const std::string& path,
                                                       const tls_contexts* running = nullptr);
 

@@ -1,5 +1,6 @@
 #include "daemon/tls_context.hpp"
 
+#include "daemon/secret_files.hpp"
 #include "protocol/scram.hpp"
 
 #include <openssl/crypto.h>
@@ -8,8 +9,7 @@
 #include <openssl/x509.h>
 
 #include <array>
-#include <fstream>
-#include <iterator>
+#include <optional>
 #include <string_view>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -158,10 +158,13 @@ void tls_context::use_key(const std::string& certificate, const std::string& key
 void tls_context::identify(std::initializer_list<std::string_view> files, std::string_view rules) {
     std::string all(rules);
     for (const auto path : files) {
-        std::ifstream in{std::string(path), std::ios::binary};
-        std::string bytes{std::istreambuf_iterator<char>(in), {}};
-        all += '/' + protocol::sha256(bytes);
-        OPENSSL_cleanse(bytes.data(), bytes.size()); // it may be a private key
+        auto bytes =
+            path.empty() ? std::make_optional<std::string>() : read_whole_file(std::string(path));
+        if (!bytes) {
+            throw tls_error(std::string(path) + ": cannot be read");
+        }
+        all += '/' + protocol::sha256(*bytes);
+        OPENSSL_cleanse(bytes->data(), bytes->size()); // it may be a private key
     }
     identity_ = protocol::sha256(all);
 }

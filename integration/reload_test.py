@@ -2,12 +2,14 @@
 connected; a bad file changes nothing and is reported."""
 
 import signal
+import subprocess
 import unittest
 
 import psycopg2
 
-from integration.support import wire
+from integration.support import surroundings, wire
 from integration.support.case import PoolerCase, new_pooler, only_pgweir, shared_postgres
+from integration.support.certificates import Authority
 from integration.support.pgweir import users
 from integration.support.postgres import DATABASE, OWNER, password_of
 from integration.support.waiting import Stopwatch, wait_for
@@ -117,6 +119,30 @@ class ReloadTest(PoolerCase):
         self.assertNotIn(secret, self.pooler.log())
         self.reload(pool={"maxconn": 3})
         self.assertEqual(1, self.pooler.metric("pgweir_config_last_reload_successful"))
+
+    def test_a_directory_where_a_certificate_should_be(self):
+        client = self.connect_autocommit()
+        authority = Authority()
+        certificate, key = authority.sign("pgweir", "localhost", "DNS:localhost")
+        for name, settings in (
+                ("tls.ca", {"tls": {"certificate": certificate, "key": key, "ca": authority.directory}}),
+                ("sslcert", {"databases": {DATABASE: {"sslmode": "require", "sslkey": key,
+                                                      "sslcert": authority.directory}}})):
+            with self.subTest(name=name):
+                before = self.pooler.metric("pgweir_config_reload_failures_total") or 0
+                good = self.pooler.settings
+                self.pooler.reload(**settings)
+                self.pooler.settings = good
+                wait_for(lambda b=before: self.pooler.metric(
+                    "pgweir_config_reload_failures_total") == b + 1, "the reload is refused")
+                self.assertIn(authority.directory + ": ", self.pooler.log())
+                self.assertEqual(1, self.value(client, "select 1"))
+                checked = subprocess.run(
+                    [surroundings.BINARY, "check", "--config", self.pooler.config_path],
+                    capture_output=True, text=True, check=False, timeout=60)
+                self.assertEqual(1, checked.returncode)
+                self.assertIn(authority.directory + ": ", checked.stderr)
+        self.reload()
 
     def test_many_reloads_under_load(self):
         clients = [self.connect_autocommit() for _ in range(5)]

@@ -121,3 +121,26 @@ TEST_CASE_FIXTURE(configured, "tls_contexts: every bad file is told of") {
     CHECK(errors[0] == files.path("none.key") + ": the private key cannot be read");
     CHECK(errors[1].starts_with("databases.shop: " + files.path("none.pem")));
 }
+
+TEST_CASE_FIXTURE(configured, "tls_contexts: what is no file is an error, whoever names it") {
+    config.databases.resize(1);
+    SUBCASE("tls.certificate") { config.tls_certificate = "."; }
+    SUBCASE("tls.key") { config.tls_key = "."; }
+    SUBCASE("tls.ca, also where nothing is read from it") { config.tls_ca = "."; }
+    SUBCASE("sslrootcert") {
+        config.databases[0].sslmode = config::tls_mode::verify_ca;
+        config.databases[0].sslrootcert = ".";
+    }
+    SUBCASE("sslcert") {
+        config.databases[0].sslcert = ".";
+        config.databases[0].sslkey = "server.key";
+    }
+    SUBCASE("sslkey") {
+        config.databases[0].sslcert = "server.pem";
+        config.databases[0].sslkey = ".";
+    }
+    (void)make();
+    REQUIRE(errors.size() == 1);
+    CAPTURE(errors[0]);
+    CHECK(errors[0].find(files.path(".") + ": ") != std::string::npos);
+}
