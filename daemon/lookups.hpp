@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,7 +43,7 @@ public:
         clock::duration keep_for;
     };
     using function = std::function<found_out(const Question&)>;
-    /// Nothing: too much is being asked already.
+    /// Nothing: too much is being asked already, or the asking itself has failed (no memory, say).
     using told = std::function<void(const Answer*)>;
     /// Whoever asks is there as long as this is.
     using asker = std::weak_ptr<const void>;
@@ -88,6 +89,7 @@ private:
         [[nodiscard]] bool enter(const Question& what, waiter& one);
         [[nodiscard]] bool has_thread(const std::shared_ptr<state>& self);
         void drop_unwanted();
+        [[nodiscard]] std::optional<found_out> find_out(const Question& what) const;
         void work_off();
     };
 
@@ -166,6 +168,18 @@ void lookups<Question, Answer>::state::drop_unwanted() {
     });
 }
 
+/// Nobody is above a thread of this: what is thrown here would end the daemon, for the sake of one
+/// question. Nothing of ours is half done when that happens.
+template <typename Question, typename Answer>
+auto lookups<Question, Answer>::state::find_out(const Question& what) const
+    -> std::optional<found_out> {
+    try {
+        return how(what);
+    } catch (const std::exception&) {
+        return std::nullopt;
+    }
+}
+
 template <typename Question, typename Answer>
 void lookups<Question, Answer>::state::work_off() {
     std::unique_lock lock(mutex);
@@ -185,20 +199,22 @@ void lookups<Question, Answer>::state::work_off() {
             continue;
         }
         lock.unlock();
-        auto got = how(what);
+        const auto got = find_out(what);
         lock.lock();
         if (stopped) {
             return;
         }
         auto& where = entries[what];
-        where.known = got.answer;
-        where.until = clock::now() + got.keep_for;
+        if (got) {
+            where.known = got->answer;
+            where.until = clock::now() + got->keep_for;
+        }
         where.asking = false;
         auto waiting = std::exchange(where.waiting, {});
         ++telling;
         lock.unlock();
         for (const auto& one : waiting) {
-            one.tell(&got.answer);
+            one.tell(got ? &got->answer : nullptr);
         }
         waiting.clear();
         lock.lock();

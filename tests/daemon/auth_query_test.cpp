@@ -3,8 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 using namespace pgweir;
@@ -22,6 +25,33 @@ TEST_CASE("auth_query: arrays of texts") {
         CAPTURE(bad);
         CHECK_FALSE(parse_text_array(bad));
     }
+}
+
+TEST_CASE("auth_query: authorities that cannot be looked at are a failure to ask, and no more") {
+    namespace fs = std::filesystem;
+    const auto loop = fs::temp_directory_path() / ("pgweir-loop-" + std::to_string(::getpid()));
+    fs::create_symlink(loop, loop); // root, too, cannot look behind it
+    ::setenv("SSL_CERT_FILE", loop.c_str(), 1);
+    auto config = std::make_shared<config::configuration>();
+    config->query_user = "pgweir";
+    config::database shop;
+    shop.name = "shop";
+    shop.port = 1; // where nothing listens
+    shop.sslmode = config::tls_mode::verify_full;
+    config->databases.push_back(shop);
+    config->index();
+    daemon::logger log({.level = daemon::log_severity::error});
+    daemon::auth_query users(log, config);
+    const auto here = std::make_shared<int>();
+    std::promise<daemon::auth_query::answer> told;
+    CHECK_NOTHROW(users.ask("shop", "anna", here, [&](const daemon::auth_query::answer& answer) {
+        told.set_value(answer);
+    }));
+    auto answer = told.get_future();
+    CHECK(answer.wait_for(std::chrono::seconds(30)) == std::future_status::ready);
+    users.stop();
+    ::unsetenv("SSL_CERT_FILE");
+    fs::remove(loop);
 }
 
 TEST_CASE("auth_query: whose database nobody knows is nobody, and nobody waits for long") {

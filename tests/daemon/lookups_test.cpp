@@ -6,6 +6,7 @@
 #include <atomic>
 #include <future>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,28 @@ TEST_CASE("lookups: what is not kept is asked again") {
         CHECK(get(told) == "a!");
         CHECK(b.dns->asked == i);
     }
+}
+
+TEST_CASE("lookups: one whose asking throws is told so, and the others are served") {
+    auto calls = std::make_shared<std::atomic<int>>(0);
+    names all(
+        [calls](const std::string& what) {
+            if (++*calls == 1) {
+                throw std::bad_alloc();
+            }
+            return names::found_out{what + "!", 60s};
+        },
+        {.threads = 1});
+    const auto me = std::make_shared<char>();
+    for (const auto* const expected : {"too much", "a!"}) { // and it is not kept
+        std::promise<std::string> told;
+        all.ask("a", me, [&](const std::string* name) {
+            told.set_value(name != nullptr ? *name : "too much");
+        });
+        auto answer = told.get_future();
+        CHECK(get(answer) == expected);
+    }
+    all.stop();
 }
 
 TEST_CASE("lookups: one that waits holds up no other, as long as there are threads") {
