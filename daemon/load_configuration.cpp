@@ -27,7 +27,7 @@ loaded_configuration load(const std::string& path, const tls_contexts* running) 
         const char* const value = std::getenv(name.c_str());
         return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     };
-    options.read_file = read_whole_file;
+    options.read_file = [](const std::string& name) { return read_whole_file(name); };
     options.read_secret_file = read_secret_file;
     options.read_credential = read_credential;
     const auto result = config::parse(text.reveal(), options);

@@ -1,7 +1,9 @@
 // See secret_files.hpp.
 #include "daemon/secret_files.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,11 +12,14 @@
 namespace pgweir::daemon {
 namespace {
 
-/// Larger than any file that is parsed (config::largest_userlist_bytes): those bounds tell better.
-constexpr std::size_t largest_file_bytes = 128 * 1'048'576;
+struct demands {
+    mode_t forbidden = 0;
+    bool own = false;
+    std::size_t largest_bytes = largest_file_bytes;
+};
 
 /// What is looked at and what is read is the same file: it is asked for by its descriptor.
-std::optional<std::string> read_file(const std::string& path, mode_t forbidden, bool own) {
+std::optional<std::string> read_file(const std::string& path, const demands& of) {
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (file < 0) {
         return std::nullopt;
@@ -24,8 +29,9 @@ std::optional<std::string> read_file(const std::string& path, mode_t forbidden, 
         ~closing() { ::close(file); }
     } const at_end{file};
     struct stat info {};
-    if (::fstat(file, &info) != 0 || !S_ISREG(info.st_mode) || (info.st_mode & forbidden) != 0 ||
-        (own && info.st_uid != 0 && info.st_uid != ::geteuid())) {
+    if (::fstat(file, &info) != 0 || !S_ISREG(info.st_mode) || (info.st_mode & of.forbidden) != 0 ||
+        (of.own && info.st_uid != 0 && info.st_uid != ::geteuid()) ||
+        static_cast<std::uintmax_t>(info.st_size) > of.largest_bytes) {
         return std::nullopt;
     }
     std::string text;
@@ -37,7 +43,7 @@ std::optional<std::string> read_file(const std::string& path, mode_t forbidden, 
         if (count < 0 && errno == EINTR) {
             continue;
         }
-        if (count < 0 || filled > largest_file_bytes) {
+        if (count < 0) {
             return std::nullopt;
         }
         if (count == 0) {
@@ -45,20 +51,25 @@ std::optional<std::string> read_file(const std::string& path, mode_t forbidden, 
             return text;
         }
         filled += static_cast<std::size_t>(count);
+        if (filled > of.largest_bytes) {
+            return std::nullopt;
+        }
         if (filled == text.size()) { // it has grown, or is one of those that tell no size
-            text.resize(text.size() * 2);
+            text.resize(std::min(text.size() * 2, of.largest_bytes + 1));
         }
     }
 }
 
 } // namespace
 
-std::optional<std::string> read_whole_file(const std::string& path) {
-    return read_file(path, 0, false);
+std::optional<std::string> read_whole_file(const std::string& path) { return read_file(path, {}); }
+
+std::optional<std::string> read_whole_file(const std::string& path, std::size_t largest_bytes) {
+    return read_file(path, {.largest_bytes = largest_bytes});
 }
 
 std::optional<std::string> read_secret_file(const std::string& path) {
-    return read_file(path, S_IRWXG | S_IRWXO, true);
+    return read_file(path, {.forbidden = S_IRWXG | S_IRWXO, .own = true});
 }
 
 std::optional<std::string> read_credential(const std::string& name) {
@@ -66,7 +77,8 @@ std::optional<std::string> read_credential(const std::string& name) {
     if (directory == nullptr || *directory == '\0') {
         return std::nullopt;
     }
-    return read_file(std::string(directory) + "/" + name, S_IRWXO | S_IWGRP, true);
+    return read_file(std::string(directory) + "/" + name,
+                     {.forbidden = S_IRWXO | S_IWGRP, .own = true});
 }
 
 } // namespace pgweir::daemon

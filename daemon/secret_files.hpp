@@ -4,13 +4,20 @@
 // Any thread. Tests: tests/daemon/secret_files_test.cpp.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 
 namespace pgweir::daemon {
 
-/// Nothing: it is not there, cannot be read, or is no regular file.
+/// Larger than any file that is parsed (config::largest_userlist_bytes): those bounds tell better.
+constexpr std::size_t largest_file_bytes = 128 * 1'048'576;
+
+/// Nothing: it is not there, cannot be read, is no regular file, or larger than it may be. Memory
+/// is taken for no more than that, whatever size a file claims, and also where it grows meanwhile.
 [[nodiscard]] std::optional<std::string> read_whole_file(const std::string& path);
+[[nodiscard]] std::optional<std::string> read_whole_file(const std::string& path,
+                                                         std::size_t largest_bytes);
 /// … or it belongs to somebody else than root and this process' user, or its group or others may
 /// read or write it.
 [[nodiscard]] std::optional<std::string> read_secret_file(const std::string& path);

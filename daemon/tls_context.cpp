@@ -3,13 +3,18 @@
 #include "daemon/secret_files.hpp"
 #include "protocol/scram.hpp"
 
+#include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <array>
-#include <optional>
+#include <cerrno>
+#include <cstring>
+#include <set>
 #include <string_view>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +25,24 @@ namespace {
 
 constexpr std::string_view alpn_list{"\x0apostgresql", 11};
 
+template <typename T, auto Free>
+struct freed {
+    void operator()(T* what) const { Free(what); }
+};
+template <typename T, auto Free>
+using owned = std::unique_ptr<T, freed<T, Free>>;
+
+void free_infos(STACK_OF(X509_INFO) * all) { sk_X509_INFO_pop_free(all, X509_INFO_free); }
+
+std::string subject_of(X509* certificate) {
+    unsigned char* bytes = nullptr;
+    const int length = i2d_X509_NAME(X509_get_subject_name(certificate), &bytes);
+    std::string subject(reinterpret_cast<const char*>(bytes),
+                        static_cast<std::size_t>(std::max(length, 0)));
+    OPENSSL_free(bytes);
+    return subject;
+}
+
 /// What OpenSSL has to say of the last thing that failed. Leaves its queue empty.
 std::string reason() {
     std::array<char, 256> text{};
@@ -29,6 +52,10 @@ std::string reason() {
     ERR_clear_error();
     return words != nullptr ? words : text.data();
 }
+
+constexpr const char* bad_certificate = "the certificate cannot be used";
+constexpr const char* bad_key = "the private key cannot be used";
+constexpr const char* bad_authorities = "the authorities cannot be used";
 
 [[noreturn]] void fail(const std::string& what, const std::string& path) {
     throw tls_error(path + ": " + what + ": " + reason());
@@ -94,6 +121,103 @@ std::string identity_of(X509_STORE* store) {
     return protocol::sha256(all);
 }
 
+/// A bundle of every authority there is has less than one.
+constexpr std::size_t largest_pem_bytes = 8 * 1'048'576;
+
+/// A PEM file's bytes, read once and with care: a pipe or a device would hold up whoever reads it.
+/// They may be a private key, and are wiped.
+class pem_file {
+public:
+    /// `otherwise`: what its being unreadable means.
+    pem_file(const std::string& path, const std::string& otherwise) {
+        auto read = read_whole_file(path, largest_pem_bytes);
+        if (!read) {
+            throw tls_error(path + ": " + otherwise + ": " +
+                            (::access(path.c_str(), R_OK) != 0
+                                 ? std::strerror(errno)
+                                 : "it is no regular file, or is larger than 8 MiB"));
+        }
+        bytes_ = std::move(*read);
+        source_.reset(BIO_new_mem_buf(bytes_.data(), static_cast<int>(bytes_.size())));
+    }
+    ~pem_file() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
+    pem_file(const pem_file&) = delete;
+    pem_file& operator=(const pem_file&) = delete;
+
+    [[nodiscard]] std::string hash() const { return protocol::sha256(bytes_); }
+    /// Each reads on from where the last one has ended.
+    [[nodiscard]] BIO* source() { return source_.get(); }
+
+private:
+    std::string bytes_;
+    owned<BIO, BIO_free_all> source_;
+};
+
+/// What is encrypted stays so: nobody is there to give a passphrase.
+int no_passphrase(char*, int, int, void*) { return 0; }
+
+/// … and whatever follows it, its chain, as SSL_CTX_use_certificate_chain_file() does it.
+bool use_certificates(SSL_CTX* context, BIO* from) {
+    const owned<X509, X509_free> own(PEM_read_bio_X509_AUX(from, nullptr, no_passphrase, nullptr));
+    if (own == nullptr || SSL_CTX_use_certificate(context, own.get()) != 1) {
+        return false;
+    }
+    while (owned<X509, X509_free> next{PEM_read_bio_X509(from, nullptr, no_passphrase, nullptr)}) {
+        if (SSL_CTX_add0_chain_cert(context, next.get()) != 1) {
+            return false;
+        }
+        (void)next.release(); // the context's now
+    }
+    const auto why = ERR_peek_last_error();
+    if (ERR_GET_LIB(why) != ERR_LIB_PEM || ERR_GET_REASON(why) != PEM_R_NO_START_LINE) {
+        return false;
+    }
+    ERR_clear_error(); // it is only that there are no more
+    return true;
+}
+
+bool use_private_key(SSL_CTX* context, BIO* from) {
+    const owned<EVP_PKEY, EVP_PKEY_free> key(
+        PEM_read_bio_PrivateKey(from, nullptr, no_passphrase, nullptr));
+    return key != nullptr && SSL_CTX_use_PrivateKey(context, key.get()) == 1;
+}
+
+/// Certificates and revocation lists, as X509_STORE_load_file() does it; with `named`, it offers
+/// clients the certificates' names, each once.
+bool trust(X509_STORE* store, BIO* from, SSL_CTX* named) {
+    const owned<STACK_OF(X509_INFO), free_infos> all(
+        PEM_X509_INFO_read_bio(from, nullptr, no_passphrase, nullptr));
+    if (all == nullptr) {
+        return false;
+    }
+    std::set<std::string> names;
+    bool any = false;
+    for (int i = 0; i < sk_X509_INFO_num(all.get()); ++i) {
+        const auto* const each = sk_X509_INFO_value(all.get(), i);
+        if (each->crl != nullptr) {
+            any = true;
+            if (X509_STORE_add_crl(store, each->crl) != 1) {
+                return false;
+            }
+        }
+        if (each->x509 == nullptr) {
+            continue;
+        }
+        any = true;
+        if (X509_STORE_add_cert(store, each->x509) != 1) {
+            return false;
+        }
+        if (named != nullptr && names.insert(subject_of(each->x509)).second &&
+            SSL_CTX_add_client_CA(named, each->x509) != 1) {
+            return false;
+        }
+    }
+    if (!any) {
+        ERR_raise(ERR_LIB_X509, X509_R_NO_CERTIFICATE_OR_CRL_FOUND);
+    }
+    return any;
+}
+
 } // namespace
 
 const tls_authorities::source& tls_authorities::from(const std::string& path) {
@@ -108,8 +232,8 @@ const tls_authorities::source& tls_authorities::from(const std::string& path) {
     if (path.empty()) {
         X509_STORE_set_default_paths(store.get());
         ERR_clear_error(); // a system that has none knows nobody
-    } else if (X509_STORE_load_file(store.get(), path.c_str()) != 1) {
-        fail("the authorities cannot be used", path);
+    } else if (pem_file file(path, bad_authorities); !trust(store.get(), file.source(), nullptr)) {
+        fail(bad_authorities, path);
     }
     return read_.emplace(path, source{store, identity_of(store.get())}).first->second;
 }
@@ -140,57 +264,44 @@ void tls_context::restrict(tls_version least) {
                                   least == tls_version::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
 }
 
-void tls_context::use_key(const std::string& certificate, const std::string& key) {
-    if (SSL_CTX_use_certificate_chain_file(context_, certificate.c_str()) != 1) {
-        fail("the certificate cannot be used", certificate);
+/// What it is identified by.
+std::string tls_context::use_key(const std::string& certificate, const std::string& key) {
+    pem_file certificates(certificate, bad_certificate);
+    if (!use_certificates(context_, certificates.source())) {
+        fail(bad_certificate, certificate);
     }
     check_key_file(key);
-    // A key with a passphrase: nobody is there to give it.
-    SSL_CTX_set_default_passwd_cb(context_, [](char*, int, int, void*) { return 0; });
-    if (SSL_CTX_use_PrivateKey_file(context_, key.c_str(), SSL_FILETYPE_PEM) != 1) {
-        fail("the private key cannot be used", key);
+    pem_file secret(key, bad_key);
+    if (!use_private_key(context_, secret.source())) {
+        fail(bad_key, key);
     }
     if (SSL_CTX_check_private_key(context_) != 1) {
         fail("the private key is not that of the certificate", key);
     }
-}
-
-void tls_context::identify(std::initializer_list<std::string_view> files, std::string_view rules) {
-    std::string all(rules);
-    for (const auto path : files) {
-        auto bytes =
-            path.empty() ? std::make_optional<std::string>() : read_whole_file(std::string(path));
-        if (!bytes) {
-            throw tls_error(std::string(path) + ": cannot be read");
-        }
-        all += '/' + protocol::sha256(*bytes);
-        OPENSSL_cleanse(bytes->data(), bytes->size()); // it may be a private key
-    }
-    identity_ = protocol::sha256(all);
+    return certificates.hash() + secret.hash();
 }
 
 std::shared_ptr<const tls_context> tls_context::make(const accepting_tls& from) {
     const std::shared_ptr<tls_context> made(new tls_context(true));
     auto* const context = made->context_;
     made->restrict(from.least);
-    made->use_key(from.certificate, from.key);
+    std::string identity{'a', static_cast<char>(from.clients), static_cast<char>(from.least)};
+    identity += made->use_key(from.certificate, from.key);
     made->end_point_hash_ = end_point_hash_of(SSL_CTX_get0_certificate(context));
-    const std::array rules{'a', static_cast<char>(from.clients), static_cast<char>(from.least)};
-    made->identify({from.certificate, from.key, from.authorities}, {rules.data(), rules.size()});
     SSL_CTX_set_alpn_select_cb(context, choose_protocol, nullptr);
     if (from.clients != accepting_tls::client_certificate::none) {
-        auto* const names = SSL_load_client_CA_file(from.authorities.c_str());
-        if (names == nullptr || SSL_CTX_load_verify_file(context, from.authorities.c_str()) != 1) {
-            sk_X509_NAME_pop_free(names, X509_NAME_free);
-            fail("the authorities cannot be used", from.authorities);
+        pem_file authorities(from.authorities, bad_authorities);
+        if (!trust(SSL_CTX_get_cert_store(context), authorities.source(), context)) {
+            fail(bad_authorities, from.authorities);
         }
-        SSL_CTX_set_client_CA_list(context, names);
+        identity += authorities.hash();
         const bool required = from.clients == accepting_tls::client_certificate::required;
         SSL_CTX_set_verify(context,
                            SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE |
                                (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
                            nullptr);
     }
+    made->identity_ = protocol::sha256(identity);
     return made;
 }
 
@@ -200,17 +311,17 @@ std::shared_ptr<const tls_context> tls_context::make(const connecting_tls& from,
     auto* const context = made->context_;
     made->restrict(from.least);
     made->verifies_name_ = from.what == connecting_tls::verify::authority_and_name;
-    std::string rules{'c', static_cast<char>(from.what), static_cast<char>(from.least)};
+    std::string identity{'c', static_cast<char>(from.what), static_cast<char>(from.least)};
     if (from.what != connecting_tls::verify::nothing) {
         const auto& trusted = authorities.from(from.authorities);
         SSL_CTX_set1_cert_store(context, trusted.store.get());
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
-        rules += trusted.identity;
+        identity += trusted.identity;
     }
-    made->identify({from.certificate, from.key}, rules);
     if (!from.certificate.empty()) {
-        made->use_key(from.certificate, from.key);
+        identity += made->use_key(from.certificate, from.key);
     }
+    made->identity_ = protocol::sha256(identity);
     if (SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(alpn_list.data()),
                                 static_cast<unsigned>(alpn_list.size())) != 0) {
         throw tls_error("TLS is not available: " + reason());

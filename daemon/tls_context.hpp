@@ -9,12 +9,10 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 
 struct ssl_ctx_st;
 struct x509_st;
@@ -91,8 +89,7 @@ public:
 private:
     explicit tls_context(bool accepts);
     void restrict(tls_version least);
-    void use_key(const std::string& certificate, const std::string& key);
-    void identify(std::initializer_list<std::string_view> files, std::string_view rules);
+    [[nodiscard]] std::string use_key(const std::string& certificate, const std::string& key);
 
     ssl_ctx_st* context_;
     bool accepts_;

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
@@ -83,6 +84,23 @@ TEST_CASE("whatever the size") {
         CHECK(read_secret_file(in.file("secret", text, 0600)) == text);
     }
     CHECK(!read_whole_file("/proc/self/status")->empty()); // tells no size
+}
+
+TEST_CASE("a file is read up to the size it may have, and no memory is taken for more") {
+    folder in;
+    const auto path = in.file("big", std::string(1000, 'x'), 0600);
+    CHECK(read_whole_file(path, 1000)->size() == 1000);
+    CHECK(!read_whole_file(path, 999));
+    CHECK(!read_whole_file("/proc/self/status", 10)); // tells no size
+    CHECK(read_whole_file("/proc/self/status", 100'000));
+    for (const std::uintmax_t size :
+         {std::uintmax_t{largest_file_bytes} + 1, std::uintmax_t{15} << 40}) {
+        CAPTURE(size);
+        if (::truncate(path.c_str(), static_cast<off_t>(size)) == 0) { // not all systems can
+            CHECK_NOTHROW(CHECK(!read_whole_file(path)));
+            CHECK_NOTHROW(CHECK(!read_secret_file(path)));
+        }
+    }
 }
 
 TEST_CASE("systemd's credentials") {

@@ -5,10 +5,16 @@
 #include <doctest/doctest.h>
 
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
 #include <string>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <vector>
 
 using namespace pgweir;
@@ -123,24 +129,100 @@ TEST_CASE_FIXTURE(configured, "tls_contexts: every bad file is told of") {
 }
 
 TEST_CASE_FIXTURE(configured, "tls_contexts: what is no file is an error, whoever names it") {
+    REQUIRE(::mkfifo(files.path("pipe").c_str(), 0600) == 0);
+    std::ofstream(files.path("huge")).close();
+    REQUIRE(::truncate(files.path("huge").c_str(), 100'000'000) == 0);
+    REQUIRE(::chmod(files.path("huge").c_str(), 0600) == 0);
     config.databases.resize(1);
-    SUBCASE("tls.certificate") { config.tls_certificate = "."; }
-    SUBCASE("tls.key") { config.tls_key = "."; }
-    SUBCASE("tls.ca, also where nothing is read from it") { config.tls_ca = "."; }
-    SUBCASE("sslrootcert") {
-        config.databases[0].sslmode = config::tls_mode::verify_ca;
-        config.databases[0].sslrootcert = ".";
+    const auto good = config;
+    struct place {
+        const char* name;
+        void (*put)(config::configuration& into, const std::string& path);
+    };
+    const std::initializer_list<place> places{
+        {"tls.certificate", [](auto& into, const auto& path) { into.tls_certificate = path; }},
+        {"tls.key", [](auto& into, const auto& path) { into.tls_key = path; }},
+        {"tls.ca", [](auto& into, const auto& path) { into.tls_ca = path; }},
+        {"sslrootcert",
+         [](auto& into, const auto& path) {
+             into.databases[0].sslmode = config::tls_mode::verify_ca;
+             into.databases[0].sslrootcert = path;
+         }},
+        {"sslcert",
+         [](auto& into, const auto& path) {
+             into.databases[0].sslcert = path;
+             into.databases[0].sslkey = "server.key";
+         }},
+        {"sslkey", [](auto& into, const auto& path) {
+             into.databases[0].sslcert = "server.pem";
+             into.databases[0].sslkey = path;
+         }}};
+    for (const std::string bad : {".", "pipe", "huge", "/dev/zero"}) {
+        for (const auto& each : places) {
+            CAPTURE(bad);
+            CAPTURE(each.name);
+            const auto path = bad.front() == '/' ? bad : files.path(bad);
+            config = good;
+            each.put(config, path);
+            (void)make(); // and does not wait for somebody to write
+            REQUIRE(errors.size() == 1);
+            CHECK(errors[0].find(path + ": ") != std::string::npos);
+        }
     }
-    SUBCASE("sslcert") {
-        config.databases[0].sslcert = ".";
-        config.databases[0].sslkey = "server.key";
+}
+
+TEST_CASE_FIXTURE(configured, "tls_contexts: a bundle of many authorities, one of them twice") {
+    std::string bundle;
+    for (int i = 0; i < 300; ++i) {
+        const auto name = "authority" + std::to_string(i % 299);
+        if (i < 299) {
+            files.make(name, name);
+        }
+        std::ifstream in(files.path(name + ".pem"));
+        bundle.append(std::istreambuf_iterator<char>(in), {});
+        bundle += "a comment\n";
     }
-    SUBCASE("sslkey") {
-        config.databases[0].sslcert = "server.pem";
-        config.databases[0].sslkey = ".";
-    }
+    std::ofstream(files.path("bundle.pem")) << bundle;
+    config.databases.resize(1);
+    config.tls_ca = "bundle.pem";
+    config.databases[0].sslmode = config::tls_mode::verify_ca;
+    config.databases[0].sslrootcert = "bundle.pem";
+    const auto made = make();
+    REQUIRE(errors.empty());
+    CHECK(sk_X509_NAME_num(SSL_CTX_get_client_CA_list(made->clients->get())) == 299);
+    const auto known = [](const daemon::tls_context& of) {
+        return sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(of.get())));
+    };
+    CHECK(known(*made->clients) == 299);
+    CHECK(known(*made->for_database("shop")) == 299);
+    config.tls_ca = "server.key"; // PEM, and no certificate
     (void)make();
     REQUIRE(errors.size() == 1);
-    CAPTURE(errors[0]);
-    CHECK(errors[0].find(files.path(".") + ": ") != std::string::npos);
+    CHECK(errors[0].starts_with(files.path("server.key") + ": the authorities cannot be used: "));
+}
+
+TEST_CASE_FIXTURE(configured, "tls_contexts: a certificate's chain comes with it") {
+    const auto content = [this](const std::string& name) {
+        std::ifstream in(files.path(name));
+        return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    config.databases.clear();
+    const auto chain_of = [this](const std::string& text) {
+        std::ofstream(files.path("chain.pem")) << text;
+        config.tls_certificate = "chain.pem";
+        const auto made = make();
+        STACK_OF(X509)* chain = nullptr;
+        if (made->clients != nullptr) {
+            SSL_CTX_get0_chain_certs(made->clients->get(), &chain);
+        }
+        return sk_X509_num(chain);
+    };
+    CHECK(chain_of(content("server.pem")) <= 0);
+    CHECK(chain_of(content("server.pem") + "words\n" + content("authority.pem")) == 1);
+    CHECK(chain_of(content("server.pem") + content("authority.pem") + content("server.pem")) == 2);
+    CHECK(errors.empty());
+    // One that is cut short is told of, and not left out.
+    const auto all = content("server.pem") + content("authority.pem");
+    (void)chain_of(all.substr(0, all.size() - 40));
+    CHECK(errors.size() == 1);
 }
