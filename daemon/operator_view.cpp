@@ -149,7 +149,7 @@ void operator_view::collect_pins(rows_callback<pin_row> done) {
                      std::move(done));
 }
 
-void operator_view::reload(reload_callback done) { done(of_.reload()); }
+void operator_view::reload(reload_callback done) { of_.reload(std::move(done)); }
 
 void operator_view::shutdown() { asio::post(of_.ops, of_.shutdown); }
 

@@ -26,7 +26,7 @@ public:
         const std::atomic<std::uint64_t>& clients;
         logger& log;
         std::function<std::shared_ptr<const config::configuration>()> configuration;
-        std::function<std::optional<std::string>()> reload;
+        std::function<void(reload_callback)> reload;
         std::function<void()> shutdown;
     };
     explicit operator_view(parts of);

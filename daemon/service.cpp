@@ -3,6 +3,7 @@
 #include "config/address.hpp"
 #include "config/difference.hpp"
 #include "daemon/auth_query.hpp"
+#include "daemon/configuration_reader.hpp"
 #include "daemon/console.hpp"
 #include "daemon/control_plane.hpp"
 #include "daemon/host_facts.hpp"
@@ -71,6 +72,19 @@ std::string address_of(int fd) {
     return name_of(address).first;
 }
 
+/// For a reload, off the ops thread. What needs a restart stays as it runs.
+configuration_reader::outcome read_configuration(const std::string& path,
+                                                 const config::configuration& running,
+                                                 const tls_contexts& tls) {
+    configuration_reader::outcome read{load_configuration(path, &tls)};
+    if (read.loaded.config) {
+        read.changes = config::compare(running, *read.loaded.config).lines();
+        read.loaded.config = std::make_shared<const config::configuration>(
+            config::after_reload(running, *read.loaded.config));
+    }
+    return read;
+}
+
 /// As many descriptors as allowed: every client and server is one.
 void raise_descriptor_limit() {
     rlimit limit{};
@@ -97,7 +111,8 @@ struct service::state {
         , timer(ops)
         , every_second(ops)
         , view({ops, pools, workers, clients, log, [this] { return config; },
-                [this] { return reload(); }, [this] { begin_shutdown(); }})
+                [this](console_source::reload_callback done) { reload(std::move(done)); },
+                [this] { begin_shutdown(); }})
         , admin_console(view) {
         for (const auto& warning : loaded.warnings) {
             log.log(log_severity::warning, "configuration", {{"warning", warning}});
@@ -109,7 +124,8 @@ struct service::state {
     void start_http();
     void wait_for_signal();
     void tick();
-    std::optional<std::string> reload();
+    void reload(console_source::reload_callback done);
+    std::optional<std::string> use(configuration_reader::outcome read);
     void begin_shutdown();
     void finish_shutdown();
     void wait_until_empty(time_point deadline, void (state::*then)());
@@ -140,6 +156,16 @@ struct service::state {
     std::unique_ptr<ops_http> http;
     operator_view view;
     console admin_console;
+    configuration_reader reader{
+        ops,
+        {.begin =
+             [this] {
+                 systemd::notify_reloading();
+                 return [path = path, config = config, tls = tls] {
+                     return read_configuration(path, *config, *tls);
+                 };
+             },
+         .use = [this](configuration_reader::outcome read) { return use(std::move(read)); }}};
     bool shutting_down = false;
     int exit_status = 0;
 };
@@ -312,7 +338,7 @@ void service::state::wait_for_signal() {
             return;
         }
         if (number == SIGHUP) {
-            reload();
+            reload([](const auto&) {});
         } else if (number == SIGUSR1 || number == SIGUSR2) { // others pause and go on
             log.log(log_severity::warning, "signal ignored",
                     {{"signal", number == SIGUSR1 ? "SIGUSR1" : "SIGUSR2"}});
@@ -350,10 +376,16 @@ void service::state::tick() {
     });
 }
 
+void service::state::reload(console_source::reload_callback done) {
+    if (reader.is_reading()) {
+        log.log(log_severity::info, "reload waits", {{"cause", "the last one is being read"}});
+    }
+    reader.read(std::move(done));
+}
+
 /// The whole file is checked first; one with errors changes nothing.
-std::optional<std::string> service::state::reload() {
-    systemd::notify_reloading();
-    auto loaded = load_configuration(path, tls.get());
+std::optional<std::string> service::state::use(configuration_reader::outcome read) {
+    auto& loaded = read.loaded;
     for (const auto& warning : loaded.warnings) {
         log.log(log_severity::warning, "configuration", {{"warning", warning}});
     }
@@ -367,13 +399,10 @@ std::optional<std::string> service::state::reload() {
         systemd::notify_ready("serving; the last reload was refused");
         return all;
     }
-    const auto difference = config::compare(*config, *loaded.config);
-    for (const auto& line : difference.lines()) {
+    for (const auto& line : read.changes) {
         log.log(log_severity::info, "reload", {{"change", line}});
     }
-    // What needs a restart stays as it runs.
-    config = std::make_shared<const config::configuration>(
-        config::after_reload(*config, *loaded.config));
+    config = std::move(loaded.config);
     view.count_reload(true);
     log.set_level(severity_of(config->level));
     log.set_layout(layout_of(config->format));
@@ -389,7 +418,7 @@ std::optional<std::string> service::state::reload() {
             });
     }
     log.log(log_severity::info, "reloaded",
-            {{"changes", static_cast<std::int64_t>(difference.lines().size())}});
+            {{"changes", static_cast<std::int64_t>(read.changes.size())}});
     systemd::notify_ready("serving");
     return std::nullopt;
 }

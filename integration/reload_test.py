@@ -1,6 +1,7 @@
 """SIGHUP: the file is checked whole, then bounds, time-outs and users change while everybody stays
 connected; a bad file changes nothing and is reported."""
 
+import os
 import signal
 import subprocess
 import unittest
@@ -143,6 +144,31 @@ class ReloadTest(PoolerCase):
                 self.assertEqual(1, checked.returncode)
                 self.assertIn(authority.directory + ": ", checked.stderr)
         self.reload()
+
+    def test_others_are_served_while_a_long_file_is_read(self):
+        path = os.path.join(self.pooler.directory, "userlist.txt")
+        with open(path, "w", encoding="ascii") as file:
+            os.chmod(path, 0o600)
+            file.writelines('"user%d" "password"\n' % i for i in range(100_000))
+        before = self.pooler.metric("pgweir_config_reloads_total")
+        self.pooler.reload(auth={"userlist": "userlist.txt"})
+        served = 0
+        while self.pooler.metric("pgweir_config_reloads_total") == before:
+            self.assertNotIn("reload refused", self.pooler.log())
+            self.assertEqual([(1,)], self.pooler.query("select 1"))
+            served += 1
+        self.assertGreater(served, 3)
+        # One more that is asked for meanwhile is not forgotten: the file has changed since.
+        self.pooler.reload()
+        self.pooler.reload(pool={"maxconn": 7})
+        wait_for(lambda: self.pooler.metric("pgweir_pool_maxconn", user=OWNER) == 7,
+                 "what was written while the other was read counts", 30)
+        self.pooler.reload()
+        self.pooler.reload(pool={"maxconn": 8})
+        self.pooler.console("RELOAD")  # answers when that file is the one that counts
+        self.assertEqual(8, self.pooler.metric("pgweir_pool_maxconn", user=OWNER))
+        self.pooler.reload()
+        self.assertEqual(0, self.pooler.stop())  # whatever is being read
 
     def test_many_reloads_under_load(self):
         clients = [self.connect_autocommit() for _ in range(5)]
