@@ -68,8 +68,12 @@ void listener::listen(const std::string& address, std::uint16_t port) {
     accept();
 }
 
-/// What is left of a process that has ended is taken away; one that is there is left alone.
+/// What is left of a process that has ended is taken away; one that is there is left alone, and so
+/// is what is no socket.
 void listener::open_unix(const std::string& path) {
+    if (!unix_lock_.take(path)) {
+        throw boost::system::system_error(asio::error::address_in_use);
+    }
     const asio::local::stream_protocol::endpoint where(path);
     acceptor_.open(where.protocol());
     boost::system::error_code error;
@@ -78,11 +82,14 @@ void listener::open_unix(const std::string& path) {
     if (!error) {
         throw boost::system::system_error(asio::error::address_in_use);
     }
-    if (error == asio::error::connection_refused) {
+    struct stat info {};
+    if (error == asio::error::connection_refused && ::lstat(path.c_str(), &info) == 0 &&
+        S_ISSOCK(info.st_mode)) {
         ::unlink(path.c_str());
     }
     acceptor_.bind(where);
     unix_path_ = path;
+    unix_lock_.sign();
     constexpr mode_t everybody = 0777; // who may log in is the access rules' to say
     (void)::chmod(path.c_str(), everybody);
 }
@@ -118,6 +125,7 @@ void listener::stop() {
     if (!unix_path_.empty()) {
         ::unlink(std::exchange(unix_path_, {}).c_str());
     }
+    unix_lock_.release(); // the next may come; not before, or its socket would be unlinked
 }
 
 void listener::accept() {

@@ -1,10 +1,12 @@
 // Accepts clients and gives each to the least loaded worker. When descriptors run out it waits a
 // moment and goes on; it never spins and never gives up. The last few are not for clients.
 //
-// Owner: the service. Thread: the ops thread's loop. Tests: integration/hostile_test.py.
+// Owner: the service. Thread: the ops thread's loop. Tests: integration/hostile_test.py,
+// integration/unix_socket_test.py.
 #pragma once
 
 #include "daemon/logging.hpp"
+#include "daemon/socket_lock.hpp"
 
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -43,6 +45,7 @@ private:
 
     boost::asio::basic_socket_acceptor<boost::asio::generic::stream_protocol> acceptor_;
     std::string unix_path_; // of its own socket, which goes with it
+    socket_lock unix_lock_;
     std::uint16_t port_ = 0;
     std::string name_;
     boost::asio::steady_timer pause_;
