@@ -12,10 +12,15 @@
 #include <CLI/CLI.hpp>
 #include <openssl/rand.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
 #include <iostream>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 namespace {
 
@@ -26,6 +31,17 @@ bool report(const daemon::loaded_configuration& loaded) {
         std::cerr << error << '\n';
     }
     return loaded.config != nullptr;
+}
+
+/// The status of a command that has printed what it was asked for: not 0 where nobody has got it (a
+/// full disk, a closed descriptor).
+int printed(int status) {
+    std::cout.flush();
+    if (std::cout.good() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) {
+        return status;
+    }
+    std::cerr << "pgweir: cannot write to standard output: " << std::strerror(errno) << '\n';
+    return status == 0 ? 1 : status;
 }
 
 int run(const std::string& path, daemon::service::options opts) {
@@ -52,11 +68,11 @@ int check(const std::string& path, const daemon::access_question& question) {
     }
     if (question.user.empty()) {
         std::cout << path << ": ok\n";
-        return 0;
+        return printed(0);
     }
     const auto made = daemon::explain_access(*loaded.config, path, question);
     (made.answer == daemon::access_answer::error ? std::cerr : std::cout) << made.text;
-    return static_cast<int>(made.answer);
+    return printed(static_cast<int>(made.answer));
 }
 
 int show(const std::string& path, daemon::console_access access,
@@ -76,7 +92,7 @@ int show(const std::string& path, daemon::console_access access,
         std::cerr << "pgweir show: " << error << '\n';
         return 1;
     }
-    return 0;
+    return printed(0);
 }
 
 constexpr std::size_t salt_bytes = 16;
@@ -100,7 +116,18 @@ int passwd(std::uint32_t iterations) {
     }
     std::cout << protocol::format_scram_verifier(protocol::make_verifier(key, salt, iterations))
               << '\n';
-    return 0;
+    return printed(0);
+}
+
+/// Whatever is opened gets the lowest free number: where standard output or error is closed, that
+/// would be a connection, and what is printed or logged would go to whoever is at its other end.
+/// Opened the wrong way round, such a write fails, as it would have.
+void occupy_standard_descriptors() {
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (::fcntl(fd, F_GETFD) < 0) {
+            (void)!::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        }
+    }
 }
 
 /// Memory that holds secrets is written to no core dump, and read by no debugger but root's.
@@ -141,6 +168,7 @@ CLI::App* add_check(CLI::App& app, std::string& path, daemon::access_question& q
 } // namespace
 
 int main(int argc, char** argv) {
+    occupy_standard_descriptors();
     CLI::App app{"pgweir, a PostgreSQL connection pooler"};
     std::string path = "/etc/pgweir/pgweir.yaml";
     app.require_subcommand(0, 1);
@@ -175,7 +203,7 @@ int main(int argc, char** argv) {
 
     if (*version_command) {
         std::cout << "pgweir " << daemon::build_version() << '\n';
-        return 0;
+        return printed(0);
     }
     keep_memory_to_ourselves();
     if (*check_command) {

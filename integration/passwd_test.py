@@ -14,7 +14,8 @@ import termios
 import unittest
 
 from integration.support import surroundings
-from integration.support.case import PoolerCase, new_pooler, only_pgweir
+from integration.support.case import PoolerCase, new_pooler, only_pgweir, shared_postgres
+from integration.support.pgweir import ADMIN
 from integration.support.waiting import wait_for
 
 SECRET = "correct horse battery staple"
@@ -69,6 +70,33 @@ class PipeTest(unittest.TestCase):
         done = passwd("", "hunter2")
         self.assertNotEqual(0, done.returncode)
         self.assertEqual("", done.stdout)
+
+
+@only_pgweir
+class OutputTest(unittest.TestCase):
+    """Whoever redirects a verifier into a file learns that it is not there."""
+    def run_into(self, redirection, *arguments):
+        return subprocess.run(["sh", "-c", 'exec "$@" ' + redirection, "sh", surroundings.BINARY, *arguments],
+                              input=SECRET, capture_output=True, text=True, check=False, timeout=60)
+
+    def test_nowhere_to_write_to(self):
+        config = new_pooler(shared_postgres()).config_path
+        for redirection in (">/dev/full", ">&-"):
+            for arguments in (["passwd"], ["check", "--config", config], ["version"],
+                              ["check", "--config", config, "--user", "anna", "--database", "x"]):
+                with self.subTest(redirection=redirection, arguments=arguments):
+                    done = self.run_into(redirection, *arguments)
+                    self.assertNotEqual(0, done.returncode)
+                    self.assertIn("cannot write to standard output: ", done.stderr)
+
+    def test_nothing_is_written_to_a_connection_instead(self):
+        pooler = new_pooler(shared_postgres(), users={ADMIN: {"password": "x"}},
+                            auth={"method": "trust"}).start()
+        self.addCleanup(pooler.close)
+        done = self.run_into(">&-", "show", "version", "--host", pooler.host, "--port", str(pooler.port),
+                             "--user", ADMIN, "--config", pooler.config_path)
+        self.assertEqual(1, done.returncode)
+        self.assertIn("cannot write to standard output: ", done.stderr)
 
 
 @only_pgweir
