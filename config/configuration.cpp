@@ -37,7 +37,17 @@ const database* find_entry(const configuration& in, std::string_view name) {
     return own != nullptr ? own : find_named(in.databases, in.database_index, "*");
 }
 
+bool is_localhost(std::string_view host) {
+    constexpr std::string_view name = "localhost";
+    return std::equal(host.begin(), host.end(), name.begin(), name.end(),
+                      [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; });
+}
+
 } // namespace
+
+const std::string& database::connects_to() const {
+    return !unix_socket_directory.empty() && is_localhost(host) ? unix_socket_directory : host;
+}
 
 void configuration::index() {
     sort_by_name(databases, database_index);

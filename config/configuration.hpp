@@ -77,9 +77,10 @@ struct database {
     std::string name;
     std::string host = "127.0.0.1"; // address, host name, or directory of a Unix socket
     std::uint16_t port = 5432;
-    std::string dbname; // at the server; the name itself where not given
-    std::string user;   // log in to the server as this user whoever the client is
-    secret password;    // … with this password
+    std::string unix_socket_directory; // meant by the host localhost, where given
+    std::string dbname;                // at the server; the name itself where not given
+    std::string user;                  // log in to the server as this user whoever the client is
+    secret password;                   // … with this password
     tls_mode sslmode = tls_mode::prefer;
     std::string sslrootcert; // path; who signs the server's certificate
     std::string sslcert;     // path; our certificate, and
@@ -88,6 +89,10 @@ struct database {
     channel_binding binding = channel_binding::prefer; // channel_binding
     pool_settings pool; // `pool:` with this database's own keys laid over it
     bool operator==(const database&) const = default;
+
+    /// Where its connections go: `host`, or what localhost stands for.
+    [[nodiscard]] const std::string& connects_to() const;
+    [[nodiscard]] bool has_unix_socket() const { return connects_to().starts_with('/'); }
 };
 
 /// What is to become of one kind of session state.

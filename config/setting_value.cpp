@@ -134,6 +134,8 @@ bool has_form(text_form form, std::string_view text) {
         return is_address(text) || text.starts_with('/');
     case text_form::host:
         return is_host(text);
+    case text_form::directory:
+        return text.starts_with('/') && is_host(text);
     case text_form::network:
         return read_network(text).has_value();
     case text_form::name:
@@ -289,6 +291,8 @@ std::string type_of(const setting& row) {
                 return "address or directory";
             case text_form::host:
                 return "host";
+            case text_form::directory:
+                return "directory";
             case text_form::network:
                 return "network";
             case text_form::path:
@@ -349,6 +353,8 @@ std::string must_be(const setting& row) {
                 return "must be a network such as 10.0.0.0/8";
             case text_form::host:
                 return "must be a host name, an address, or the absolute path of a directory";
+            case text_form::directory:
+                return "must be the absolute path of a directory";
             case text_form::path:
                 return "must be a path";
             case text_form::line:

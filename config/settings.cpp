@@ -17,6 +17,8 @@ constexpr std::int64_t longest_name = 63;
 /// Access tokens of cloud providers serve as passwords and take kilobytes.
 constexpr std::int64_t longest_secret = 8192;
 constexpr std::int64_t longest_path = 4096;
+/// sockaddr_un holds 107 characters, 15 of which "/.s.PGSQL.65535" needs.
+constexpr std::int64_t longest_socket_directory = 92;
 constexpr std::int64_t longest_line = 4096;
 
 constexpr auto restart = change_needs::restart;
@@ -36,6 +38,9 @@ constexpr setting table[] = {
     {.key = "databases.<name>.port", .where = &database::port, .fallback = "5432",
      .least = 1, .most = 65'535,
      .doc = "Port of PostgreSQL."},
+    {.key = "databases.<name>.unix_socket_directory", .where = &database::unix_socket_directory, .fallback = "",
+     .least = 0, .most = longest_socket_directory, .form = text_form::directory,
+     .doc = "Absolute path of the directory of the Unix socket that is meant where `host` is `localhost`, in whatever case; other hosts do not mind it. Not given, `localhost` is a host name."},
     {.key = "databases.<name>.dbname", .where = &database::dbname, .fallback = "",
      .least = 0, .most = longest_name,
      .doc = "Name of the database at PostgreSQL; not given, it is the name clients ask for."},

@@ -36,9 +36,9 @@ using setting_member = std::variant<
     channel_binding database::*, secret database::*, secret user::*>;
 
 /// What a text must look like.
-/// `listen`: an address, or the absolute path of a directory for a Unix socket. `network`: an
-/// address and how many of its bits count.
-enum class text_form : std::uint8_t { name, address, listen, host, path, line, network };
+/// `listen`: an address, or the absolute path of a directory for a Unix socket, which alone
+/// `directory` is. `network`: an address and how many of its bits count.
+enum class text_form : std::uint8_t { name, address, listen, host, directory, path, line, network };
 
 /// What it takes for a new value to count.
 enum class change_needs : std::uint8_t { reload, restart };

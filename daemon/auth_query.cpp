@@ -199,7 +199,7 @@ std::shared_ptr<auth_query::entrance> auth_query::entrance_to(const config::data
                     [&](const auto& each) { return each.name == where.name; })) {
         return nullptr;
     }
-    auto& known = entrances_[{where.host, where.port}];
+    auto& known = entrances_[{where.connects_to(), where.port}];
     if (known == nullptr) {
         known = std::make_shared<entrance>();
     }
@@ -215,7 +215,7 @@ std::shared_ptr<auth_query::source> auth_query::make_source(const config::databa
             parameters.emplace_back(std::move(key), std::move(value));
         }
     };
-    add("host", where.host);
+    add("host", where.connects_to());
     add("port", std::to_string(where.port));
     add("dbname", where.dbname.empty() ? where.name : where.dbname);
     add("user", config_->query_user);

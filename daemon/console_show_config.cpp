@@ -58,7 +58,7 @@ std::string_view name_of(config::pool_mode mode) {
 
 constexpr column<shown_database> database_columns[] = {
     {"name", [](const shown_database& d) { return d.what.name; }},
-    {"host", [](const shown_database& d) { return d.what.host; }},
+    {"host", [](const shown_database& d) { return d.what.connects_to(); }},
     {"port", [](const shown_database& d) { return int4{d.what.port}; }},
     {"database",
      [](const shown_database& d) { return d.what.dbname.empty() ? d.what.name : d.what.dbname; }},

@@ -55,7 +55,7 @@ std::shared_ptr<const server_access> pool_directory::access_for(const config::da
                                                                 std::string_view user,
                                                                 const shown_secrets& shown) const {
     auto access = std::make_shared<server_access>();
-    access->where = {where.host, where.port};
+    access->where = {where.connects_to(), where.port};
     access->database = where.dbname.empty() ? where.name : where.dbname;
     access->user = where.user.empty() ? user : std::string_view(where.user);
     const auto* const known = config_->find_user(access->user);
@@ -69,7 +69,7 @@ std::shared_ptr<const server_access> pool_directory::access_for(const config::da
         access->shown = true;
     }
     access->tls = tls_->for_database(where.name);
-    if (access->tls != nullptr && !where.host.starts_with('/')) {
+    if (access->tls != nullptr && !where.has_unix_socket()) {
         access->sslmode = static_cast<protocol::tls_mode>(where.sslmode);
         access->direct_tls = where.sslnegotiation == config::tls_negotiation::direct;
     }

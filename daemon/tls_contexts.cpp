@@ -75,7 +75,7 @@ std::shared_ptr<const tls_contexts> make_tls_contexts(const config::configuratio
     tls_authorities authorities;
     for (const auto& database : from.databases) {
         // A Unix socket is nobody else's to listen to.
-        if (database.sslmode == tls_mode::disable || database.host.starts_with('/')) {
+        if (database.sslmode == tls_mode::disable || database.has_unix_socket()) {
             continue;
         }
         try {

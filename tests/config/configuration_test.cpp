@@ -71,3 +71,21 @@ TEST_CASE("a configuration put together by hand works without an index, and with
     CHECK(indexed.find_user("c") == &indexed.users[2]);
     CHECK(indexed.find_user("d") == nullptr);
 }
+
+TEST_CASE("where the connections to a database go: localhost by its Unix socket, when asked to") {
+    struct row {
+        const char *host, *directory, *expected;
+    };
+    for (const auto& each :
+         {row{"localhost", "", "localhost"}, row{"localhost", "/run", "/run"},
+          row{"LocalHost", "/run", "/run"}, row{"localhost.", "/run", "localhost."},
+          row{"localhos", "/run", "localhos"}, row{"127.0.0.1", "/run", "127.0.0.1"},
+          row{"/tmp", "/run", "/tmp"}, row{"db.internal", "/run", "db.internal"}}) {
+        CAPTURE(each.host);
+        database made;
+        made.host = each.host;
+        made.unix_socket_directory = each.directory;
+        CHECK(made.connects_to() == each.expected);
+        CHECK(made.has_unix_socket() == (each.expected[0] == '/'));
+    }
+}

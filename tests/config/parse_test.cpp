@@ -154,6 +154,19 @@ TEST_CASE("addresses and hosts") {
         {"databases: { shop: { host: '' } }\nusers: { app: { password: x } }",
          "1:28: databases.shop.host must not be empty\n"},
     });
+    const auto socket = [](const std::string& directory) {
+        return "databases: { shop: { unix_socket_directory: " + directory +
+               " } }\nusers: { app: { password: x } }";
+    };
+    check({
+        {socket("/run/postgresql"), ""},
+        {socket("''"), ""},
+        {socket("run"), "1:45: databases.shop.unix_socket_directory must be the absolute path of a "
+                        "directory, not 'run'\n"},
+        {socket("/" + std::string(91, 'd')), ""}, // with /.s.PGSQL.65535 just what fits
+        {socket("/" + std::string(92, 'd')),
+         "1:45: databases.shop.unix_socket_directory must not be longer than 92 bytes\n"},
+    });
 }
 
 TEST_CASE("minconn above maxconn, wherever the two come from") {

@@ -82,6 +82,7 @@ TEST_CASE("what is written can be read again") {
         {"auth.userlist", "users.txt"},
         {"listen.address", "::1"},
         {"databases.<name>.host", "/run/postgresql"},
+        {"databases.<name>.unix_socket_directory", "/run/postgresql"},
     };
     for (const auto& each : values) {
         const auto& key = each.first;

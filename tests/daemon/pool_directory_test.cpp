@@ -88,6 +88,21 @@ TEST_CASE("pool_directory: the configuration's password is final") {
     CHECK(b.after(keys("shown")) == "configured");
 }
 
+TEST_CASE("pool_directory: localhost is reached by its Unix socket when asked to") {
+    bench b("configured");
+    auto& shop = b.config->databases.front();
+    shop.host = "localhost";
+    shop.sslmode = config::tls_mode::require;
+    const auto where = [&] { return b.log_in({}).access.load()->where; };
+    CHECK(where() == daemon::server_address{"localhost", 5432});
+    b.reload("configured");
+    auto& after = b.config->databases.front();
+    after.host = "LOCALHOST";
+    after.unix_socket_directory = "/run/postgresql";
+    b.pools.reconfigure(b.config, std::make_shared<const daemon::tls_contexts>());
+    CHECK(where() == daemon::server_address{"/run/postgresql", 5432});
+}
+
 TEST_CASE("pool_directory: a reload keeps what was shown, and no password that it has taken out") {
     bench b("configured");
     CHECK(b.after({}) == "configured");

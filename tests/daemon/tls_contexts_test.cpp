@@ -66,6 +66,10 @@ TEST_CASE_FIXTURE(configured, "tls_contexts: neither where it is disabled nor on
     const auto made = make();
     CHECK(made->for_database("plain") == nullptr);
     CHECK(made->for_database("socket") == nullptr);
+    config.databases[1].host = "localhost";
+    CHECK(make()->for_database("socket") != nullptr);
+    config.databases[1].unix_socket_directory = "/run/postgresql";
+    CHECK(make()->for_database("socket") == nullptr);
 }
 
 TEST_CASE_FIXTURE(configured, "tls_contexts: what has not changed is kept, down to the bytes") {

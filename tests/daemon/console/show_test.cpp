@@ -238,6 +238,10 @@ TEST_CASE("SHOW DATABASES") {
           "name=other database=real_name force_user=shared pool_mode=session "
           "current_connections=0");
 
+    f.source.config.databases[0].host = "localhost";
+    f.source.config.databases[0].unix_socket_directory = "/run/postgresql";
+    CHECK(cells(f.ask("SHOW DATABASES"), 0, {"host"}) == "host=/run/postgresql");
+
     // With a `*`, what it stands for is shown once somebody has used it.
     pgweir::config::database any;
     any.name = "*";
