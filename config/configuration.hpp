@@ -72,6 +72,9 @@ struct pool_settings {
     bool operator==(const pool_settings&) const = default;
 };
 
+/// libpq's sslrootcert=system. A file of that name is `./system`.
+inline constexpr std::string_view system_authorities = "system";
+
 /// One entry of `databases:`; the key is the name clients ask for. `*` stands for any other name.
 struct database {
     std::string name;
@@ -82,7 +85,7 @@ struct database {
     std::string user;                  // log in to the server as this user whoever the client is
     secret password;                   // … with this password
     tls_mode sslmode = tls_mode::prefer;
-    std::string sslrootcert; // path; who signs the server's certificate
+    std::string sslrootcert; // path; who signs the server's certificate, or system_authorities
     std::string sslcert;     // path; our certificate, and
     std::string sslkey;      // its key
     tls_negotiation sslnegotiation = tls_negotiation::postgres;
@@ -92,6 +95,11 @@ struct database {
 
     /// Where its connections go: `host`, or what localhost stands for.
     [[nodiscard]] const std::string& connects_to() const;
+    /// Is the server's certificate to be signed by one of the authorities that the system trusts?
+    [[nodiscard]] bool trusts_the_system() const {
+        return sslrootcert == system_authorities ||
+               (sslrootcert.empty() && sslmode == tls_mode::verify_full);
+    }
     [[nodiscard]] bool has_unix_socket() const { return connects_to().starts_with('/'); }
 };
 

@@ -33,6 +33,7 @@ private:
 
     void check_reuse(const pool_settings& pool, const given_keys& given, const std::string& prefix);
     void check_bounds(pool_settings& pool, const given_keys& given, const std::string& prefix);
+    void check_authorities(const database& of, const given_keys& given, const std::string& prefix);
     void check_password(const database& of, const given_keys& given, const std::string& prefix);
     void check_users();
     void check_whole(const node& root);
@@ -210,6 +211,7 @@ void parser::read_database(const entry& each) {
     }
     check_reuse(made.pool, given, prefix);
     check_password(made, given, prefix);
+    check_authorities(made, given, prefix);
     if (made.dbname.empty() && made.name != "*") {
         made.dbname = made.name;
     }
@@ -314,6 +316,21 @@ void parser::check_bounds(pool_settings& pool, const given_keys& given, const st
     in_.complain(least->second,
                  concat({prefix, "minconn (", std::to_string(pool.minconn), ") must not be above ",
                          prefix, "maxconn (", std::to_string(pool.maxconn), origin, ")"}));
+}
+
+/// The authorities that a system trusts have signed for everybody who owns a name: without looking
+/// at the name, that says nothing. `given`, `prefix`: of the database that was read.
+void parser::check_authorities(const database& of, const given_keys& given,
+                               const std::string& prefix) {
+    const auto mode = given.find("sslmode");
+    const auto file = given.find("sslrootcert");
+    if (of.sslrootcert == system_authorities && of.sslmode != tls_mode::verify_full) {
+        in_.complain(file->second,
+                     concat({prefix, "sslrootcert system needs ", prefix, "sslmode verify-full"}));
+    } else if (of.sslmode == tls_mode::verify_ca && of.sslrootcert.empty()) {
+        in_.complain(mode->second, concat({prefix, "sslmode verify-ca needs ", prefix,
+                                           "sslrootcert, the file of an authority"}));
+    }
 }
 
 /// `given`, `prefix`: of the database that was read.

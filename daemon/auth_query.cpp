@@ -223,10 +223,8 @@ std::shared_ptr<auth_query::source> auth_query::make_source(const config::databa
     constexpr std::array<const char*, 6> modes{"disable", "allow",     "prefer",
                                                "require", "verify-ca", "verify-full"};
     add("sslmode", modes.at(static_cast<std::size_t>(where.sslmode)));
-    const bool verifies = where.sslmode >= config::tls_mode::verify_ca;
-    add("sslrootcert", where.sslrootcert.empty() && verifies
-                           ? system_authorities()
-                           : absolute(directory_, where.sslrootcert));
+    add("sslrootcert",
+        where.trusts_the_system() ? system_authorities() : absolute(directory_, where.sslrootcert));
     add("sslcert", absolute(directory_, where.sslcert));
     add("sslkey", absolute(directory_, where.sslkey));
     constexpr std::array<const char*, 3> bindings{"disable", "prefer", "require"};

@@ -27,7 +27,9 @@ accepting_tls for_clients(const config::configuration& from, const std::string& 
 
 connecting_tls for_servers(const config::database& of, const std::string& directory) {
     connecting_tls made;
-    made.authorities = absolute(directory, of.sslrootcert);
+    if (!of.trusts_the_system()) {
+        made.authorities = absolute(directory, of.sslrootcert);
+    }
     made.certificate = absolute(directory, of.sslcert);
     made.key = absolute(directory, of.sslkey);
     using verify = connecting_tls::verify;

@@ -447,3 +447,32 @@ TEST_CASE("what TLS needs is asked for, where it is missing") {
     CHECK(direct.databases[0].sslmode == tls_mode::verify_full);
     CHECK(direct.databases[0].binding == channel_binding::prefer);
 }
+
+TEST_CASE("whom a server's certificate may be signed by") {
+    const auto shop = [](const std::string& keys) {
+        return "databases: { shop: { " + keys + " } }\nauth: { method: trust }\n";
+    };
+    check({
+        {shop("sslmode: verify-ca"), "1:22: databases.shop.sslmode verify-ca needs "
+                                     "databases.shop.sslrootcert, the file of an authority\n"},
+        {shop("sslrootcert: '', sslmode: verify-ca"),
+         "1:39: databases.shop.sslmode verify-ca needs databases.shop.sslrootcert, the file of an "
+         "authority\n"},
+        {shop("sslmode: verify-ca, sslrootcert: system"),
+         "1:42: databases.shop.sslrootcert system needs databases.shop.sslmode verify-full\n"},
+        {shop("sslrootcert: system"),
+         "1:22: databases.shop.sslrootcert system needs databases.shop.sslmode verify-full\n"},
+        {shop("sslmode: require, sslrootcert: system"),
+         "1:40: databases.shop.sslrootcert system needs databases.shop.sslmode verify-full\n"},
+        {shop("sslmode: verify-ca, sslrootcert: a"), ""},
+        {shop("sslmode: verify-ca, sslrootcert: ./system"), ""},
+        {shop("sslmode: verify-full, sslrootcert: system"), ""},
+        {shop("sslmode: verify-full"), ""},
+    });
+    CHECK(good(shop("sslmode: verify-full")).databases[0].trusts_the_system());
+    CHECK(good(shop("sslmode: verify-full, sslrootcert: system")).databases[0].trusts_the_system());
+    CHECK(!good(shop("sslmode: verify-full, sslrootcert: ./system"))
+               .databases[0]
+               .trusts_the_system());
+    CHECK(!good(shop("sslmode: require")).databases[0].trusts_the_system());
+}

@@ -97,7 +97,8 @@ TEST_CASE_FIXTURE(configured, "tls_contexts: authorities are read once for all w
         made.sslmode = config::tls_mode::verify_full;
         config.databases.push_back(made);
     }
-    config.databases[1].sslmode = config::tls_mode::verify_ca;
+    config.databases[1].sslrootcert = "system"; // as where none is given
+    config.databases[3].sslmode = config::tls_mode::verify_ca;
     config.databases[2].sslrootcert = config.databases[3].sslrootcert = "authority.pem";
     const auto made = make();
     CHECK(errors.empty());
