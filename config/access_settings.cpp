@@ -72,6 +72,30 @@ void warn_of_maps(const configuration& of, position at, reader& in) {
     }
 }
 
+/// Lines about what there is not, because `tls` does not say so: they match nobody, or let nobody
+/// in.
+void warn_of_tls(const configuration& of, const node& from, reader& in) {
+    const bool has_tls = of.tls != tls_mode::disable && !of.tls_certificate.empty();
+    for (const auto& rule : of.hba_rules) {
+        const auto warn = [&](const char* what) {
+            auto at = position{.line = rule.line, .column = 1};
+            for (const auto& item : from.items) {
+                const bool here = rule.file.empty() && item.at.line == rule.line;
+                at = here && item.text.find(rule.text) != std::string::npos ? item.at : at;
+            }
+            in.warn(at, what, rule.file);
+        };
+        const bool wants_certificate =
+            rule.method == hba_method::cert || rule.certificate != client_certificate::not_asked;
+        if (rule.connection == hba_connection::hostssl && !has_tls) {
+            warn("hostssl matches nobody: there is no TLS (tls.certificate, tls.mode)");
+        } else if (wants_certificate && of.tls_ca.empty()) {
+            warn(
+                "clients' certificates cannot be checked without tls.ca: this rule lets nobody in");
+        }
+    }
+}
+
 } // namespace
 
 void read_access(const access_nodes& given, reader& in, configuration& into) {
@@ -104,6 +128,7 @@ void read_access(const access_nodes& given, reader& in, configuration& into) {
         in.complain(where->at, "the access rules have no line: nobody could log in");
     }
     warn_of_maps(into, where->at, in);
+    warn_of_tls(into, *where, in);
 }
 
 } // namespace pgweir::config

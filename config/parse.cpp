@@ -18,7 +18,8 @@ namespace {
 class parser {
 public:
     explicit parser(const parse_options& options)
-        : in_(options) {}
+        : options_(options)
+        , in_(options) {}
     parse_result run(std::string_view text);
 
 private:
@@ -38,6 +39,7 @@ private:
     void check_users();
     void check_whole(const node& root);
 
+    const parse_options& options_;
     reader in_;
     configuration out_;
     bool bound_refused_ = false; // pool.minconn or pool.maxconn: nothing to compare
@@ -254,9 +256,8 @@ void parser::read_userlist() {
     }
     auto text = in_.read_secret_file(out_.userlist);
     if (!text) {
-        in_.complain(userlist_at_,
-                     concat({"auth.userlist is the file '", out_.userlist,
-                             "', which cannot be read or is open to others (chmod 600)"}));
+        in_.complain(userlist_at_, concat({"auth.userlist is the file '", out_.userlist,
+                                           "', which ", not_for_us}));
         return;
     }
     const secret kept(std::move(*text)); // wiped at the end
@@ -444,6 +445,11 @@ parse_result parser::run(std::string_view text) {
         read_access(access_, in_, out_);
         check_whole(root);
         check_users();
+        if (options_.open_to_others && in_.first_secret()) {
+            in_.warn(*in_.first_secret(),
+                     "secrets stand in this file, which others may read: it should belong to root "
+                     "(mode 0640 or less) or pgweir's user (0600 or less)");
+        }
     }
     auto warnings = in_.take_warnings();
     if (in_.has_errors()) {

@@ -26,6 +26,8 @@ struct parse_options {
     std::function<std::optional<std::string>(const std::string& path)> read_secret_file;
     /// For `credential:NAME`; nothing: systemd has given none of that name.
     std::function<std::optional<std::string>(const std::string& name)> read_credential;
+    /// Others than root and pgweir's user may read the text.
+    bool open_to_others = false;
     /// The configuration file's folder: relative paths begin there. Empty: they stay as they are.
     std::string directory;
 };

@@ -247,8 +247,7 @@ std::optional<std::string> reader::from_file(const std::string& path, position a
     }
     auto value = read_secret_file(path);
     if (!value) {
-        complain(at, concat({name, " is to come from the file '", path,
-                             "', which cannot be read or is open to others (chmod 600)"}));
+        complain(at, concat({name, " is to come from the file '", path, "', which ", not_for_us}));
         return std::nullopt;
     }
     drop_newline(*value);
@@ -280,6 +279,8 @@ bool reader::read_secret(const setting& row, setting_owner owner, const node& va
         found = from_file(value.text.substr(5), value.at, name);
     } else if (value.text.starts_with("credential:")) {
         found = from_credential(value.text.substr(11), value.at, name);
+    } else if (!first_secret_ || value.at < *first_secret_) {
+        first_secret_ = value.at;
     }
     if (!found) {
         return false;

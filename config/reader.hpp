@@ -18,6 +18,10 @@
 
 namespace pgweir::config {
 
+/// Of a file with secrets.
+inline constexpr std::string_view not_for_us = "cannot be read, or does not belong to root (mode "
+                                               "0640 or less) or pgweir's user (0600 or less)";
+
 /// The keys of one map that were given, and where. Keys whose value was refused are there too.
 using given_keys = std::map<std::string_view, position>;
 
@@ -28,6 +32,8 @@ public:
 
     void complain(position at, std::string message, std::string file = {});
     void warn(position at, std::string message, std::string file = {});
+    /// Where the first secret stands that is in the file itself, if any does.
+    [[nodiscard]] const std::optional<position>& first_secret() const { return first_secret_; }
     /// Is it of that kind? Complains if not.
     bool is_a(node::kind kind, const node& value, std::string_view name, std::string_view example);
 
@@ -67,6 +73,7 @@ private:
     const parse_options& options_;
     std::vector<problem> errors_;
     std::vector<problem> warnings_;
+    std::optional<position> first_secret_;
 };
 
 } // namespace pgweir::config

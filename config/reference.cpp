@@ -28,9 +28,12 @@ the log and waits for the next start.
 `file:PATH` the content of a file (a relative path begins at the folder of the configuration), and
 `credential:NAME` what systemd's `LoadCredential=` has put into `$CREDENTIALS_DIRECTORY`. The newline at
 the end is not part of it, where it comes from a file or from systemd; other control characters are an
-error, wherever a secret comes from. A file with secrets, `auth.userlist` among them, must belong to root or to
-pgweir's user, and nobody else may read it (`chmod 600`). A password that itself begins with `env:`,
-`file:` or `credential:` has to be kept that way. `pgweir passwd` turns a password into a verifier, with
+error, wherever a secret comes from. For all files with secrets, `auth.userlist`, `tls.key` and `sslkey` among them,
+PostgreSQL's rule of `ssl_key_file` counts: a file that belongs to the user whom pgweir runs as is nobody
+else's to read (`chmod 600`); one that belongs to root, who is somebody else by then, may be read by its group,
+of which that user has to be (`chown root:pgweir`, `chmod 640`). `pgweir check` warns of a configuration that
+has secrets itself and is more open than that; run by root, it reads the files as pgweir's user with `--run-as
+USER`. A password that itself begins with `env:`, `file:` or `credential:` has to be kept that way. `pgweir passwd` turns a password into a verifier, with
 which clients can log in and nobody can log in elsewhere. Secrets appear in no log, error message or
 console answer, are wiped from memory, and pgweir writes no core dumps.
 

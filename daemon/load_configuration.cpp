@@ -13,6 +13,19 @@ namespace pgweir::daemon {
 
 namespace {
 
+void add_key_files(const config::configuration& of, const std::string& directory,
+                   std::vector<std::string>& into) {
+    const auto add = [&](const std::string& path) {
+        if (!path.empty()) {
+            into.push_back(absolute(directory, path));
+        }
+    };
+    add(of.tls_key);
+    for (const auto& each : of.databases) {
+        add(each.sslkey);
+    }
+}
+
 loaded_configuration load(const std::string& path, const tls_contexts* running) {
     loaded_configuration loaded;
     auto read = read_whole_file(path);
@@ -28,13 +41,18 @@ loaded_configuration load(const std::string& path, const tls_contexts* running) 
         return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     };
     options.read_file = [](const std::string& name) { return read_whole_file(name); };
-    options.read_secret_file = read_secret_file;
+    options.read_secret_file = [&loaded](const std::string& file) {
+        loaded.secret_files.push_back(file);
+        return read_secret_file(file);
+    };
+    options.open_to_others = is_open_to_others(path);
     options.read_credential = read_credential;
     const auto result = config::parse(text.reveal(), options);
     for (const auto& warning : result.warnings()) {
         loaded.warnings.push_back(config::to_string(warning, path));
     }
     if (result) {
+        add_key_files(result.value(), options.directory, loaded.secret_files);
         loaded.tls = make_tls_contexts(result.value(), options.directory, running, loaded.errors);
         if (loaded.errors.empty()) {
             loaded.config = std::make_shared<const config::configuration>(result.value());

@@ -16,6 +16,7 @@ struct loaded_configuration {
     std::shared_ptr<const tls_contexts> tls;             // the same
     std::vector<std::string> errors;                     // "file:line:column: sentence"
     std::vector<std::string> warnings;                   // the same
+    std::vector<std::string> secret_files;               // that it names, whatever came of them
 };
 
 /// Whatever goes wrong is an error in what it returns: it throws nothing that a file, or a lack of

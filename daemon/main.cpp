@@ -6,6 +6,7 @@
 #include "daemon/ops_snapshot.hpp"
 #include "daemon/read_password.hpp"
 #include "daemon/run_as.hpp"
+#include "daemon/secret_files.hpp"
 #include "daemon/service.hpp"
 #include "protocol/scram.hpp"
 
@@ -58,10 +59,28 @@ int run(const std::string& path, daemon::service::options opts) {
     }
 }
 
-int check(const std::string& path, const daemon::access_question& question) {
+/// Root reads everything; whoever pgweir will run as does not.
+void warn_of_what_root_alone_reads(const std::string& path,
+                                   const std::vector<std::string>& secret_files) {
+    auto files = secret_files;
+    files.push_back(path);
+    for (const auto& file : files) {
+        if (daemon::only_root_reads(file)) {
+            std::cerr << file
+                      << ": only root can read it. If pgweir runs as another user, it should be "
+                         "that user's (0600), or root's and its group's (0640); --run-as USER "
+                         "checks as that user (warning)\n";
+        }
+    }
+}
+
+int check(const std::string& path, const daemon::access_question& question, bool as_root) {
     const auto loaded = daemon::load_configuration(path);
     for (const auto& warning : loaded.warnings) {
         std::cerr << warning << " (warning)\n";
+    }
+    if (as_root) {
+        warn_of_what_root_alone_reads(path, loaded.secret_files);
     }
     if (!report(loaded)) {
         return 1;
@@ -138,11 +157,13 @@ void keep_memory_to_ourselves() {
 }
 
 /// `check` and what may be asked of it.
-CLI::App* add_check(CLI::App& app, std::string& path, daemon::access_question& question) {
+CLI::App* add_check(CLI::App& app, std::string& path, std::string& run_as,
+                    daemon::access_question& question) {
     auto* const command = app.add_subcommand(
         "check", "print every error of a configuration file, or what its access rules say of a "
                  "client");
     command->add_option("--config", path, "configuration file");
+    command->add_option("--run-as", run_as, "read all files as this user, if started by root");
     auto* const user = command->add_option("--user", question.user, "user the client asks for");
     command->add_option("--database", question.database, "database it asks for")->needs(user);
     command->add_option("--address", question.address, "where it is: an address, or local")
@@ -182,7 +203,7 @@ int main(int argc, char** argv) {
     run_command->add_flag("--rotate-servers", opts.rotate_servers)->group("");
     run_command->add_flag("!--without-tracking", opts.track_sessions)->group("");
     daemon::access_question question;
-    auto* const check_command = add_check(app, path, question);
+    auto* const check_command = add_check(app, path, user, question);
     auto* const show_command = app.add_subcommand(
         "show", "ask the console of a running pgweir: show pools, show pins, show help");
     daemon::console_access access;
@@ -207,7 +228,13 @@ int main(int argc, char** argv) {
     }
     keep_memory_to_ourselves();
     if (*check_command) {
-        return check(path, question);
+        const bool as_root = ::geteuid() == 0 && user.empty();
+        if (const auto wrong = user.empty() ? "" : daemon::run_as(user); !wrong.empty()) {
+            std::cerr << "pgweir check: " << wrong << '\n';
+            return 1;
+        }
+        keep_memory_to_ourselves(); // as below
+        return check(path, question, as_root);
     }
     if (*show_command) {
         return show(path, access, words);

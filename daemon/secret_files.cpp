@@ -12,14 +12,10 @@
 namespace pgweir::daemon {
 namespace {
 
-struct demands {
-    mode_t forbidden = 0;
-    bool own = false;
-    std::size_t largest_bytes = largest_file_bytes;
-};
-
 /// What is looked at and what is read is the same file: it is asked for by its descriptor.
-std::optional<std::string> read_file(const std::string& path, const demands& of) {
+template <typename Accept>
+std::optional<std::string> read_file(const std::string& path, std::size_t largest_bytes,
+                                     Accept accept) {
     const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (file < 0) {
         return std::nullopt;
@@ -29,9 +25,8 @@ std::optional<std::string> read_file(const std::string& path, const demands& of)
         ~closing() { ::close(file); }
     } const at_end{file};
     struct stat info {};
-    if (::fstat(file, &info) != 0 || !S_ISREG(info.st_mode) || (info.st_mode & of.forbidden) != 0 ||
-        (of.own && info.st_uid != 0 && info.st_uid != ::geteuid()) ||
-        static_cast<std::uintmax_t>(info.st_size) > of.largest_bytes) {
+    if (::fstat(file, &info) != 0 || !S_ISREG(info.st_mode) || !accept(info) ||
+        static_cast<std::uintmax_t>(info.st_size) > largest_bytes) {
         return std::nullopt;
     }
     std::string text;
@@ -51,25 +46,45 @@ std::optional<std::string> read_file(const std::string& path, const demands& of)
             return text;
         }
         filled += static_cast<std::size_t>(count);
-        if (filled > of.largest_bytes) {
+        if (filled > largest_bytes) {
             return std::nullopt;
         }
         if (filled == text.size()) { // it has grown, or is one of those that tell no size
-            text.resize(std::min(text.size() * 2, of.largest_bytes + 1));
+            text.resize(std::min(text.size() * 2, largest_bytes + 1));
         }
     }
 }
 
 } // namespace
 
-std::optional<std::string> read_whole_file(const std::string& path) { return read_file(path, {}); }
+secret_file judge_secret_file(const struct stat& what, uid_t self) {
+    if (what.st_uid != 0 && what.st_uid != self) {
+        return secret_file::of_another_user;
+    }
+    const mode_t others = what.st_uid == 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
+    return (what.st_mode & others) == 0 ? secret_file::good : secret_file::open_to_others;
+}
+
+bool is_open_to_others(const std::string& path) {
+    struct stat info {};
+    return ::stat(path.c_str(), &info) == 0 &&
+           judge_secret_file(info, info.st_uid) == secret_file::open_to_others;
+}
+
+bool only_root_reads(const std::string& path) {
+    struct stat info {};
+    return ::stat(path.c_str(), &info) == 0 && info.st_uid == 0 &&
+           (info.st_mode & (S_IRGRP | S_IROTH)) == 0;
+}
 
 std::optional<std::string> read_whole_file(const std::string& path, std::size_t largest_bytes) {
-    return read_file(path, {.largest_bytes = largest_bytes});
+    return read_file(path, largest_bytes, [](const struct stat&) { return true; });
 }
 
 std::optional<std::string> read_secret_file(const std::string& path) {
-    return read_file(path, {.forbidden = S_IRWXG | S_IRWXO, .own = true});
+    return read_file(path, largest_file_bytes, [](const struct stat& info) {
+        return judge_secret_file(info, ::geteuid()) == secret_file::good;
+    });
 }
 
 std::optional<std::string> read_credential(const std::string& name) {
@@ -77,8 +92,11 @@ std::optional<std::string> read_credential(const std::string& name) {
     if (directory == nullptr || *directory == '\0') {
         return std::nullopt;
     }
-    return read_file(std::string(directory) + "/" + name,
-                     {.forbidden = S_IRWXO | S_IWGRP, .own = true});
+    return read_file(std::string(directory) + "/" + name, largest_file_bytes,
+                     [](const struct stat& info) {
+                         return (info.st_uid == 0 || info.st_uid == ::geteuid()) &&
+                                (info.st_mode & (S_IRWXO | S_IWGRP)) == 0;
+                     });
 }
 
 } // namespace pgweir::daemon

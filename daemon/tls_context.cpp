@@ -77,18 +77,18 @@ void choose_groups(SSL_CTX* context, bool accepts) {
     throw tls_error("TLS is not available: no group for key exchange");
 }
 
-/// As PostgreSQL does it: one's own key is nobody else's to read; root's may be a group's.
 void check_key_file(const std::string& path) {
     struct stat is {};
     if (::stat(path.c_str(), &is) != 0 || !S_ISREG(is.st_mode)) {
         throw tls_error(path + ": the private key cannot be read");
     }
-    if (is.st_uid != ::geteuid() && is.st_uid != 0) {
-        throw tls_error(path + ": the private key must belong to pgweir's user or to root");
-    }
-    const auto others =
-        is.st_uid == 0 && ::geteuid() != 0 ? S_IWGRP | S_IXGRP | S_IRWXO : S_IRWXG | S_IRWXO;
-    if ((is.st_mode & others) != 0) {
+    switch (judge_secret_file(is, ::geteuid())) {
+    case secret_file::good:
+        return;
+    case secret_file::of_another_user:
+        throw tls_error(path + ": the private key must belong to root (mode 0640 or less) or to "
+                               "pgweir's user (0600 or less)");
+    case secret_file::open_to_others:
         throw tls_error(path + ": others may read the private key; chmod it to 0600, or to 0640 if "
                                "it is root's");
     }

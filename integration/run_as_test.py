@@ -1,6 +1,7 @@
 """Whom the daemon runs as: never root, unless it is told so."""
 
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -52,6 +53,37 @@ class RunAsTest(unittest.TestCase):
         self.assertEqual(0, int(status["CapEff"], 16))
         self.assertNotEqual(ME, "")
         pooler.query("select 1")
+
+    @unittest.skipUnless(AS_ROOT, "is about root")
+    def test_root_checks_what_another_will_read(self):
+        folder = surroundings.temporary_directory("check")
+        secret, path = (os.path.join(folder, name) for name in ("secret", "pgweir.yaml"))
+        for name, text in ((secret, "x"), (path, "databases: { shop: }\nusers: { a: { password: file:secret } }\n")):
+            with open(name, "w", encoding="ascii") as file:
+                file.write(text)
+            os.chmod(name, 0o644)
+
+        def check(*arguments):
+            done = subprocess.run([surroundings.BINARY, "check", "--config", path, *arguments],
+                                  capture_output=True, text=True, timeout=60, check=False)
+            return done.returncode, done.stderr
+        as_other = ("--run-as", "postgres")
+        os.chmod(secret, 0o600)  # root's own: never read once root is gone
+        code, said = check()
+        self.assertEqual(0, code)
+        self.assertIn(secret + ": only root can read it", said)
+        code, said = check(*as_other)
+        self.assertEqual(1, code)
+        self.assertIn("does not belong to root (mode 0640 or less) or pgweir's user (0600 or less)", said)
+        shutil.chown(secret, group="postgres")
+        os.chmod(secret, 0o640)
+        self.assertEqual((0, ""), check(*as_other))
+        self.assertEqual((0, ""), check())
+        shutil.chown(secret, "postgres")
+        self.assertEqual(1, check(*as_other)[0])  # one's own is nobody else's
+        os.chmod(secret, 0o600)
+        self.assertEqual((0, ""), check(*as_other))
+        self.assertEqual(1, check("--run-as", "nobody_by_that_name")[0])
 
 
 if __name__ == "__main__":

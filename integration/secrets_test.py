@@ -21,6 +21,9 @@ SECRETS = {"env": "planted-in-environment-7d1f", "file": "planted-in-a-file-93ab
            "userlist": "planted-in-userlist-08fb", "wrong": "planted-wrong-password-66aa"}
 
 
+ROOT = os.geteuid() == 0  # what is root's may be its group's
+
+
 def write(path, text, mode=0o600):
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
@@ -124,13 +127,26 @@ class OpenFilesTest(unittest.TestCase):
                               text=True, check=False, timeout=60)
 
     def test_closed_and_open_files(self):
-        for mode, good in ((0o600, True), (0o400, True), (0o640, False), (0o604, False),
+        for mode, good in ((0o600, True), (0o400, True), (0o640, ROOT), (0o604, False),
                            (0o644, False), (0o620, False)):
             for auth in ({}, {"userlist": True}):
                 with self.subTest(mode=oct(mode), auth=auth):
                     done = self.check(mode, **auth)
                     self.assertEqual(0 if good else 1, done.returncode, done)
-                    self.assertEqual(not good, "is open to others" in done.stderr)
+                    self.assertEqual(not good, "does not belong to root (mode 0640 or less) or pgweir's user"
+                                     " (0600 or less)" in done.stderr)
+
+    def test_a_configuration_with_secrets_that_others_read_is_warned_of(self):
+        folder = surroundings.temporary_directory("secrets")
+        text = "databases: { %s: }\nusers: { bob: { password: x } }\n" % DATABASE
+        for mode, warned in ((0o600, False), (0o640, not ROOT), (0o644, True)):
+            with self.subTest(oct(mode)):
+                path = write(os.path.join(folder, "pgweir.yaml"), text, mode)
+                done = subprocess.run([surroundings.BINARY, "check", "--config", path], capture_output=True,
+                                      text=True, check=False, timeout=60)
+                self.assertEqual(0, done.returncode, done)
+                self.assertEqual(warned, "pgweir.yaml:2:27: secrets stand in this file, which others may read"
+                                 in done.stderr)
 
 
 if __name__ == "__main__":

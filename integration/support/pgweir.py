@@ -123,6 +123,8 @@ class Pgweir(Pooler):
         """The settings, or a text as it is. JSON is YAML."""
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(json.dumps(self.settings, indent=2) if text is None else text)
+        if self.user == ME:
+            os.chmod(self.config_path, 0o600)  # passwords stand in it
 
     # Life ----------------------------------------------------------------------------------------
 

@@ -134,3 +134,33 @@ TEST_CASE("what a reload sees") {
                                    "auth.hba_file: hba -> (none)",
                                    "auth.ident_file: id -> (none)"});
 }
+
+TEST_CASE("lines that need TLS, or an authority, which there is not, are warned of") {
+    const world in{.environment = {},
+                   .files = {{"hba", "local all all peer\nhostssl all all all cert\n"}}};
+    const auto warnings = [&](const std::string& auth, const std::string& tls) {
+        const auto result =
+            parse("databases: { shop: }\nusers: { app: { password: x } }\nauth:\n" + auth + tls,
+                  in.options());
+        CHECK(result);
+        return lines(result.warnings());
+    };
+    const std::string hba = "  hba: ['host all all all md5', 'hostssl all all all md5']\n";
+    const std::string cert = "  hba:\n    - hostssl all all all cert\n"
+                             "    - hostssl all all all md5 clientcert=verify-ca\n";
+    const std::string tls = "tls: { certificate: a, key: b }\n";
+    const std::string no_tls =
+        ": hostssl matches nobody: there is no TLS (tls.certificate, tls.mode)";
+    const std::string no_ca =
+        ": clients' certificates cannot be checked without tls.ca: this rule lets nobody in";
+    using list = std::vector<std::string>;
+    CHECK(warnings(hba, tls) == list{});
+    CHECK(warnings(hba, "") == list{"4:33" + no_tls});
+    CHECK(warnings(hba, "tls: { certificate: a, key: b, mode: disable }\n") ==
+          list{"4:33" + no_tls});
+    CHECK(warnings(cert, tls) == list{"5:7" + no_ca, "6:7" + no_ca});
+    CHECK(warnings(cert, "tls: { certificate: a, key: b, ca: c }\n") == list{});
+    CHECK(warnings(cert, "") == list{"5:7" + no_tls, "6:7" + no_tls});
+    CHECK(warnings("  hba_file: hba\n", tls) == list{"hba:2:1" + no_ca});
+    CHECK(warnings("  hba_file: hba\n", "") == list{"hba:2:1" + no_tls});
+}

@@ -91,8 +91,8 @@ TEST_CASE("secrets that cannot be had") {
         {"env:hun-ter2", "must name an environment variable after 'env:'"},
         {"env:2hunter", "must name an environment variable after 'env:'"},
         {"file:/missing",
-         "is to come from the file '/missing', which cannot be read or is open to others (chmod "
-         "600)"},
+         "is to come from the file '/missing', which cannot be read, or does not belong to root "
+         "(mode 0640 or less) or pgweir's user (0600 or less)"},
         {"'file:'", "must name a file after 'file:'"},
         {"file:/empty", "must not be empty"},
         {"file:/huge", "must not be longer than 8192 bytes"},
@@ -173,4 +173,30 @@ TEST_CASE("no message shows a secret, however the file is broken") {
         CHECK(says != "");
         CHECK(says.find("hunter2") == std::string::npos);
     }
+}
+
+TEST_CASE("secrets in a file that others may read are warned of, the first of them") {
+    const world in{.environment = {{"SECRET", "x"}}, .files = {{"/secret", "x"}}};
+    const std::string databases = "databases: { shop: { user: a, password: b } }\n";
+    const auto warnings = [&](const std::string& text, bool open) {
+        auto options = in.options();
+        options.open_to_others = open;
+        const auto result = parse(text, options);
+        CHECK(result); // a warning, no error
+        return lines(result.warnings());
+    };
+    const std::vector<std::string> none;
+    const std::string what = "secrets stand in this file, which others may read: it should belong "
+                             "to root (mode 0640 or less) or pgweir's user (0600 or less)";
+    CHECK(warnings(databases + "users: { app: { password: x } }", true) ==
+          std::vector<std::string>{"1:41: " + what});
+    CHECK(warnings(databases + "users: { app: { password: x } }", false) == none);
+    CHECK(warnings("users: { a: { password: env:SECRET }, b: { password: file:/secret } }\n"
+                   "databases: { shop: }",
+                   true) == none);
+    const std::string verifier = "SCRAM-SHA-256$4096:QyY1e078GKZyCFGMsLKvrw==$J8K5do4xna10BmH5uXAem"
+                                 "H3xSz6dlwAhu8cTfh+oBEc=:q0/Hxw29dXoiaYxPQG64/lekmxgt1ojEMPjW6KUP"
+                                 "7Mo=";
+    CHECK(warnings("databases: { shop: }\nusers: { app: { password: '" + verifier + "' } }",
+                   true) == std::vector<std::string>{"2:27: " + what});
 }

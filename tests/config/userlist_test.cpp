@@ -112,7 +112,8 @@ TEST_CASE("auth.userlist") {
     SUBCASE("is missing") {
         CHECK(lines(parse(start, in.options("/elsewhere")).errors()) ==
               std::vector<std::string>{"3:13: auth.userlist is the file 'users.txt', which cannot "
-                                       "be read or is open to others (chmod 600)"});
+                                       "be read, or does not belong to root (mode 0640 or less) "
+                                       "or pgweir's user (0600 or less)"});
     }
     SUBCASE("is wrong: told with its own name, after the configuration's errors") {
         in.files["/etc/pgweir/users.txt"] = "\"bob\" b\n";

@@ -48,9 +48,11 @@ TEST_CASE("a file with secrets is this user's, and closed to others") {
         mode_t mode;
         bool read;
     };
-    for (const auto& each : {row{0600, true}, row{0400, true}, row{0700, true}, row{0640, false},
-                             row{0604, false}, row{0660, false}, row{0644, false}, row{0620, false},
-                             row{0602, false}, row{0610, false}, row{0666, false}}) {
+    const bool root = ::geteuid() == 0; // what is root's may be its group's
+    for (const auto& each :
+         {row{0600, true}, row{0400, true}, row{0700, true}, row{0640, root}, row{0440, root},
+          row{0604, false}, row{0660, false}, row{0644, false}, row{0620, false}, row{0602, false},
+          row{0610, false}, row{0666, false}}) {
         CAPTURE(each.mode);
         const auto path = in.file("secret", "x\n", each.mode);
         CHECK(read_secret_file(path).has_value() == each.read);
@@ -61,6 +63,50 @@ TEST_CASE("a file with secrets is this user's, and closed to others") {
         CHECK(!read_secret_file(path));
         CHECK(read_whole_file(path));
     }
+}
+
+TEST_CASE("one rule for all secrets: whose they are, and whose to read") {
+    struct row {
+        uid_t owner;
+        mode_t mode;
+        secret_file expected;
+    };
+    using enum secret_file;
+    constexpr uid_t self = 1000, other = 1001;
+    for (const auto& each :
+         {row{self, 0600, good}, row{self, 0400, good}, row{self, 0640, open_to_others},
+          row{self, 0604, open_to_others}, row{self, 0620, open_to_others}, row{0, 0600, good},
+          row{0, 0640, good}, row{0, 0440, good}, row{0, 0644, open_to_others},
+          row{0, 0660, open_to_others}, row{0, 0650, open_to_others}, row{0, 0601, open_to_others},
+          row{other, 0600, of_another_user}, row{other, 0644, of_another_user}}) {
+        CAPTURE(each.owner);
+        CAPTURE(each.mode);
+        struct stat what {};
+        what.st_uid = each.owner;
+        what.st_mode = S_IFREG | each.mode;
+        CHECK(judge_secret_file(what, self) == each.expected);
+        what.st_uid = each.owner == self ? 0 : each.owner; // root itself keeps root's rule
+        CHECK((judge_secret_file(what, 0) == good) ==
+              (each.owner != other && (each.mode & 0037) == 0));
+    }
+}
+
+TEST_CASE("what root alone reads, and what others read as well") {
+    folder in;
+    struct row {
+        mode_t mode;
+        bool open;
+    };
+    const bool root = ::geteuid() == 0;
+    for (const auto& each :
+         {row{0600, false}, row{0640, !root}, row{0644, true}, row{0660, true}}) {
+        CAPTURE(each.mode);
+        const auto path = in.file("secret", "x", each.mode);
+        CHECK(is_open_to_others(path) == each.open);
+        CHECK(only_root_reads(path) == (root && each.mode == 0600));
+    }
+    CHECK(!is_open_to_others(in.path("missing")));
+    CHECK(!only_root_reads(in.path("missing")));
 }
 
 TEST_CASE("what is no file") {
