@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 import unittest
+import warnings
 
 import psycopg2
 
@@ -110,7 +111,46 @@ class ClientsTest(PoolerCase):
             self.mode("verify-ca", sslrootcert=other.certificate)
         self.pooler.query("select 1", sslmode="require")
 
-    def test_tls_1_1_and_what_is_no_tls_are_refused(self):
+    def version_of(self, pooler, least, most):
+        """Of TLS, where a client offers these and all in between."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.authority.certificate)
+        context.set_ciphers("ALL:@SECLEVEL=0")  # below, OpenSSL would not even offer 1.1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version, context.maximum_version = least, most
+        with socket.create_connection((pooler.host, pooler.port), timeout=20) as raw:
+            raw.sendall(SSL_REQUEST)
+            self.assertEqual(b"S", raw.recv(1))
+            with context.wrap_socket(raw, server_hostname="localhost") as inside:
+                inside.sendall(wire.startup(user=OWNER, database=DATABASE))
+                self.assertEqual(b"R", inside.recv(1))
+                return inside.version()
+
+    def refused_version(self, pooler, least, most):
+        with self.assertRaises(ssl.SSLError) as raised:
+            self.version_of(pooler, least, most)
+        self.assertEqual("TLSV1_ALERT_PROTOCOL_VERSION", raised.exception.reason)
+
+    def test_the_newest_version_that_both_have(self):
+        version = ssl.TLSVersion
+        self.assertEqual("TLSv1.3", self.version_of(self.pooler, version.TLSv1_2, version.TLSv1_3))
+        self.assertEqual("TLSv1.3", self.version_of(self.pooler, version.TLSv1, version.TLSv1_3))
+        self.assertEqual("TLSv1.2", self.version_of(self.pooler, version.TLSv1, version.TLSv1_2))
+
+    def test_versions_before_1_2_are_refused(self):
+        for old in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+            with self.subTest(old.name):
+                self.refused_version(self.pooler, ssl.TLSVersion.TLSv1, old)
+
+    def test_1_2_is_refused_where_1_3_is_the_least(self):
+        version = ssl.TLSVersion
+        strict = Pgweir(self.postgres, tls=dict(self.settings["tls"], min_version="1.3")).start()
+        self.addCleanup(strict.close)
+        self.refused_version(strict, version.TLSv1, version.TLSv1_2)
+        self.assertEqual("TLSv1.3", self.version_of(strict, version.TLSv1_2, version.TLSv1_3))
+
+    def test_what_is_no_tls_is_refused(self):
         with socket.create_connection((self.pooler.host, self.pooler.port), timeout=20) as raw:
             raw.sendall(SSL_REQUEST)
             self.assertEqual(b"S", raw.recv(1))
