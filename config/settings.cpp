@@ -62,7 +62,7 @@ constexpr setting table[] = {
      .least = 0, .most = longest_path, .form = text_form::path,
      .doc = "File with its private key; others must not be able to read it."},
     {.key = "databases.<name>.sslnegotiation", .where = &database::sslnegotiation, .fallback = "postgres",
-     .doc = "`direct` begins with TLS at once, which PostgreSQL 17 and later understand; it needs `sslmode` `require`, `verify-ca` or `verify-full`."},
+     .doc = "`direct` begins with TLS at once, which PostgreSQL 17 and later understand; it needs `sslmode` `require`, `verify-ca` or `verify-full`. The connection on which users are asked for (`auth.query_user`) does not heed it, as the libpq it is made by has no such option: it asks for TLS first, and `sslmode` counts."},
     {.key = "databases.<name>.channel_binding", .where = &database::binding, .fallback = "prefer",
      .doc = "SCRAM logins that hold for this TLS connection alone (SCRAM-SHA-256-PLUS): `require` refuses a server without, as libpq does."},
 

@@ -46,16 +46,21 @@ class Authority:
         return certificate, key
 
 
-def postgres_with_tls(authority, hba=HBA, **settings):
-    """A PostgreSQL that speaks TLS, not started yet."""
-    made = Postgres(hba=hba, **settings)
+def give_certificate(postgres, authority):
+    """Shown from its next start on."""
     certificate, key = authority.sign("postgres", "localhost", "DNS:localhost")
     for source, name in ((certificate, "server.crt"), (key, "server.key"), (authority.certificate, "root.crt")):
-        target = os.path.join(made.data, name)
+        target = os.path.join(postgres.data, name)
         shutil.copy(source, target)
         os.chmod(target, 0o600)
         if surroundings.AS_ROOT:
             shutil.chown(target, "postgres", "postgres")
+
+
+def postgres_with_tls(authority, hba=HBA, **settings):
+    """A PostgreSQL that speaks TLS, not started yet."""
+    made = Postgres(hba=hba, **settings)
+    give_certificate(made, authority)
     with open(os.path.join(made.data, "postgresql.auto.conf"), "a", encoding="ascii") as file:
         file.write("ssl = on\nssl_ca_file = 'root.crt'\n")
     return made
