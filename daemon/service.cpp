@@ -140,6 +140,7 @@ struct service::state {
     std::uint32_t worker_count;
     pool_directory pools;
     auth_query users;
+    verifier_census verifiers;
     login_places logins;
     control_plane control{std::max<std::size_t>(worker_count, 2)};
     std::atomic<std::uint64_t> clients{0};
@@ -214,6 +215,7 @@ int service::run() {
 
 void service::state::start_workers() {
     const auto mock_secret = random_secret();
+    verifiers.use(config->users);
     const auto networks = own_networks();
     for (std::uint32_t i = 0; i < worker_count; ++i) {
         engine::options options;
@@ -227,6 +229,7 @@ void service::state::start_workers() {
         worker_surroundings around{
             control,
             users,
+            verifiers,
             logins,
             pools,
             log,
@@ -410,6 +413,7 @@ std::optional<std::string> service::state::use(configuration_reader::outcome rea
     const auto networks = own_networks();
     pools.reconfigure(config, tls);
     users.reconfigure(config);
+    verifiers.use(config->users);
     for (auto& worker : workers) {
         worker->run(
             [config = config, with_clients = tls->clients, networks](engine& e, time_point now) {

@@ -216,8 +216,11 @@ void worker::look_up(std::uint64_t ticket, login_question what) {
             return;
         }
         around_.users.ask(what.database, what.user, what.asker,
-                          [answer, tell](const auth_query::answer& told) {
+                          [this, answer, tell, user = what.user](const auth_query::answer& told) {
                               answer->user = told.user;
+                              if (told.user != nullptr) {
+                                  around_.verifiers.see(user, told.user->secret.reveal());
+                              }
                               if (!told.failure.empty()) {
                                   answer->failure = told.failure;
                               }

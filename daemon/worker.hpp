@@ -9,6 +9,7 @@
 #include "daemon/event_loop.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/login_places.hpp"
+#include "daemon/verifier_census.hpp"
 
 #include <atomic>
 #include <functional>
@@ -27,6 +28,7 @@ class pool_directory;
 struct worker_surroundings {
     control_plane& control;
     auth_query& users;
+    verifier_census& verifiers;
     login_places& logins;
     pool_directory& pools;
     logger& log;
@@ -87,6 +89,9 @@ private:
     void read_names(server_id asked, names_reading what) override;
     void look_up(std::uint64_t ticket, login_question what) override;
     void forget_user(const std::string& database, const std::string& user) override;
+    [[nodiscard]] protocol::scram_shape common_verifier() const override {
+        return around_.verifiers.commonest();
+    }
     [[nodiscard]] std::chrono::system_clock::time_point wall_clock() const override {
         return std::chrono::system_clock::now();
     }

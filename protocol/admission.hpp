@@ -5,6 +5,7 @@
 #pragma once
 
 #include "protocol/error_response.hpp"
+#include "protocol/scram.hpp"
 #include "protocol/secret.hpp"
 #include "protocol/startup.hpp"
 
@@ -38,6 +39,9 @@ struct admission {
     /// Method md5, which asks for SCRAM where a verifier is stored: so that nobody is recognised by
     /// what is asked, those who have no password to check are asked for what most others are.
     bool mock_scram = false;
+    /// What a salt and a count look like that are shown to those who have no verifier: as most
+    /// verifiers do, so that these tell nobody's from a stranger's.
+    scram_shape mock_shape;
     /// clientcert=verify-ca, whatever the method.
     bool require_client_certificate = false;
     /// clientcert=verify-full (the method `cert` implies both).

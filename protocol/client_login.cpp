@@ -148,10 +148,11 @@ login_action client_login::state::on_terms(admission terms) {
         return ask_for_password(std::move(terms.credential));
     case auth_method::md5:
         // As in PostgreSQL, "md5" means "md5, or better where a verifier is stored".
-        return is_asked_for_scram(credential, terms.mock_scram) ? ask_for_scram(credential)
-                                                                : ask_for_md5(credential);
+        return is_asked_for_scram(credential, terms.mock_scram)
+                   ? ask_for_scram(credential, terms.mock_shape)
+                   : ask_for_md5(credential);
     case auth_method::scram_sha_256:
-        return ask_for_scram(credential);
+        return ask_for_scram(credential, terms.mock_shape);
     case auth_method::reject:
         return refuse(error::authorization_refused, {}, "rejected");
     }

@@ -20,15 +20,24 @@ constexpr std::uint32_t no_initial_response = 0xffffffff; // -1 in the length fi
 constexpr std::size_t max_sasl_bytes = 1'024;
 
 constexpr std::size_t scram_nonce_bytes = 18; // of options::random, as many as PostgreSQL takes
-constexpr std::size_t mock_salt_bytes = 16;
 
 } // namespace
 
-login_action client_login::state::ask_for_scram(const std::optional<stored_credential>& stored) {
-    // Made from the name and a secret of ours: the same at each attempt, as a stored salt would be,
-    // for a plaintext secret, for a user that does not exist, and for one that cannot use SCRAM.
+/// Made from the name and a secret of ours: the same at each attempt, as a stored salt would be,
+/// for a plaintext secret, for a user that does not exist, and for one that cannot use SCRAM.
+std::string client_login::state::mock_salt(std::size_t size_bytes) const {
+    std::string salt;
+    for (char block = 0; salt.size() < size_bytes; ++block) {
+        salt += hmac_sha256(opts.mock_secret, "salt" + std::string(1, block) + startup.user);
+    }
+    salt.resize(size_bytes);
+    return salt;
+}
+
+login_action client_login::state::ask_for_scram(const std::optional<stored_credential>& stored,
+                                                const scram_shape& mock) {
     scram_check check;
-    check.salt = hmac_sha256(opts.mock_secret, "salt" + startup.user).substr(0, mock_salt_bytes);
+    check.iterations = mock.iterations;
     switch (stored ? form_of(stored->value.reveal()) : credential_form::none) {
     case credential_form::scram:
         check.verifier = parse_scram_verifier(stored->value.reveal());
@@ -47,6 +56,9 @@ login_action client_login::state::ask_for_scram(const std::optional<stored_crede
     case credential_form::none:
         check.doomed = stored ? "no password is stored" : "unknown user";
         break;
+    }
+    if (!check.verifier) {
+        check.salt = mock_salt(mock.salt_bytes);
     }
     const std::string_view random(reinterpret_cast<const char*>(opts.random.data()),
                                   scram_nonce_bytes);
@@ -166,11 +178,12 @@ login_action client_login::state::scram_refused(const scram_failure& failure) {
                       {.message = std::string(failure.text), .detail = {}, .hint = {}},
                       std::string(failure.text));
     case scram_failure::why::downgrade:
-        return refuse(error::authorization_refused,
-                      {.message = "SCRAM channel binding negotiation error",
-                       .detail = std::string(failure.text),
-                       .hint = {}},
-                      "SCRAM channel binding negotiation error: somebody has struck out -PLUS");
+        return refuse(
+            error::authorization_refused,
+            {.message = "SCRAM channel binding negotiation error",
+             .detail = std::string(failure.text),
+             .hint = {}},
+            "SCRAM channel binding negotiation error: somebody has struck out -PLUS");
     case scram_failure::why::wrong_binding:
         return refuse(
             error::authorization_refused,

@@ -125,7 +125,9 @@ struct client_login::state {
     login_action let_in_known(bool known, std::string_view log_reason);
     login_action ask_for_password(std::optional<stored_credential> stored);
     login_action ask_for_md5(const std::optional<stored_credential>& stored);
-    login_action ask_for_scram(const std::optional<stored_credential>& stored);
+    login_action ask_for_scram(const std::optional<stored_credential>& stored,
+                               const scram_shape& mock);
+    [[nodiscard]] std::string mock_salt(std::size_t size_bytes) const;
     login_action check_password(std::optional<stored_credential> stored, std::string_view given);
     login_action read_client_first(scram_server_exchange exchange, scram_check check,
                                    std::string_view message);

@@ -101,6 +101,14 @@ std::optional<scram_verifier> parse_scram_verifier(std::string_view text) {
                           std::move(*server_key)};
 }
 
+std::optional<scram_shape> shape_of_verifier(std::string_view stored) {
+    const auto verifier = parse_scram_verifier(stored);
+    if (!verifier || verifier->iterations > max_scram_iterations) {
+        return std::nullopt;
+    }
+    return scram_shape{verifier->iterations, static_cast<std::uint32_t>(verifier->salt.size())};
+}
+
 std::string format_scram_verifier(const scram_verifier& verifier) {
     return std::string(verifier_prefix) + std::to_string(verifier.iterations) + ":" +
            base64_encode(verifier.salt) + "$" + base64_encode(verifier.stored_key) + ":" +

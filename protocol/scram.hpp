@@ -6,6 +6,7 @@
 
 #include "protocol/secret.hpp"
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -39,6 +40,12 @@ struct scram_verifier {
     std::string stored_key; // 32 bytes
     std::string server_key; // 32 bytes
 };
+/// What a verifier shows of itself to whoever asks, before any proof.
+struct scram_shape {
+    std::uint32_t iterations = default_scram_iterations;
+    std::uint32_t salt_bytes = 16; // as PostgreSQL makes them
+    auto operator<=>(const scram_shape&) const = default;
+};
 /// What logs in to a server that has the same verifier, with no password known. A client's proof
 /// tells its ClientKey to whoever knows the verifier: this is where these come from.
 struct scram_keys {
@@ -49,6 +56,8 @@ struct scram_keys {
 };
 
 [[nodiscard]] std::optional<scram_verifier> parse_scram_verifier(std::string_view text);
+/// Nothing: it is no verifier, or one with more iterations than anybody gets in with.
+[[nodiscard]] std::optional<scram_shape> shape_of_verifier(std::string_view stored);
 [[nodiscard]] std::string format_scram_verifier(const scram_verifier& verifier);
 /// A count of at least 1 that fits an int, in decimal digits and nothing else.
 [[nodiscard]] std::optional<std::uint32_t> parse_scram_iterations(std::string_view text);

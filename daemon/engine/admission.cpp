@@ -158,6 +158,7 @@ protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule
     const std::string_view peer = c.info->where.peer;
     protocol::admission terms;
     terms.mock_scram = mock_scram_;
+    terms.mock_shape = ports_.common_verifier();
     const protocol::admission_subject subject{.host = peer == local_peer ? "[local]" : peer,
                                               .user = ask.user,
                                               .database = ask.database,

@@ -219,6 +219,8 @@ public:
     virtual void look_up(std::uint64_t ticket, login_question what) = 0;
     /// A proof did not fit what was looked up.
     virtual void forget_user(const std::string& database, const std::string& user) = 0;
+    /// What most verifiers look like, of those in the configuration and those looked up.
+    [[nodiscard]] virtual protocol::scram_shape common_verifier() const = 0;
     /// The time of day: passwords expire by it.
     [[nodiscard]] virtual std::chrono::system_clock::time_point wall_clock() const = 0;
     /// Bytes from a cryptographic generator (seeded in the simulator).

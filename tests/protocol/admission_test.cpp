@@ -83,8 +83,8 @@ TEST_CASE("a refusal comes before anything else, for known and unknown users") {
                               "\", database \"club\", no encryption");
             CHECK(frames_in(side.sent).size() == 1);
         }
-        check_refused(on_terms(terms_of(auth_method::reject), {}, user), "28000",
-                      "the connection is not allowed");
+        const auto side = on_terms(terms_of(auth_method::reject), {}, user);
+        check_refused(side, "28000", "the connection is not allowed");
     }
 }
 
@@ -214,6 +214,41 @@ TEST_CASE("no enumeration: md5 asks those without a password for what most other
         CHECK(request("ann", "SCRAM-SHA-256$1:x", mock_scram) == most);
         CHECK(request("ann", "pencil", mock_scram) == md5);
         CHECK(request("ann", stored_scram("pencil"), mock_scram) == scram);
+    }
+}
+
+TEST_CASE("no enumeration: salt and iterations before any proof are a stranger's as most users'") {
+    const std::string nonce = "client-nonce", name = "ann";
+    const auto md5_of_pencil = md5_stored_form("pencil", name);
+    for (const auto shape : {scram_shape{}, scram_shape{20'000, 16}, scram_shape{20'000, 40}}) {
+        CAPTURE(shape.iterations);
+        CAPTURE(shape.salt_bytes);
+        const auto shown_to = [&](const client_side::credentials& known, bool gets_in) {
+            client_side side(client_options(auth_method::scram_sha_256), known);
+            side.terms = [&](const login_find_user&) {
+                auto terms = terms_of(auth_method::scram_sha_256);
+                terms.mock_shape = shape;
+                return terms;
+            };
+            side.feed(startup({{"user", name}}));
+            side.feed(sasl_initial("n,,n=,r=" + nonce));
+            scram_client_exchange client(nonce);
+            REQUIRE_FALSE(client.read_server_first(frames_in(side.sent).back().body.substr(4)));
+            side.feed(message('p', client.client_final(derive_salted_password(
+                                       secret("pencil"), client.salt(), client.iterations()))));
+            CHECK(side.done.has_value() == gets_in);
+            return scram_shape{client.iterations(),
+                               static_cast<std::uint32_t>(client.salt().size())};
+        };
+        const std::string salt(shape.salt_bytes, 's');
+        const auto verifier = format_scram_verifier(
+            make_verifier(derive_salted_password(secret("pencil"), salt, shape.iterations), salt,
+                          shape.iterations));
+        CHECK(shape_of_verifier(verifier) == shape);
+        CHECK(shown_to({{name, verifier}}, true) == shape);
+        CHECK(shown_to({{name, "pencil"}}, true) == shape);
+        CHECK(shown_to({{name, md5_of_pencil}}, false) == shape);
+        CHECK(shown_to({}, false) == shape);
     }
 }
 

@@ -165,7 +165,8 @@ TEST_CASE("Pgpool 2025-46801: a wrong password never gets in, and all failures l
         for (const std::string_view wrong : {"pencil ", "Pencil", "penci", "x", "md5", "SCRAM"}) {
             CAPTURE(way.name);
             CAPTURE(wrong);
-            check_refused(log_in(way.method, {{"ann", way.stored}}, wrong), "28P01", failed);
+            const auto side = log_in(way.method, {{"ann", way.stored}}, wrong);
+            check_refused(side, "28P01", failed);
         }
         // Knowing what is stored is not knowing the password.
         if (!way.stored.empty() && way.stored != "pencil" &&
@@ -219,8 +220,6 @@ TEST_CASE(
         side.feed(sasl_initial("n,,n=,r=" + client_nonce));
         scram_client_exchange client(client_nonce);
         REQUIRE_FALSE(client.read_server_first(last_request(side).substr(4)));
-        CHECK(client.iterations() == default_scram_iterations);
-        CHECK(client.salt().size() == 16);
         return client.salt();
     };
     const auto salt = salt_for("ann", "a", 1);

@@ -156,3 +156,15 @@ TEST_CASE("base64 that is not whole, not canonical or not base64 is refused") {
         CHECK_FALSE(base64_decode(text));
     }
 }
+
+TEST_CASE("what a verifier shows of itself, if anybody can get in with it") {
+    auto verifier = *parse_scram_verifier(made_by_postgresql[0].text);
+    CHECK(shape_of_verifier(made_by_postgresql[0].text) == scram_shape{});
+    verifier.iterations = max_scram_iterations;
+    CHECK(shape_of_verifier(format_scram_verifier(verifier)) == scram_shape{max_scram_iterations});
+    ++verifier.iterations;
+    CHECK_FALSE(shape_of_verifier(format_scram_verifier(verifier)));
+    for (const std::string_view none : {"", "pencil", "SCRAM-SHA-256$1:x"}) {
+        CHECK_FALSE(shape_of_verifier(none));
+    }
+}

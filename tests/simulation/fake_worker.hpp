@@ -68,6 +68,7 @@ private:
     void read_names(daemon::server_id asked, daemon::names_reading what) override;
     void look_up(std::uint64_t ticket, daemon::login_question what) override;
     void forget_user(const std::string&, const std::string&) override {}
+    [[nodiscard]] protocol::scram_shape common_verifier() const override { return {}; }
     [[nodiscard]] std::chrono::system_clock::time_point wall_clock() const override { return {}; }
     void random(std::span<std::byte> into) override;
     void post(daemon::worker_index to, daemon::engine_message message) override;
