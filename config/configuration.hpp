@@ -147,6 +147,7 @@ struct configuration {
     std::string hba_file, ident_file;    // auth.hba_file, auth.ident_file: paths, empty for none
     std::vector<hba_rule> hba_rules;     // of whichever was given
     std::vector<ident_line> ident_lines; // the same
+    secret mock_secret; // auth.mock_secret; none: that of tls.key, else of the process
     duration login_timeout = std::chrono::seconds(15); // auth.login_timeout
     std::uint32_t max_unauthenticated = 5'000;         // auth.max_unauthenticated
     std::uint32_t max_unauthenticated_per_address = 1'000;

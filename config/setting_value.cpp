@@ -180,7 +180,9 @@ maybe_refusal put(const setting& row, std::vector<std::string>& into, std::strin
 maybe_refusal put(const setting& row, secret& into, std::string_view text) {
     const auto size = static_cast<std::int64_t>(text.size());
     if (size < row.least) {
-        return "must not be empty";
+        return row.least == 1
+                   ? "must not be empty"
+                   : concat({"must have at least ", std::to_string(row.least), " bytes"});
     }
     if (size > row.most) {
         return concat({"must not be longer than ", std::to_string(row.most), " bytes"});
@@ -317,7 +319,8 @@ std::string bounds_of(const setting& row) {
         } else if constexpr (std::is_same_v<Value, bool>) {
             return {};
         } else {
-            return concat({"up to ", std::to_string(row.most), " bytes"});
+            return concat({row.least > 1 ? concat({std::to_string(row.least), " to "}) : "up to ",
+                           std::to_string(row.most), " bytes"});
         }
     });
 }

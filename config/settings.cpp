@@ -16,6 +16,8 @@ constexpr std::int64_t ns(duration value) { return value.count(); }
 constexpr std::int64_t longest_name = 63;
 /// Access tokens of cloud providers serve as passwords and take kilobytes.
 constexpr std::int64_t longest_secret = 8192;
+/// Whoever guesses it tells users from strangers, with no need to ask for each guess.
+constexpr std::int64_t shortest_mock_secret = 16;
 constexpr std::int64_t longest_path = 4096;
 /// sockaddr_un holds 107 characters, 15 of which "/.s.PGSQL.65535" needs.
 constexpr std::int64_t longest_socket_directory = 92;
@@ -151,6 +153,9 @@ constexpr setting table[] = {
      .fallback = "SELECT name, verifier, valid_until, groups FROM pgweir.user_lookup($1)",
      .least = 1, .most = longest_line,
      .doc = "What is asked, `$1` being the user's name: one row with the name, what PostgreSQL keeps of the password and, if it likes, until when that counts (seconds since 1970) and the roles it is a member of (an array). No row: there is no such user."},
+    {.key = "auth.mock_secret", .where = &configuration::mock_secret, .fallback = "",
+     .least = shortest_mock_secret, .most = longest_secret,
+     .doc = "What the SCRAM salts of users that do not exist are made from, so that they stay as a user's do. Not given, it is derived from the `key` of `tls`, and without TLS it is random at each start: who asks before and after a restart then learns which users exist. Needed without TLS, and for several pgweirs behind one address that do not have the same `tls.key`: the same for all of them, random (`openssl rand -hex 32`), and no password."},
     {.key = "auth.max_unauthenticated", .where = &configuration::max_unauthenticated, .fallback = "5000",
      .least = 1, .most = 1'000'000,
      .doc = "Connections that have not logged in yet, in all; further ones are closed."},

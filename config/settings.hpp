@@ -25,7 +25,7 @@ using setting_member = std::variant<
     duration configuration::*, std::optional<duration> configuration::*,
     auth_method configuration::*, log_level configuration::*, log_format configuration::*,
     tls_mode configuration::*, tls_version configuration::*, std::string configuration::*,
-    std::vector<std::string> configuration::*,
+    std::vector<std::string> configuration::*, secret configuration::*,
     // once in `pool:`, and again in each database
     pool_mode pool_settings::*, server_reuse pool_settings::*, state_policy pool_settings::*,
     virtual_policy pool_settings::*, std::uint32_t pool_settings::*, bool pool_settings::*,

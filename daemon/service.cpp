@@ -10,6 +10,7 @@
 #include "daemon/listener.hpp"
 #include "daemon/logging.hpp"
 #include "daemon/metrics.hpp"
+#include "daemon/mock_secret.hpp"
 #include "daemon/operator_view.hpp"
 #include "daemon/ops_http.hpp"
 #include "daemon/ops_snapshot.hpp"
@@ -136,6 +137,7 @@ struct service::state {
     std::shared_ptr<const config::configuration> config;
     std::shared_ptr<const tls_contexts> tls;
     const options for_tests;
+    const std::string chance = random_secret(); // of this process
     logger log;
     std::uint32_t worker_count;
     pool_directory pools;
@@ -214,7 +216,8 @@ int service::run() {
 // -----------------------------------------------------------------------------------------
 
 void service::state::start_workers() {
-    const auto mock_secret = random_secret();
+    const auto mock_secret = mock_secret_of(*config, tls->clients.get(), chance);
+    const auto statement_key = random_secret();
     verifiers.use(config->users);
     const auto networks = own_networks();
     for (std::uint32_t i = 0; i < worker_count; ++i) {
@@ -222,6 +225,7 @@ void service::state::start_workers() {
         options.self = {i};
         options.workers = worker_count;
         options.mock_secret = mock_secret;
+        options.statement_key = statement_key;
         options.client_tls = tls->clients;
         options.own_networks = networks;
         options.rotate_servers = for_tests.rotate_servers;
@@ -411,15 +415,16 @@ std::optional<std::string> service::state::use(configuration_reader::outcome rea
     log.set_layout(layout_of(config->format));
     tls = std::move(loaded.tls);
     const auto networks = own_networks();
+    const auto mock_secret = mock_secret_of(*config, tls->clients.get(), chance);
     pools.reconfigure(config, tls);
     users.reconfigure(config);
     verifiers.use(config->users);
     for (auto& worker : workers) {
-        worker->run(
-            [config = config, with_clients = tls->clients, networks](engine& e, time_point now) {
-                e.use(with_clients, networks);
-                e.reconfigure(now, config);
-            });
+        worker->run([config = config, with_clients = tls->clients, networks,
+                     mock_secret](engine& e, time_point now) {
+            e.use(with_clients, networks, mock_secret);
+            e.reconfigure(now, config);
+        });
     }
     log.log(log_severity::info, "reloaded",
             {{"changes", static_cast<std::int64_t>(read.changes.size())}});

@@ -1,18 +1,22 @@
 """Who exists and who does not: what SCRAM shows of a user before any proof (salt and iterations) is
-shown of a stranger as well."""
+shown of a stranger as well, now, after a restart, and by another pgweir behind the same address."""
 
 import base64
 import hashlib
 import hmac
 import os
+import subprocess
 import unittest
 
-from integration.support import wire
+from integration.support import surroundings, wire
 from integration.support.case import only_pgweir, shared_postgres
+from integration.support.certificates import Authority
 from integration.support.login_matrix import SASL_INITIAL
 from integration.support.pgweir import ADMIN, Pgweir, users
 from integration.support.postgres import DATABASE, OWNER, password_of
 from integration.support.waiting import wait_for
+
+SECRET, ANOTHER = "a-secret-of-this-test-alone", "another-secret-of-this-test"
 
 
 def verifier(password, iterations, salt_bytes=16):
@@ -86,6 +90,72 @@ class ShapeTest(EnumerationCase):
         wait_for(lambda: shape_of(pooler, "many") == (16, 4096), "the new verifier is known", 20)
         self.assertEqual((16, 4096), shape_of(pooler, "nobody"))
         pooler.query("select 1", user="many")
+
+
+@only_pgweir
+class SaltTest(EnumerationCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        authority = Authority()
+        cls.tls, cls.other_tls = (dict(zip(("certificate", "key"), authority.sign(name, "localhost", "DNS:localhost")))
+                                  for name in ("one", "other"))
+
+    def salts(self, pooler):
+        made = [shown_of(pooler, user)[0] for user in ("nobody", "somebody", "nobody2")]
+        self.assertEqual(3, len(set(made)), "every name has a salt of its own")
+        self.assertEqual(made[0], shown_of(pooler, "nobody")[0])
+        return made
+
+    def after_a_restart(self, pooler):
+        pooler.stop()
+        pooler.start()
+        return self.salts(pooler)
+
+    def test_with_a_tls_key_they_last(self):
+        pooler = self.pgweir(tls=self.tls)
+        before = self.salts(pooler)
+        self.assertEqual(before, self.after_a_restart(pooler))
+        self.assertEqual(before, self.salts(self.pgweir(tls=self.tls)), "another pgweir with this key")
+        self.assertNotEqual(before, self.salts(self.pgweir(tls=self.other_tls)))
+        pooler.reload(tls=self.other_tls)
+        wait_for(lambda: shown_of(pooler, "nobody")[0] != before[0], "the new key counts", 20)
+
+    def test_with_a_secret_they_last(self):
+        pooler = self.pgweir(auth={"mock_secret": SECRET})
+        before = self.salts(pooler)
+        self.assertEqual(before, self.after_a_restart(pooler))
+        self.assertEqual(before, self.salts(self.pgweir(auth={"mock_secret": SECRET})), "another pgweir with it")
+        self.assertEqual(before, self.salts(self.pgweir(auth={"mock_secret": SECRET}, tls=self.tls)),
+                         "it counts before the key")
+        pooler.reload(auth={"mock_secret": ANOTHER})
+        wait_for(lambda: shown_of(pooler, "nobody")[0] != before[0], "the new secret counts", 20)
+        after = self.salts(pooler)
+        self.assertEqual(after, self.after_a_restart(pooler))
+
+    def test_with_neither_they_are_those_of_the_process(self):
+        pooler = self.pgweir()
+        before = self.salts(pooler)
+        pooler.reload(log={"level": "debug"})
+        wait_for(lambda: "reloaded" in pooler.log(), "the reload is done", 20)
+        self.assertEqual(before, self.salts(pooler))
+        self.assertNotEqual(before, self.salts(self.pgweir()))
+        self.assertNotEqual(before, self.after_a_restart(pooler))
+
+    def test_nobody_is_told_the_secret(self):
+        pooler = self.pgweir(auth={"mock_secret": SECRET}, log={"level": "debug"})
+        check = subprocess.run([surroundings.BINARY, "check", "--config", pooler.config_path], check=True,
+                               capture_output=True, text=True)
+        self.assertNotIn(SECRET, check.stdout + check.stderr)
+        pooler.reload(auth={"mock_secret": "too-short"})
+        wait_for(lambda: "reload refused" in pooler.log(), "the reload is refused", 20)
+        self.assertIn("auth.mock_secret must have at least 16 bytes", pooler.log())
+        self.assertEqual({"***"}, {row["value"] for row in pooler.console("show config")
+                                   if row["key"] == "auth.mock_secret"})
+        pooler.reload(auth={"mock_secret": ANOTHER})
+        wait_for(lambda: "auth.mock_secret: changed" in pooler.log(), "it is told that it has changed", 20)
+        for secret in (SECRET, ANOTHER, "too-short"):
+            self.assertNotIn(secret, pooler.log())
 
 
 if __name__ == "__main__":

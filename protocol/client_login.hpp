@@ -78,8 +78,8 @@ public:
         /// Nobody logs in without TLS. (A cancel request needs none: libpq before 17 sends it in
         /// the clear whatever its sslmode.)
         bool tls_required = false;
-        /// Secret of this process from which the salts of users that do not exist are made, so that
-        /// they stay the same from one attempt to the next.
+        /// Secret from which the salts of users that do not exist are made, so that they stay the
+        /// same from one attempt to the next.
         std::string mock_secret;
         /// Fresh from a cryptographic generator for each login: SCRAM nonce, md5 salt.
         std::array<std::byte, 32> random{};

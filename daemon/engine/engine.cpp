@@ -23,7 +23,7 @@ engine::engine(options opts, engine_ports& ports,
     : options_(std::move(opts))
     , ports_(ports)
     , config_(std::move(config))
-    , statements_(options_.mock_secret, statement_bytes(*config_))
+    , statements_(options_.statement_key, statement_bytes(*config_))
     , no_settings_(std::make_shared<const protocol::setting_map>()) {
     interned_.emplace(*no_settings_, no_settings_);
     choose_mock_method();

@@ -49,6 +49,7 @@ public:
         worker_index self;
         std::uint32_t workers = 1;
         std::string mock_secret;                            // protocol::client_login::options
+        std::string statement_key = {};                     // protocol::statement_table's
         std::shared_ptr<const tls_context> client_tls = {}; // nothing: TLS is not offered
         std::vector<config::network> own_networks = {};     // this machine's
         /// Test-only: pool::limits::rotate.
@@ -87,9 +88,10 @@ public:
     void reconfigure(time_point now, std::shared_ptr<const config::configuration> config);
     /// For clients that come from now on.
     void use(std::shared_ptr<const tls_context> client_tls,
-             std::vector<config::network> own_networks) {
+             std::vector<config::network> own_networks, std::string mock_secret) {
         options_.client_tls = std::move(client_tls);
         options_.own_networks = std::move(own_networks);
+        options_.mock_secret = std::move(mock_secret);
     }
     /// Keep this pool's minimum open (told to every worker at start).
     void warm(time_point now, const std::shared_ptr<pool_entry>& entry);

@@ -52,6 +52,9 @@ TEST_CASE("changes, a line each") {
         {base + "slow_query: off\nmax_clients: 5\nlog: { level: debug }",
          {"max_clients: 20000 -> 5", "slow_query: 500ms -> off", "log.level: info -> debug"},
          false},
+        {base + "auth: { mock_secret: 0123456789abcdef }",
+         {"auth.mock_secret: (none) -> ***"},
+         false},
         {base + "auth: { query_user: q }", {"auth.query_user: (none) -> q"}, false},
         {base + "console: { admin_users: [app] }", {"console.admin_users: [] -> [app]"}, false},
         {base + "listen: [{ port: 1 }, { address: '::1' }]",
@@ -164,8 +167,9 @@ TEST_CASE("every setting of the whole is seen when it changes") {
         configuration after;
         const auto owner = is_in_pool(row) ? setting_owner(&after.pool) : setting_owner(&after);
         bool changed = false;
-        for (const auto* value : {"7", "7s", "false", "true", "session", "md5", "debug", "json",
-                                  "::1", "never", "reject", "require", "1.3", "10.0.0.0/8"}) {
+        for (const auto* value :
+             {"7", "7s", "false", "true", "session", "md5", "debug", "json", "::1", "never",
+              "reject", "require", "1.3", "10.0.0.0/8", "0123456789abcdef"}) {
             changed = changed || (!assign(row, owner, value) && after != before);
         }
         REQUIRE(changed);

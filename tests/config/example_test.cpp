@@ -83,9 +83,12 @@ TEST_CASE("the example has every setting of the table") {
 TEST_CASE("the example loads with everything switched on that is commented out") {
     const auto text = with_all_switched_on(example());
     CHECK(text != example());
-    const auto made = good(text, {.environment = {{"FITNESS_CLUB_PASSWORD", "s"}}, .files = {}});
+    const auto made = good(text, {.environment = {{"FITNESS_CLUB_PASSWORD", "s"},
+                                                  {"PGWEIR_MOCK_SECRET", "0123456789abcdef"}},
+                                  .files = {}});
     CHECK(made.databases.at(0).user == "fitness_club_owner");
     CHECK(made.databases.at(0).password.reveal() == "s");
+    CHECK(made.mock_secret.reveal() == "0123456789abcdef");
 }
 
 TEST_CASE("the example lets nobody in who has not proved who they are") {

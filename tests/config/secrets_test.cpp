@@ -3,6 +3,7 @@
 
 using namespace pgweir::config;
 using namespace pgweir::config::testing;
+using namespace std::string_literals;
 
 namespace {
 
@@ -199,4 +200,28 @@ TEST_CASE("secrets in a file that others may read are warned of, the first of th
                                  "7Mo=";
     CHECK(warnings("databases: { shop: }\nusers: { app: { password: '" + verifier + "' } }",
                    true) == std::vector<std::string>{"2:27: " + what});
+}
+
+TEST_CASE("auth.mock_secret: from wherever a secret may come, and too long to be guessed") {
+    const std::string sixteen = "0123456789abcdef";
+    const world in{.environment = {{"LONG", sixteen}, {"SHORT", "hunter2"}},
+                   .files = {{"/long", sixteen + "\n"}, {"/short", "hunter2-hunter2\n"}}};
+    const auto with = [](const std::string& written) {
+        return "databases: { shop: }\nusers: { app: { password: x } }\nauth:\n  mock_secret: " +
+               written + "\n";
+    };
+    for (const auto& written : {sixteen, "env:LONG"s, "file:/long"s}) {
+        CAPTURE(written);
+        const auto result = parse(with(written), in.options());
+        REQUIRE(result);
+        CHECK(result.value().mock_secret.reveal() == sixteen);
+    }
+    for (const auto& written : {"hunter2"s, "env:SHORT"s, "file:/short"s, "''"s}) {
+        CAPTURE(written);
+        CHECK(lines(parse(with(written), in.options()).errors()) ==
+              std::vector<std::string>{"4:16: auth.mock_secret must have at least 16 bytes"});
+    }
+    CHECK(parse("databases: { shop: }\nusers: { app: { password: x } }", in.options())
+              .value()
+              .mock_secret.empty());
 }

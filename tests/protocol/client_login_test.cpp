@@ -209,8 +209,7 @@ TEST_CASE("no enumeration: an unknown user sees the bytes that a known one sees"
     }
 }
 
-TEST_CASE(
-    "no enumeration: the salt of a mock exchange stays, is the user's own and the process's") {
+TEST_CASE("no enumeration: the salt of a mock exchange stays, is the user's own and the secret's") {
     const auto salt_for = [](const std::string& user, const std::string& mock_secret,
                              unsigned char seed) {
         auto opts = client_options(auth_method::scram_sha_256, seed);

@@ -15,6 +15,7 @@ daemon::engine::options fake_worker::options_for(const daemon_state& daemon, std
     options.self = {self};
     options.workers = workers;
     options.mock_secret = "mock secret";
+    options.statement_key = "statement key";
     options.rotate_servers = rotate_servers;
     if (daemon.shared.bug == planted_bug::released_too_early) {
         options.bug = daemon::engine::options::planted::released_too_early;
