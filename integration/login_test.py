@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import os
+import socket
+import ssl
 import struct
 import threading
 import time
@@ -10,8 +12,9 @@ import unittest
 
 import psycopg2
 
-from integration.support import wire
+from integration.support import surroundings, wire
 from integration.support.case import PoolerCase, new_pooler, only_pgweir
+from integration.support.certificates import Authority
 from integration.support.pgweir import users
 from integration.support.postgres import DATABASE, OWNER, password_of
 from integration.support.waiting import wait_for
@@ -118,6 +121,103 @@ class RefusedTest(PoolerCase):
                  "the failure is counted")
         self.assertNotIn("hunter2", self.pooler.log())
         self.assertNotIn(password_of(OWNER), self.pooler.log())
+
+
+@only_pgweir
+class LateRefusalTest(PoolerCase):
+    """Who fails to prove who it is hears of it 200 to 400 ms later, which holds up nobody."""
+
+    LEAST = 0.2
+
+    def test_whatever_the_proof_was(self):
+        authority, another = Authority(), Authority("another")
+        directory, port = surroundings.temporary_directory("sockets"), surroundings.reserve_port()
+        pooler = new_pooler(
+            self.postgres, users=users(OWNER, "scram_user", "md5_user", "password_user"),
+            tls=dict(zip(("certificate", "key"), authority.sign("pgweir", "localhost", "DNS:localhost")),
+                     ca=authority.certificate),
+            auth={"hba": ["local all all peer", "hostssl all %s all cert" % OWNER,
+                          "hostssl all scram_user all scram-sha-256", "host all md5_user all reject"]})
+        pooler.settings["listen"] += [{"address": directory, "port": port}]
+        pooler.write_config()
+        self.addCleanup(pooler.close)
+        pooler.start()
+        otto = dict(zip(("sslcert", "sslkey"), authority.sign("otto", "otto")))
+
+        def refused(text, **options):
+            before = time.monotonic()
+            with self.assertRaises(psycopg2.OperationalError) as raised:
+                pooler.connect(**options)
+            self.assertIn(text, str(raised.exception))
+            return time.monotonic() - before
+        none = {"sslcert": "/nonexistent"}
+        with InTheMiddle(pooler, another) as middle:
+            late = {
+                "a certificate of somebody else's": lambda: refused(
+                    'certificate authentication failed for user "%s"' % OWNER, **otto),
+                "no certificate": lambda: refused("connection requires a valid client certificate", **none),
+                "a peer who is somebody else": lambda: refused(
+                    'Peer authentication failed for user "%s"' % OWNER, host=directory, port=port),
+                "a wrong password": lambda: refused("password authentication failed", user="scram_user",
+                                                    password="wrong", **none),
+                "another end of TLS": lambda: (refused("SCRAM channel binding check failed", user="scram_user",
+                                                       port=middle.port, sslmode="require", **none),
+                                               middle.answered_after)[1],
+            }
+            for name, attempt in late.items():
+                with self.subTest(name):
+                    self.assertGreaterEqual(min(attempt() for _ in range(3)), self.LEAST)
+        # The rules say in so many words what is not let in, whatever it could prove.
+        for text, user in (("pg_hba.conf rejects connection", "md5_user"), ("no pg_hba.conf entry", "password_user")):
+            with self.subTest(text):
+                self.assertLess(min(refused(text, user=user, sslmode="disable") for _ in range(5)), self.LEAST)
+
+
+class InTheMiddle:
+    """Ends TLS with a certificate of its own and passes on, through TLS, what it hears: one client at a time."""
+
+    def __init__(self, pooler, authority):
+        self.to = (pooler.host, pooler.port)
+        self.answered_after = 0.0
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*authority.sign("middle", "localhost", "DNS:localhost"))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                with client, socket.create_connection(self.to, timeout=20) as server, \
+                        contextlib.suppress(OSError, wire.Closed):
+                    self.pass_on(client, server)
+
+    def pass_on(self, client, server):
+        client.settimeout(20)
+        server.sendall(client.recv(8))  # SSLRequest
+        client.sendall(server.recv(1))
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        with self.context.wrap_socket(client, server_side=True) as near, trusting.wrap_socket(server) as far:
+            while True:
+                for one, other in ((near, far), (far, near)):  # they take turns in a login
+                    asked = time.monotonic()
+                    heard = one.recv(65536)
+                    if one is far:
+                        self.answered_after = time.monotonic() - asked
+                    if not heard:
+                        return
+                    other.sendall(heard)
 
 
 @only_pgweir

@@ -31,6 +31,13 @@ login_action client_login::state::refuse(error code, error_words words, std::str
     return login_refuse{std::move(data), code, std::move(log_reason)};
 }
 
+login_action client_login::state::refuse_unproven(error code, error_words words,
+                                                  std::string log_reason) {
+    auto refused = refuse(code, std::move(words), std::move(log_reason));
+    std::get<login_refuse>(refused).unproven = true;
+    return refused;
+}
+
 login_action client_login::state::protocol_violation(std::string message, std::string_view detail) {
     auto reason = message;
     if (!detail.empty()) {
@@ -70,7 +77,7 @@ std::string_view words_of_failure(auth_method method) {
 login_action client_login::state::authentication_failed(std::string_view log_reason) {
     // The same words whatever went wrong: nobody learns which users exist.
     const bool by_password = method != auth_method::cert && method != auth_method::peer;
-    return refuse(
+    return refuse_unproven(
         by_password ? error::authentication_failed : error::authorization_refused,
         {.message = std::string(words_of_failure(method)) + "\"" + printable(startup.user) + "\"",
          .detail = {},
@@ -128,7 +135,7 @@ login_action client_login::state::on_terms(admission terms) {
     const bool by_certificate = method == auth_method::cert;
     if ((by_certificate || terms.require_client_certificate || terms.certificate_names_user) &&
         !(tls && tls->client_verified)) {
-        return refuse(
+        return refuse_unproven(
             error::authorization_refused,
             {.message = "connection requires a valid client certificate", .detail = {}, .hint = {}},
             "no valid client certificate");

@@ -64,6 +64,8 @@ struct login_refuse {
     std::string data; // ErrorResponse to send before closing; empty: close silently
     error code;
     std::string log_reason; // for the log: never shown to the peer, holds no secret
+    /// It has failed to prove who it is: whoever drives this lets it wait before it is told.
+    bool unproven = false;
 };
 
 using login_action = std::variant<login_read, login_write, login_start_tls, login_find_user,

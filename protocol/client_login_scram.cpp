@@ -178,14 +178,14 @@ login_action client_login::state::scram_refused(const scram_failure& failure) {
                       {.message = std::string(failure.text), .detail = {}, .hint = {}},
                       std::string(failure.text));
     case scram_failure::why::downgrade:
-        return refuse(
+        return refuse_unproven(
             error::authorization_refused,
             {.message = "SCRAM channel binding negotiation error",
              .detail = std::string(failure.text),
              .hint = {}},
             "SCRAM channel binding negotiation error: somebody has struck out -PLUS");
     case scram_failure::why::wrong_binding:
-        return refuse(
+        return refuse_unproven(
             error::authorization_refused,
             {.message = "SCRAM channel binding check failed", .detail = {}, .hint = {}},
             "SCRAM channel binding check failed: the client's TLS ends at another certificate");

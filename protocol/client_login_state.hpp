@@ -106,6 +106,7 @@ struct client_login::state {
 
     // Ends
     login_action refuse(error code, error_words words, std::string log_reason);
+    login_action refuse_unproven(error code, error_words words, std::string log_reason);
     login_action protocol_violation(std::string message, std::string_view detail = {});
     login_action silence(error code, std::string log_reason);
     login_action authentication_failed(std::string_view log_reason);

@@ -107,8 +107,7 @@ void engine::login_step(client& c, protocol::login_action action, time_point now
 /// Who has failed to prove who it is hears of it a moment later, never after exactly as long as
 /// anybody else: guessing is slow, and how long a guess took says nothing.
 void engine::refuse_login(client& c, protocol::login_refuse refuse, time_point now) {
-    const bool failed = refuse.code == protocol::error::authentication_failed;
-    if (c.info->looked_up && failed) {
+    if (c.info->looked_up && refuse.code == protocol::error::authentication_failed) {
         ports_.forget_user(c.info->database, c.info->user);
     }
     ports_.log(log_severity::info, "login refused",
@@ -116,7 +115,7 @@ void engine::refuse_login(client& c, protocol::login_refuse refuse, time_point n
                 {"user", c.login->user()},
                 {"address", c.info->where.peer},
                 {"cause", refuse.log_reason}});
-    if (!failed) {
+    if (!refuse.unproven) {
         tell_refusal(c, refuse, now);
         return;
     }

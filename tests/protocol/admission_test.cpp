@@ -82,9 +82,11 @@ TEST_CASE("a refusal comes before anything else, for known and unknown users") {
                           "no pg_hba.conf entry for host \"h\", user \"" + user +
                               "\", database \"club\", no encryption");
             CHECK(frames_in(side.sent).size() == 1);
+            CHECK_FALSE(side.refused->unproven); // nothing has been tried
         }
         const auto side = on_terms(terms_of(auth_method::reject), {}, user);
         check_refused(side, "28000", "the connection is not allowed");
+        CHECK_FALSE(side.refused->unproven);
     }
 }
 
@@ -119,6 +121,7 @@ TEST_CASE("cert: the certificate has to be verified, and to stand for the user w
             CHECK(side.done->password.empty());
         } else {
             check_refused(side, "28000", each.text);
+            CHECK(side.refused->unproven);
         }
     }
 }
@@ -179,6 +182,7 @@ TEST_CASE("peer: the operating system's user has to stand for the one who logs i
             CHECK(side.done);
         } else {
             check_refused(side, "28000", "Peer authentication failed for user \"ann\"");
+            CHECK(side.refused->unproven);
         }
     }
 }

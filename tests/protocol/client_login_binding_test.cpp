@@ -129,6 +129,7 @@ TEST_CASE("pgjdbc 2025-49146: a client that was told of no -PLUS (y) is told tha
     check_refused(side, "28000", "SCRAM channel binding negotiation error",
                   "The client supports SCRAM channel binding but thinks the server does not.  "
                   "However, this server does support channel binding.");
+    CHECK(side.refused->unproven);
     // … and let in where there is none.
     auto ed25519 = plain_facts();
     ed25519.end_point_hash.clear();
@@ -146,6 +147,7 @@ TEST_CASE("a login bound to another certificate is somebody in between") {
         auto side = asked();
         finish(side, speaking(scram_binding::flag::bound, other), plus);
         check_refused(side, "28000", "SCRAM channel binding check failed");
+        CHECK(side.refused->unproven);
     }
 }
 

@@ -167,6 +167,7 @@ TEST_CASE("Pgpool 2025-46801: a wrong password never gets in, and all failures l
             CAPTURE(wrong);
             const auto side = log_in(way.method, {{"ann", way.stored}}, wrong);
             check_refused(side, "28P01", failed);
+            CHECK(side.refused->unproven);
         }
         // Knowing what is stored is not knowing the password.
         if (!way.stored.empty() && way.stored != "pencil" &&
