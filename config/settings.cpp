@@ -164,7 +164,7 @@ constexpr setting table[] = {
      .doc = "The same for those from one address; Unix sockets count as one. Through a load balancer of `proxy_protocol`, it is the address in its header that counts, and until that has come only `auth.max_unauthenticated` does."},
     {.key = "auth.login_timeout", .where = &configuration::login_timeout, .fallback = "15s",
      .least = ns(100ms), .most = ns(10min),
-     .doc = "How long a client may take from its first byte to the end of its login."},
+     .doc = "How long a client may take from connecting to the end of its login, however busy it is: a packet that trickles in gains it no time."},
 
     {.key = "tls.mode", .where = &configuration::tls, .fallback = "prefer",
      .doc = "TLS with clients: `disable` refuses it, `allow` and `prefer` offer it where there is a `certificate`, `require` lets nobody log in over TCP without (a Unix socket needs none), `verify-ca` and `verify-full` want a certificate of the client's as well, signed by `ca`."},

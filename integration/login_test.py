@@ -1,5 +1,6 @@
 """Who gets in, by which method, on either side; and what those see who do not."""
 
+import concurrent.futures
 import contextlib
 import hashlib
 import os
@@ -57,22 +58,6 @@ class RefusedTest(PoolerCase):
                 pooler.query("select 1")
 
     @only_pgweir
-    def test_failures_are_told_later(self):
-        pooler = new_pooler(self.postgres).start()
-        self.addCleanup(pooler.close)
-        before = time.monotonic()
-        self.refused(pooler, self.REFUSED % OWNER, password="wrong")
-        self.assertGreaterEqual(time.monotonic() - before, 0.2)
-        # It holds nobody up.
-        failures = [threading.Thread(target=self.refused, args=(pooler, self.REFUSED % "nobody"),
-                                     kwargs={"user": "nobody"}) for _ in range(20)]
-        for each in failures:
-            each.start()
-        pooler.query("select 1")
-        for each in failures:
-            each.join()
-
-    @only_pgweir
     def test_an_unknown_user_is_told_the_same_as_a_wrong_password(self):
         for method in METHODS[1:]:
             with self.subTest(method=method):
@@ -127,7 +112,45 @@ class RefusedTest(PoolerCase):
 class LateRefusalTest(PoolerCase):
     """Who fails to prove who it is hears of it 200 to 400 ms later, which holds up nobody."""
 
+    settings = {"auth": {"method": "password"}, "workers": 1}
     LEAST = 0.2
+
+    def give_a_wrong_password(self, told):
+        """Has given a wrong password when this returns; the thread notes when it was given and told."""
+        raw = wire.Wire(self.pooler.host, self.pooler.port)
+        self.addCleanup(raw.socket.close)
+        raw.send(wire.startup(user=OWNER, database=DATABASE))
+        self.assertEqual("R", raw.read_message()[0])
+        given = time.monotonic()
+        raw.send(wire.message("p", b"wrong\0"))
+
+        def wait():
+            if raw.read_message()[0] == "E":
+                told.append((given, time.monotonic()))
+        thread = threading.Thread(target=wait)
+        thread.start()
+        return thread
+
+    def test_failures_are_told_later_each_after_a_time_of_its_own_and_hold_no_worker(self):
+        client = self.pooler.connect()
+        client.autocommit = True
+
+        def round_of_failures():
+            """Was the only worker's other client served before any failure was told?"""
+            told = []
+            failures = [self.give_a_wrong_password(told) for _ in range(20)]
+            client.cursor().execute("select 1")
+            self.pooler.query("select 1")
+            served = time.monotonic()
+            for each in failures:
+                each.join()
+            delays = [end - begin for begin, end in told]
+            self.assertEqual(20, len(delays))
+            self.assertGreaterEqual(min(delays), self.LEAST)
+            self.assertGreater(max(delays) - min(delays), 0.02, delays)
+            return served < min(end for _, end in told)
+        # A machine that has much else to do may miss the 200 ms; a worker that waits always does.
+        self.assertTrue(any(round_of_failures() for _ in range(5)))
 
     def test_whatever_the_proof_was(self):
         authority, another = Authority(), Authority("another")
@@ -218,6 +241,117 @@ class InTheMiddle:
                     if not heard:
                         return
                     other.sendall(heard)
+
+
+@only_pgweir
+class DeadlineTest(PoolerCase):
+    """login_timeout is of the whole login: who sends a byte now and then gains nothing by it."""
+
+    settings = {"auth": {"method": "password", "login_timeout": "2s"}}
+    TIMEOUT, EACH = 2, 0.5
+
+    @classmethod
+    def setUpClass(cls):
+        made = dict(zip(("certificate", "key"), Authority().sign("pgweir", "localhost", "DNS:localhost")))
+        cls.settings = dict(cls.settings, tls=made)
+        super().setUpClass()
+
+    @staticmethod
+    def client_hello():
+        says = ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), says, server_hostname="localhost").do_handshake()
+        return says.read()
+
+    def drip(self, first, slowly):
+        """How long a connection lasts on which `first` is answered and `slowly` comes byte by byte; the
+        type of what it is told at the end."""
+        begun = time.monotonic()
+        with wire.Wire(self.pooler.host, self.pooler.port) as raw:
+            if first:
+                raw.send(first)
+                self.assertTrue(raw.socket.recv(100))
+            raw.socket.settimeout(self.EACH)
+            for byte in slowly:
+                try:
+                    raw.socket.send(bytes([byte]))
+                    said = raw.socket.recv(65536)
+                except TimeoutError:
+                    continue
+                except OSError:
+                    said = b""
+                return time.monotonic() - begun, said[:1]
+        return time.monotonic() - begun, None
+
+    def test_a_byte_now_and_then_does_not_make_it_longer(self):
+        startup = wire.startup(user=OWNER, database=DATABASE)
+        slow = {  # what goes before, what trickles in, what is said at the end
+            "a start-up packet": (b"", startup, b""),
+            "a password": (startup, wire.message("p", b"x" * 100 + b"\0"), b"E"),
+            "a ClientHello": (wire.untyped(wire.SSL_REQUEST), self.client_hello(), b""),
+            "a ClientHello without SSLRequest": (b"", self.client_hello(), b""),
+        }
+        with concurrent.futures.ThreadPoolExecutor(len(slow)) as pool:
+            ends = {name: pool.submit(self.drip, *what[:2]) for name, what in slow.items()}
+        for name, end in ends.items():
+            with self.subTest(name):
+                lasted, said = end.result()
+                self.assertGreaterEqual(lasted, self.TIMEOUT - 0.1)
+                # All of it would take 20 s and more.
+                self.assertLess(lasted, self.TIMEOUT + 3 * self.EACH * surroundings.PATIENCE)
+                self.assertEqual(slow[name][2], said)
+        self.pooler.query("select 1")
+
+
+@only_pgweir
+class MostInAllTest(PoolerCase):
+    settings = {"auth": {"max_unauthenticated": 4}}
+
+    def come(self, address):
+        made = socket.create_connection((self.pooler.host, self.pooler.port), timeout=20, source_address=(address, 0))
+        self.addCleanup(made.close)
+        return made
+
+    def is_turned_away(self, address):
+        """Without a word: whoever says anything to strangers without end has work with them."""
+        one = self.come(address)
+        one.settimeout(0.3)
+        try:
+            return one.recv(1) == b""
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            one.close()
+
+    def test_no_more_than_so_many_who_have_not_logged_in_wherever_they_are(self):
+        client = self.pooler.connect()
+        client.autocommit = True
+
+        def serves():
+            client.cursor().execute("select 1")
+        wait_for(lambda: not self.is_turned_away("127.0.0.9"), "nobody else is there", 20)
+        strangers = [self.come("127.0.0.%d" % (number + 2)) for number in range(4)]
+        wait_for(lambda: self.is_turned_away("127.0.0.9"), "a fifth is turned away", 20)
+        with self.assertRaises(psycopg2.OperationalError):
+            self.pooler.connect()
+        serves()
+        self.assertIn("too many connections that have not logged in", self.pooler.log())
+        for stranger in strangers:  # they have been taken, and are still there
+            stranger.sendall(wire.startup(user=OWNER, database=DATABASE))
+            self.assertEqual(b"R", stranger.recv(1))
+        serves()
+        for gone in range(1, 5):
+            strangers.pop().close()
+            wait_for(lambda: not self.is_turned_away("127.0.0.9"), "%d have gone" % gone, 20)
+        # Who logs in gives its place back, and so does who fails.
+        logged_in = [self.pooler.connect() for _ in range(6)]
+        for _ in range(6):
+            with self.assertRaisesRegex(psycopg2.OperationalError, "authentication failed"):
+                self.pooler.connect(password="wrong")
+        self.assertEqual(6, len(logged_in))
+        serves()
 
 
 @only_pgweir

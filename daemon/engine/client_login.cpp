@@ -130,14 +130,17 @@ void engine::refuse_login(client& c, protocol::login_refuse refuse, time_point n
 
 void engine::tell_refusal(client& c, const protocol::login_refuse& refuse, time_point now) {
     c.out.own() += refuse.data;
-    close_when_sent(
-        c,
+    const auto reason =
         refuse.code == protocol::error::login_timeout      ? pool::client_close::login_timeout
         : refuse.code == protocol::error::too_many_clients ? pool::client_close::too_many_clients
         : refuse.code == protocol::error::protocol_violation
             ? pool::client_close::protocol_violation
-            : pool::client_close::login_refused,
-        now);
+            : pool::client_close::login_refused;
+    if (c.blocked && c.out.empty()) {
+        end(c, reason, now); // in the middle of the handshake, where nothing can be said
+        return;
+    }
+    close_when_sent(c, reason, now);
 }
 
 void engine::tell_late_refusals(time_point now) {
