@@ -148,7 +148,7 @@ constexpr setting table[] = {
      .doc = "User to log in to PostgreSQL as and ask for users not listed here, one connection per database beside all pools; its password is that of `users`. [auth_query.sql](../deploy/auth_query.sql) makes what it needs, without superuser rights."},
     {.key = "auth.query_database", .where = &configuration::query_database, .fallback = "",
      .least = 0, .most = longest_name,
-     .doc = "One of `databases`, in which that is asked; not given, it is the one the client wants, whose owner then decides who may log in to it; for the console nobody is asked for."},
+     .doc = "One of `databases`, in which that is asked; not given, it is the one the client wants, whose owner then decides who may log in to it, and a database of `'*'` in which PostgreSQL does not let it be asked has no users; for the console nobody is asked for."},
     {.key = "auth.query", .where = &configuration::query,
      .fallback = "SELECT name, verifier, valid_until, groups FROM pgweir.user_lookup($1)",
      .least = 1, .most = longest_line,

@@ -53,7 +53,7 @@ struct auth_query::entrance {
         std::weak_ptr<source> of;
         bool operator<(const name& other) const { return of.owner_before(other.of); }
     };
-    using connections = lookups<name, std::string>; // answers why not
+    using connections = lookups<name, answer>; // of nobody: only whether it failed
 
     static connections::found_out open(const name& what);
 
@@ -68,13 +68,13 @@ struct auth_query::source {
     struct standing {
         const std::string database;                           // as clients call it
         const std::shared_ptr<auth_query::entrance> entrance; // nothing: the configuration names it
+        const bool is_of_client; // whoever logs in has chosen it, and not the configuration
         std::atomic<bool> failed = false; // the log is told of the first of several failures
         std::atomic<bool> exists = false; // it has been connected to
     };
 
-    source(std::string database, std::shared_ptr<auth_query::entrance> by,
-           std::shared_ptr<auth_query_connection> where)
-        : known(std::make_shared<standing>(std::move(database), std::move(by)))
+    source(std::shared_ptr<standing> what, std::shared_ptr<auth_query_connection> where)
+        : known(std::move(what))
         , connection(std::move(where))
         , users(
               [to = connection](const std::string& user) -> questions::found_out {
@@ -108,9 +108,9 @@ auth_query::entrance::connections::found_out auth_query::entrance::open(const na
     if (to == nullptr || to->known->exists) {
         return {{}, {}};
     }
-    auto why = to->connection->connect();
-    to->known->exists = why.empty();
-    return {std::move(why), keep_failure};
+    auto found = to->connection->connect();
+    to->known->exists = found.failure.empty();
+    return {std::move(found), keep_failure};
 }
 
 auth_query::auth_query(logger& log, std::shared_ptr<const config::configuration> config,
@@ -231,11 +231,12 @@ std::shared_ptr<auth_query::source> auth_query::make_source(const config::databa
     add("channel_binding", bindings.at(static_cast<std::size_t>(where.binding)));
     add("application_name", "pgweir auth_query");
     add("client_encoding", "UTF8");
-    add("connect_timeout", "5");
-    add("tcp_user_timeout", "5000");
+    add("tcp_user_timeout", "4000"); // time enough for the next address
     add("options", "-c search_path=pg_catalog -c statement_timeout=5000 -c row_security=on");
+    auto by = entrance_to(where);
+    const bool is_of_client = by != nullptr && config_->query_database.empty();
     return std::make_shared<source>(
-        where.name, entrance_to(where),
+        std::make_shared<source::standing>(where.name, std::move(by), is_of_client),
         std::make_shared<auth_query_connection>(std::move(parameters), config_->query));
 }
 
@@ -270,14 +271,14 @@ void auth_query::ask(const std::string& database, const std::string& user,
         put(*where, std::move(what));
     } else {
         auto who = what.asker;
-        what.at->entrance->to.ask({where}, std::move(who),
-                                  [this, where, what](const std::string* why) {
-                                      if (why != nullptr && why->empty()) {
-                                          put(*where, what);
-                                      } else {
-                                          tell(what, {nullptr, why != nullptr ? *why : too_many});
-                                      }
-                                  });
+        what.at->entrance->to.ask(
+            {where}, std::move(who), [this, where, what](const answer* found) {
+                if (found != nullptr && found->failure.empty()) {
+                    put(*where, what);
+                } else {
+                    tell(what, found != nullptr ? *found : answer{nullptr, too_many});
+                }
+            });
     }
 }
 
@@ -289,10 +290,15 @@ void auth_query::put(const source& to, question what) {
     });
 }
 
-void auth_query::tell(const question& what, const answer& found) {
+/// Strangers are not to find out which databases there are: one that is not, or in which nothing
+/// can be asked, is like those that are there and do not have this user.
+void auth_query::tell(const question& what, answer found) {
     if (is_news(what, found)) {
         log_.log(log_severity::error, "users cannot be looked up",
                  {{"database", what.at->database}, {"cause", found.failure}});
+    }
+    if (found.of_database && what.at->is_of_client) {
+        found = {};
     }
     answered(what, found);
     what.done(found);

@@ -9,7 +9,8 @@
 //
 // With '*' strangers make databases up. The first connection to such a one is opened by one of a
 // few threads that all of them share on one host; PostgreSQL sees no more at a time. One that has
-// been opened shows that the database is there.
+// been opened shows that the database is there. One that is not there, or in which nothing can be
+// asked, has no users: those who made its name up are told what they are told of any other.
 //
 // Owner: the service. Thread: any may ask; `done` is called on a thread of this, or at once.
 // Tests: tests/daemon/auth_query_test.cpp (arrays, the cache), integration/auth_query_test.py.
@@ -37,7 +38,8 @@ public:
     using clock = std::chrono::system_clock;
     struct answer {
         std::shared_ptr<const looked_up_user> user = {}; // nothing: no such user, or not to be had:
-        std::string failure = {};                        // … because of this
+        std::string failure = {};                        // … because of this,
+        bool of_database = false; // … which PostgreSQL says of that database alone
     };
 
     /// `directory`: what paths in the configuration are relative to.
@@ -75,7 +77,7 @@ private:
     void let_go_of_unknown_sources();
     [[nodiscard]] source_list take_unused();
     void put(const source& to, question what);
-    void tell(const question& what, const answer& found);
+    void tell(const question& what, answer found);
     [[nodiscard]] bool is_news(const question& what, const answer& found);
     void answered(const question& what, const answer& found);
 
@@ -93,5 +95,9 @@ private:
 
 /// An array of texts as PostgreSQL writes it: `{a,"b c",NULL}`. Nothing: it is none.
 [[nodiscard]] std::optional<std::vector<std::string>> parse_text_array(std::string_view text);
+
+/// The first in what libpq says of errors when it is to be verbose: `FATAL:  3D000: …`, the words
+/// in whatever language. Empty: PostgreSQL has sent none.
+[[nodiscard]] std::string_view sqlstate_in(std::string_view verbose);
 
 } // namespace pgweir::daemon

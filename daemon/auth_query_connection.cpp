@@ -19,7 +19,8 @@ using std::chrono::seconds;
 
 constexpr auto rest = seconds(1); // for what does not answer, whoever asks
 // A login has seconds, and one connection may have been lost without a word.
-constexpr auto answer_patience = seconds(6); // PostgreSQL gives up after 5
+constexpr auto connect_patience = seconds(5); // for each address
+constexpr auto answer_patience = seconds(6);  // PostgreSQL gives up after 5
 constexpr auto reused_patience = seconds(2);
 
 std::string one_line(std::string_view text) {
@@ -52,6 +53,23 @@ bool is_about_characters(std::string_view sqlstate) {
     return sqlstate == "22021" || sqlstate == "22P05";
 }
 
+/// Of these only the server as a whole is the cause; who may ask nothing in one database
+/// (42501, 42883, 55000, 28000 by pg_hba.conf …), or finds none (3D000), hears it of that one.
+bool is_of_server(std::string_view sqlstate) {
+    constexpr std::array<std::string_view, 6> classes{"08", "40", "53", "57", "58", "XX"};
+    return sqlstate.size() != 5 || sqlstate == "28P01" ||
+           std::find(classes.begin(), classes.end(), sqlstate.substr(0, 2)) != classes.end();
+}
+
+/// Until there is something to read, or room to write. False: not in time.
+bool wait_for(int socket, short what, std::chrono::steady_clock::time_point until) {
+    using milliseconds = std::chrono::milliseconds;
+    const auto left =
+        std::chrono::ceil<milliseconds>(until - std::chrono::steady_clock::now()).count();
+    pollfd one{socket, what, 0};
+    return left > 0 && ::poll(&one, 1, static_cast<int>(left)) != 0;
+}
+
 } // namespace
 
 void auth_query_connection::closer::operator()(pg_conn* what) const { PQfinish(what); }
@@ -61,15 +79,16 @@ void auth_query_connection::clearer::operator()(pg_result* what) const { PQclear
 /// What fails with one name may do with the next: only one that does not answer gets a rest.
 auth_query::answer auth_query_connection::ask(const std::string& user) {
     if (clock::now() < again_at_) {
-        return {nullptr, why_}; // those who have waited behind one that failed
+        return failure_; // those who have waited behind one that failed
     }
     const auto found = put(user);
-    if (found.how == outcome::late || found.how == outcome::lost) {
-        again_at_ = clock::now() + rest;
-        why_ = found.why;
-    }
     if (found.how != outcome::rows) {
-        return {nullptr, found.why};
+        auth_query::answer failure{nullptr, found.why, found.of_database};
+        if (found.how == outcome::late || found.how == outcome::lost) {
+            again_at_ = clock::now() + rest;
+            failure_ = failure;
+        }
+        return failure;
     }
     // Whom it does not name exactly, nobody becomes.
     const auto* const row = found.rows.get();
@@ -86,10 +105,8 @@ auth_query::answer auth_query_connection::ask(const std::string& user) {
     return {std::move(known), {}};
 }
 
-std::string auth_query_connection::connect() {
-    if (connection_ && PQstatus(connection_.get()) == CONNECTION_OK) {
-        return {};
-    }
+/// As PQconnectdbParams(), which leaves no room to ask for SQLSTATEs. False: not in time.
+bool auth_query_connection::begin() {
     std::vector<const char*> keys, values;
     for (const auto& [key, value] : parameters_) {
         keys.push_back(key.c_str());
@@ -98,20 +115,51 @@ std::string auth_query_connection::connect() {
     keys.push_back(nullptr);
     values.push_back(nullptr);
     has_answered_ = false;
-    connection_.reset(PQconnectdbParams(keys.data(), values.data(), 0));
-    if (PQstatus(connection_.get()) == CONNECTION_OK) {
+    connection_.reset(PQconnectStartParams(keys.data(), values.data(), 0));
+    auto* const to = connection_.get();
+    if (PQstatus(to) == CONNECTION_BAD) {
+        return true;
+    }
+    PQsetErrorVerbosity(to, PQERRORS_VERBOSE);
+    const auto address = [&] {
+        const char* const known = PQhostaddr(to);
+        return std::string(known != nullptr ? known : "");
+    };
+    auto until = clock::now() + connect_patience;
+    auto wanted = PGRES_POLLING_WRITING;
+    while (wanted == PGRES_POLLING_READING || wanted == PGRES_POLLING_WRITING) {
+        if (!wait_for(PQsocket(to), wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT, until)) {
+            return false;
+        }
+        const auto before = address();
+        wanted = PQconnectPoll(to);
+        if (address() != before) {
+            until = clock::now() + connect_patience;
+        }
+    }
+    PQsetErrorVerbosity(to, PQERRORS_DEFAULT);
+    return true;
+}
+
+auth_query::answer auth_query_connection::connect() {
+    if (connection_ && PQstatus(connection_.get()) == CONNECTION_OK) {
         return {};
     }
-    auto why = one_line(PQerrorMessage(connection_.get()));
+    const bool in_time = begin();
+    if (in_time && PQstatus(connection_.get()) == CONNECTION_OK) {
+        return {};
+    }
+    auto why = in_time ? one_line(PQerrorMessage(connection_.get())) : "PostgreSQL does not answer";
     connection_.reset();
-    return why.empty() ? "the connection failed" : why;
+    const bool of_database = !is_of_server(sqlstate_in(why));
+    return {nullptr, why.empty() ? "the connection failed" : std::move(why), of_database};
 }
 
 /// On a connection that had idled to its end, once more on a new one.
 auth_query_connection::reply auth_query_connection::put(const std::string& user) {
     while (true) {
-        if (auto why = connect(); !why.empty()) {
-            return {outcome::lost, {}, std::move(why)};
+        if (auto none = connect(); !none.failure.empty()) {
+            return {outcome::lost, {}, std::move(none.failure), none.of_database};
         }
         const bool reused = has_answered_;
         auto found = put(user, reused ? reused_patience : answer_patience);
@@ -146,7 +194,7 @@ auth_query_connection::reply auth_query_connection::put(const std::string& user,
         return {outcome::not_a_name, {}, {}};
     }
     late = sqlstate == protocol::sqlstate::query_canceled;
-    return {late ? outcome::late : outcome::refused, {}, std::move(why)};
+    return {late ? outcome::late : outcome::refused, {}, std::move(why), !is_of_server(sqlstate)};
 }
 
 /// All of the answer. `late`: it has not come in time.
@@ -155,10 +203,7 @@ auth_query_connection::result_ptr auth_query_connection::read(clock::time_point 
     result_ptr last;
     while (true) {
         while (PQisBusy(from) != 0) {
-            using milliseconds = std::chrono::milliseconds;
-            const auto left = std::chrono::ceil<milliseconds>(until - clock::now()).count();
-            pollfd one{PQsocket(from), POLLIN, 0};
-            late = left <= 0 || ::poll(&one, 1, static_cast<int>(left)) == 0;
+            late = !wait_for(PQsocket(from), POLLIN, until);
             if (late || PQconsumeInput(from) == 0) {
                 return last;
             }
@@ -169,6 +214,23 @@ auth_query_connection::result_ptr auth_query_connection::read(clock::time_point 
         }
         last = std::move(next);
     }
+}
+
+/// What stands before it is libpq's and of the configuration; what comes after it may be anybody's.
+std::string_view sqlstate_in(std::string_view verbose) {
+    const auto is_one = [](std::string_view code) {
+        return code.size() == 5 && std::all_of(code.begin(), code.end(), [](char each) {
+                   return (each >= '0' && each <= '9') || (each >= 'A' && each <= 'Z');
+               });
+    };
+    constexpr std::string_view before = ":  ";
+    for (auto at = verbose.find(before); at != verbose.npos; at = verbose.find(before, at + 1)) {
+        const auto code = verbose.substr(at + before.size(), 5);
+        if (is_one(code) && verbose.substr(at + before.size() + 5, 2) == ": ") {
+            return code;
+        }
+    }
+    return {};
 }
 
 std::optional<std::vector<std::string>> parse_text_array(std::string_view text) {

@@ -29,8 +29,8 @@ public:
         , query_(std::move(query)) {}
 
     auth_query::answer ask(const std::string& user);
-    /// Why there is no connection; empty: there is one.
-    [[nodiscard]] std::string connect();
+    /// A connection, or the failure that there is none.
+    [[nodiscard]] auth_query::answer connect();
 
 private:
     using clock = std::chrono::steady_clock;
@@ -52,8 +52,10 @@ private:
         outcome how;
         result_ptr rows = {};
         std::string why = {};
+        bool of_database = false; // PostgreSQL says so of this one alone
     };
 
+    [[nodiscard]] bool begin();
     [[nodiscard]] reply put(const std::string& user, std::chrono::seconds patience);
     [[nodiscard]] reply put(const std::string& user);
     [[nodiscard]] result_ptr read(clock::time_point until, bool& late);
@@ -63,7 +65,7 @@ private:
     std::unique_ptr<pg_conn, closer> connection_;
     bool has_answered_ = false; // this connection, once
     clock::time_point again_at_{};
-    std::string why_;
+    auth_query::answer failure_;
 };
 
 } // namespace pgweir::daemon

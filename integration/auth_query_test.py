@@ -307,12 +307,37 @@ class AuthQueryTest(unittest.TestCase):
         pooler = self.pgweir(databases={DATABASE: None, "*": {"host": self.postgres.host,
                                                               "port": self.postgres.port}})
         for database in (DATABASE, "other", "none"):
-            self.assertIn(REFUSED % OWNER if database != "none" else "it cannot be found out at present",
-                          self.refused(pooler, OWNER, database=database, password="wrong"))
+            self.assertIn(REFUSED % OWNER, self.refused(pooler, OWNER, database=database, password="wrong"))
         for database in (DATABASE, "other"):
             self.assertEqual([(database,)], pooler.query("select current_database()::text", database=database))
         self.assertEqual([(DATABASE,), ("other",)], self.postgres.query(
             "select datname::text from pg_stat_activity where usename = %s order by 1", QUERY_USER))
+
+    def test_strangers_are_not_told_which_databases_there_are(self):
+        """With '*': the database is the stranger's word, and its answer that of one that is there."""
+        self.postgres.query("create database tenant")
+        self.postgres.query("create database closed allow_connections false")
+        self.postgres.query("create database forbidden")
+        self.postgres.query("revoke connect on database forbidden from public")
+        for database in ("tenant", "closed", "forbidden"):
+            self.addCleanup(lambda name=database: self.postgres.query("drop database %s with (force)" % name))
+        self.install("tenant")
+        every = {"host": self.postgres.host, "port": self.postgres.port}
+        names = ("tenant", "closed", "forbidden", "none", "FATAL:  57P03: ", "postgres")  # which has no function
+        pooler = self.pgweir(databases={"*": every}, pool={"minconn": 0})
+        for database in names:
+            for turn in ("first", "from what is kept"):
+                with self.subTest(database=database, turn=turn):
+                    self.assertEqual("R", self.strange(pooler, b"stranger", database))
+                    self.assertIn(REFUSED % "stranger", self.refused(pooler, "stranger", database=database))
+        self.assertIn("55000", pooler.log(), "the log says what clients are not told")
+        # What is so of all of them says nothing of any.
+        pooler = self.pgweir(databases={"*": dict(every, port=surroundings.reserve_port())})
+        for database in names:
+            self.assertIn("it cannot be found out at present", self.refused(pooler, OWNER, database=database))
+        pooler = self.pgweir(databases={"*": every}, auth={"query_database": "none"}, pool={"minconn": 0})
+        for database in names:
+            self.assertIn("it cannot be found out at present", self.refused(pooler, OWNER, database=database))
 
     def test_a_login_that_waits_is_answered_whatever_is_reloaded(self):
         asks = "SELECT name, verifier, valid_until, groups FROM pgweir.user_lookup($1)%s"

@@ -54,6 +54,22 @@ TEST_CASE("auth_query: authorities that cannot be looked at are a failure to ask
     fs::remove(loop);
 }
 
+TEST_CASE("auth_query: the SQLSTATE in what libpq says, in whatever language") {
+    using daemon::sqlstate_in;
+    const std::string at = R"(connection to server at "db", port 5432 failed: )";
+    CHECK(sqlstate_in(at + R"(FATAL:  3D000: database "a" does not exist)") == "3D000");
+    CHECK(sqlstate_in(at + "ВАЖНО:  28P01: …") == "28P01");
+    // The rest may hold what a client has made up.
+    CHECK(sqlstate_in(at + R"(FATAL:  3D000: database "FATAL:  57P03: " does not exist)") ==
+          "3D000");
+    CHECK(sqlstate_in(at + "FATAL:  28000: no TLS\n" + at + "FATAL:  3D000: none") == "28000");
+    for (const auto* const none : {"", "Connection refused", "FATAL:  3d000: ", "FATAL:  3D000",
+                                   "FATAL:  none of the name", "FATAL: 3D000: "}) {
+        CAPTURE(none);
+        CHECK(sqlstate_in(at + none).empty());
+    }
+}
+
 TEST_CASE("auth_query: whose database nobody knows is nobody, and nobody waits for long") {
     auto config = std::make_shared<config::configuration>();
     config->query_user = "pgweir";
