@@ -34,11 +34,12 @@ class AuthQueryTest(unittest.TestCase):
         cls.install(DATABASE)
 
     @classmethod
-    def install(cls, database):
-        subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v",
-                        "query_user=" + QUERY_USER, "-h", cls.postgres.directory, "-p",
-                        str(cls.postgres.port), "-U", "postgres", "-d", database, "-f", SCRIPT],
-                       env=dict(os.environ, PGCLIENTENCODING="UTF8"), check=True, capture_output=True)
+    def install(cls, database, check=True):
+        return subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v",
+                               "query_user=" + QUERY_USER, "-h", cls.postgres.directory, "-p",
+                               str(cls.postgres.port), "-U", "postgres", "-d", database, "-f", SCRIPT],
+                              env=dict(os.environ, PGCLIENTENCODING="UTF8"), check=check, capture_output=True,
+                              text=True)
 
     def pgweir(self, **settings):
         made = Pgweir(self.postgres, **settings)
@@ -182,6 +183,53 @@ class AuthQueryTest(unittest.TestCase):
         self.assertIn('database "none" does not exist', self.refused(pooler, OWNER, database="none"))
         without = self.pgweir()
         self.assertIn(REFUSED % OWNER, self.refused(without, OWNER, database="none"))
+
+    FOUND = ("select n.nspowner::regrole::text, p.proowner::regrole::text, p.prosecdef,"
+             " n.nspacl::text, p.proacl::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
+             " where p.proname = 'user_lookup'")
+    PLANTED = ("create function pgweir.user_lookup(in wanted text, out name text, out verifier text,"
+               " out valid_until double precision, out groups text[]) returns setof record language sql"
+               " as $$ select null::text, null::text, null::float8, null::text[] $$;")
+
+    def owned_by_another(self):
+        self.role("mallory")
+        self.postgres.query("create database victim owner mallory")
+        self.addCleanup(lambda: self.postgres.query("drop database victim with (force)"))
+
+    def as_user(self, user, statements):
+        with contextlib.closing(psycopg2.connect(host=self.postgres.directory, port=self.postgres.port,
+                                                 user=user, dbname="victim")) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(statements)
+
+    def test_the_script_takes_over_nothing_that_another_owns(self):
+        self.owned_by_another()
+        for by, statements, theirs in (
+                ("mallory", "create schema pgweir", "schema pgweir of mallory"),
+                ("mallory", "create schema if not exists pgweir; " + self.PLANTED, "of mallory"),
+                ("postgres", "alter schema pgweir owner to postgres", "function pgweir.user_lookup(text) of mallory")):
+            with self.subTest(statements=statements):
+                self.as_user(by, statements)
+                before = self.postgres.query(self.FOUND, database="victim")
+                ended = self.install("victim", check=False)
+                self.assertEqual(3, ended.returncode, "psql is to stop, whatever its own settings say")
+                self.assertIn(theirs, ended.stderr)
+                self.assertEqual(before, self.postgres.query(self.FOUND, database="victim"))
+
+    def test_the_script_run_again_leaves_only_what_it_grants(self):
+        self.owned_by_another()
+        for turn in ("first", "again", "after others have been let in"):
+            with self.subTest(turn=turn):
+                self.install("victim")
+                self.assertEqual([("postgres", "postgres", True,
+                                   "{postgres=UC/postgres,pgweir=U/postgres}",
+                                   "{postgres=X/postgres,pgweir=X/postgres}")],
+                                 self.postgres.query(self.FOUND, database="victim"))
+            self.as_user("postgres", "grant all on schema pgweir to mallory with grant option; grant all on schema pgweir to public;"
+                         "grant all on function pgweir.user_lookup(text) to mallory with grant option;"
+                         "grant all on function pgweir.user_lookup(text) to public")
+            self.as_user("mallory", "grant usage on schema pgweir to trust_user;"
+                         "grant execute on function pgweir.user_lookup(text) to trust_user")
 
     def test_groups_of_access_rules(self):
         self.postgres.query("create role trainers")
