@@ -141,6 +141,7 @@ struct configuration {
     std::string query_user;     // auth.query_user: asks PostgreSQL for users not named here
     std::string query_database; // auth.query_database: where; empty: the client's own
     std::string query = "SELECT name, verifier, valid_until, groups FROM pgweir.user_lookup($1)";
+    duration query_ttl = std::chrono::seconds(30); // auth.query_ttl
     // Where there are rules, they and not auth.method say how a client proves who it is; that it
     // was let in by none of them refuses it. No rules: auth.method counts for everybody.
     std::vector<std::string> hba, ident; // auth.hba, auth.ident: the lines themselves

@@ -20,8 +20,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr auto keep_found = seconds(30);
-constexpr auto keep_unknown = seconds(5);
+constexpr auto keep_no_database = seconds(5);
 constexpr auto keep_failure = seconds(1);
 constexpr auto too_fresh_to_forget = seconds(1);
 constexpr const char* too_many = "too many ask at once";
@@ -71,6 +70,7 @@ struct auth_query::source {
         const bool is_of_client; // whoever logs in has chosen it, and not the configuration
         std::atomic<bool> failed = false; // the log is told of the first of several failures
         std::atomic<bool> exists = false; // it has been connected to
+        look_up_times times = {};         // with auth_query's mutex
     };
 
     source(std::shared_ptr<standing> what, std::shared_ptr<auth_query_connection> where)
@@ -95,6 +95,7 @@ struct auth_query::source {
 /// Who asks for whom.
 struct auth_query::question {
     name of;
+    held_answers::clock::time_point asked_at = held_answers::clock::now();
     std::uint64_t configuration = 0; // in which it was asked
     std::shared_ptr<source::standing> at = {};
     std::shared_ptr<const void> waiting = {};
@@ -110,7 +111,7 @@ auth_query::entrance::connections::found_out auth_query::entrance::open(const na
     }
     auto found = to->connection->connect();
     to->known->exists = found.failure.empty();
-    return {std::move(found), keep_failure};
+    return {found, found.of_database ? keep_no_database : keep_failure};
 }
 
 auth_query::auth_query(logger& log, std::shared_ptr<const config::configuration> config,
@@ -135,6 +136,7 @@ void auth_query::stop() {
     for (const auto& [where, each] : entrances) {
         each->to.stop();
     }
+    held_.stop();
 }
 
 void auth_query::reconfigure(std::shared_ptr<const config::configuration> config) {
@@ -248,25 +250,30 @@ void auth_query::ask(const std::string& database, const std::string& user,
     }
     question what{.of = {database, user}, .asker = std::move(asker), .done = std::move(done)};
     std::shared_ptr<source> where;
-    answer known;
+    std::optional<answer> known;
+    auto told_at = what.asked_at;
     {
         source_list unused;
         const std::lock_guard lock(mutex_);
         where = source_for(database);
         const auto at = users_.find(what.of);
-        if (where != nullptr && at != users_.end() && at->second.until > clock::now()) {
+        if (where == nullptr) {
+            known.emplace();
+        } else if (at != users_.end() && at->second.until > clock::now()) {
             known = at->second.known;
-            where = nullptr;
         }
-        if (where != nullptr) {
+        if (known) {
+            told_at += usual_time(where.get());
+        } else {
             what.configuration = configuration_;
             what.at = where->known;
             what.waiting = where->waiting; // from now on it is not let go
         }
         unused = take_unused();
     }
-    if (where == nullptr) {
-        what.done(known);
+    if (known) {
+        held_.put(told_at,
+                  [known = std::move(*known), done = std::move(what.done)] { done(known); });
     } else if (what.at->entrance == nullptr || what.at->exists) {
         put(*where, std::move(what));
     } else {
@@ -297,11 +304,18 @@ void auth_query::tell(const question& what, answer found) {
         log_.log(log_severity::error, "users cannot be looked up",
                  {{"database", what.at->database}, {"cause", found.failure}});
     }
+    auto told_at = what.asked_at;
     if (found.of_database && what.at->is_of_client) {
         found = {};
+        const std::lock_guard lock(mutex_);
+        told_at += usual_time(nullptr);
     }
     answered(what, found);
-    what.done(found);
+    if (told_at > held_answers::clock::now()) {
+        held_.put(told_at, [found, done = what.done] { done(found); });
+    } else {
+        what.done(found);
+    }
 }
 
 /// Is it the first of several failures? Of databases that strangers make up it is one in a while.
@@ -319,6 +333,22 @@ bool auth_query::is_news(const question& what, const answer& found) {
     return true;
 }
 
+void auth_query::hold(const std::string& database, std::function<void(const answer&)> done) {
+    auto told_at = held_answers::clock::now();
+    {
+        const std::lock_guard lock(mutex_);
+        told_at += usual_time(source_for(database).get());
+    }
+    held_.put(told_at, [done = std::move(done)] { done({}); });
+}
+
+/// With the mutex held. As long as one of its last look-ups, or of any where it has had none.
+held_answers::clock::duration auth_query::usual_time(const source* of) {
+    const auto dice = static_cast<std::uint32_t>(dice_());
+    return of == nullptr || of->known->times.empty() ? times_.draw(dice)
+                                                     : of->known->times.draw(dice);
+}
+
 /// What another configuration asks elsewhere is not to be kept for this one.
 void auth_query::answered(const question& what, const answer& found) {
     const std::lock_guard lock(mutex_);
@@ -329,18 +359,24 @@ void auth_query::answered(const question& what, const answer& found) {
         users_.clear();
     }
     auto& entry = users_[what.of];
+    const auto now = held_answers::clock::now();
+    // Who has joined a question that was being asked has waited for a part of it only.
+    if (found.failure.empty() && entry.told_at < what.asked_at) {
+        what.at->times.learn(now - what.asked_at);
+        times_.learn(now - what.asked_at);
+    }
     entry.known = found;
+    entry.told_at = now;
     entry.asked_at = clock::now();
-    entry.until = entry.asked_at + (!found.failure.empty()  ? keep_failure
-                                    : found.user == nullptr ? keep_unknown
-                                                            : keep_found);
+    entry.until = entry.asked_at + (found.failure.empty() ? config_->query_ttl : keep_failure);
 }
 
 void auth_query::forget(const std::string& database, const std::string& user) {
     const std::lock_guard lock(mutex_);
     const auto at = users_.find({database, user});
-    if (at != users_.end() && at->second.asked_at + too_fresh_to_forget <= clock::now()) {
-        at->second.until = {};
+    if (at != users_.end()) {
+        auto& entry = at->second;
+        entry.until = std::min(entry.until, entry.asked_at + too_fresh_to_forget);
     }
 }
 

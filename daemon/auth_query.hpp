@@ -1,7 +1,10 @@
 // Users that no file names: PostgreSQL is asked for them (auth.query), as a user of its own and on
 // a connection of its own beside all pools, so that nothing of any client's can reach it. Answers
-// are kept for a while, also that there is no such user; a password that did not do is forgotten,
-// so that a new one counts from the next attempt on.
+// are kept for a while (auth.query_ttl), also that there is no such user; when a proof has failed
+// they are forgotten, so that a new user or password counts from the next attempt on.
+//
+// What is known is told no sooner than a look-up takes: else strangers could tell who has logged in
+// lately, who exists, and which databases do.
 //
 // libpq waits (auth_query_connection); it does so on one thread for each database, for seconds at
 // most, and nobody waits for that at the end. What one database does not answer concerns no other,
@@ -18,7 +21,9 @@
 
 #include "config/configuration.hpp"
 #include "daemon/engine/ports.hpp"
+#include "daemon/held_answers.hpp"
 #include "daemon/logging.hpp"
+#include "daemon/look_up_times.hpp"
 
 #include <chrono>
 #include <functional>
@@ -26,6 +31,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -52,8 +58,10 @@ public:
     /// the same time get the same answer. Who is gone when its turn comes (`asker`) gets none.
     void ask(const std::string& database, const std::string& user, std::weak_ptr<const void> asker,
              std::function<void(const answer&)> done);
-    /// A proof did not fit what was last answered: the next one asks anew, unless that is not a
-    /// second old (so that guessing does not make PostgreSQL work for each guess).
+    /// Tells that nobody is known by that, as late as an answer of that database would come.
+    void hold(const std::string& database, std::function<void(const answer&)> done);
+    /// A proof did not fit what was last answered, whoever that was: it is kept until it is a
+    /// second old, and no longer (so that guessing does not make PostgreSQL work for each guess).
     void forget(const std::string& database, const std::string& user);
     /// Nobody is told anything after this. Waits for no answer.
     void stop();
@@ -68,6 +76,7 @@ private:
         answer known;
         clock::time_point asked_at{};
         clock::time_point until{};
+        held_answers::clock::time_point told_at{};
     };
     using name = std::pair<std::string, std::string>; // of the database, of the user
 
@@ -80,6 +89,7 @@ private:
     void tell(const question& what, answer found);
     [[nodiscard]] bool is_news(const question& what, const answer& found);
     void answered(const question& what, const answer& found);
+    [[nodiscard]] held_answers::clock::duration usual_time(const source* of);
 
     logger& log_;
     const std::string directory_;
@@ -91,6 +101,9 @@ private:
     std::map<std::pair<std::string, std::uint16_t>, std::shared_ptr<entrance>> entrances_;
     source_list former_; // whoever still waits for one of those is told by it
     bool stopped_ = false;
+    look_up_times times_; // of all sources
+    std::minstd_rand dice_{std::random_device()()};
+    held_answers held_; // has a mutex of its own, and calls nothing of this
 };
 
 /// An array of texts as PostgreSQL writes it: `{a,"b c",NULL}`. Nothing: it is none.

@@ -212,7 +212,11 @@ void worker::look_up(std::uint64_t ticket, login_question what) {
     };
     auto ask = [this, answer, tell, what] {
         if (!what.about_user) {
-            tell();
+            if (what.in_the_file) {
+                around_.users.hold(what.database, [tell](const auth_query::answer&) { tell(); });
+            } else {
+                tell();
+            }
             return;
         }
         around_.users.ask(what.database, what.user, what.asker,

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import threading
 import time
@@ -148,6 +149,42 @@ class AuthQueryTest(unittest.TestCase):
         self.postgres.query("alter role changing password 'second'")
         wait_for(lambda: self.works(pooler, "changing", "second"), "the new one counts", 20)
         self.assertFalse(self.works(pooler, "changing", "first"))
+
+    def test_a_role_that_has_just_been_made_is_found(self):
+        """Try, fail, create the role, try again: what has not done is not kept, whatever it was."""
+        pooler = self.pgweir(auth={"query_ttl": "1h"})
+        self.assertIn(REFUSED % "newcomer", self.refused(pooler, "newcomer"))
+        self.role("newcomer")
+        wait_for(lambda: self.works(pooler, "newcomer", password_of("newcomer")), "it is found", 20)
+
+    def test_how_long_an_answer_counts(self):
+        self.role("changing", password="first")
+        for ttl, counts in (("1h", False), ("0s", True)):
+            with self.subTest(ttl=ttl):
+                pooler = self.pgweir(auth={"query_ttl": ttl})
+                self.assertTrue(self.works(pooler, "changing", "first"))
+                self.postgres.query("alter role changing password 'second'")
+                self.assertEqual(counts, self.works(pooler, "changing", "second"), "at the first attempt")
+                self.postgres.query("alter role changing password 'first'")
+
+    def test_the_time_of_an_answer_does_not_tell_what_was_known(self):
+        pooler = self.pgweir(pool={"minconn": 0})
+        took = {}
+        for number in range(60):
+            for what, user, database in (
+                    ("known", OWNER, DATABASE), ("known to be nobody", "nobody", DATABASE),
+                    ("in the file", ADMIN, DATABASE), ("no such database", "nobody", "none"),
+                    ("never asked for", "never%d" % number, DATABASE)):
+                with wire.Wire(pooler.host, pooler.port) as stranger:
+                    began = time.perf_counter()
+                    stranger.send(wire.startup(user=user, database=database))
+                    self.assertEqual("R", stranger.read_message()[0])
+                    took.setdefault(what, []).append(time.perf_counter() - began)
+        asked = statistics.median(took["never asked for"])
+        for what, times in took.items():
+            with self.subTest(what=what, median=statistics.median(times), asked=asked):
+                self.assertGreater(3 * statistics.median(times), asked)
+                self.assertGreater(3 * asked, statistics.median(times))
 
     def test_servers_are_logged_in_to_with_the_new_password_of_a_changed_one(self):
         for method in ("password", "scram-sha-256"):

@@ -105,11 +105,13 @@ protocol::login_action engine::admit(client& c, const login_answer* known) {
                                 .user = ask.user,
                                 .about_user =
                                     by_query && (listed == nullptr || !decision.groups.empty()),
+                                .in_the_file = by_query && listed != nullptr,
                                 .host_name = decision.host_name,
                                 .peer_name = decision.peer_name && local,
                                 .address = c.info->where.peer,
                                 .peer_uid = c.info->where.peer_uid};
-        if (question.about_user || question.host_name || question.peer_name) {
+        if (question.about_user || question.in_the_file || question.host_name ||
+            question.peer_name) {
             set_state(c, client_state::deriving, c.state_since);
             c.info->asked = std::make_shared<char>();
             question.asker = c.info->asked;
@@ -184,10 +186,11 @@ protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule
         terms.certificate_is_user = tls != nullptr && is_user(tls->client_common_name);
         terms.peer_is_user = known.peer_name && is_user(*known.peer_name);
     }
-    if (const auto* const listed = config_->find_user(ask.user)) {
+    const auto* const listed = config_->find_user(ask.user);
+    c.info->looked_up = listed == nullptr && !config_->query_user.empty();
+    if (listed != nullptr) {
         terms.credential = {protocol::secret(std::string(listed->password.reveal()))};
     } else if (known.user != nullptr) {
-        c.info->looked_up = true;
         const auto& until = known.user->valid_until;
         // As PostgreSQL: whose password has expired has none.
         terms.credential = {!until || *until > ports_.wall_clock() ? known.user->secret

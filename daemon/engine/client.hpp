@@ -64,7 +64,7 @@ struct client_info {
     std::shared_ptr<const tls_context> offered_tls;
     /// There as long as what has been asked of others about it is still of use.
     std::shared_ptr<const void> asked;
-    bool looked_up = false;    // its secret is not from the configuration
+    bool looked_up = false;    // whether known or not: asked of PostgreSQL
     bool awaits_proxy = false; // the PROXY protocol's header comes first
     /// Where it counts as one that has not logged in (arrival::login_place); nothing: no longer.
     std::optional<std::string> login_place;

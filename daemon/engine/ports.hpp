@@ -136,9 +136,10 @@ struct looked_up_user {
 /// What has to be found out before it can be decided whether a client may log in.
 struct login_question {
     std::string database, user;
-    bool about_user = false; // PostgreSQL is to be asked for it
-    bool host_name = false;  // the name of `address`
-    bool peer_name = false;  // the system's name of `peer_uid`
+    bool about_user = false;  // PostgreSQL is to be asked for it
+    bool in_the_file = false; // … and would be, if it were not: answered as late as if it were
+    bool host_name = false;   // the name of `address`
+    bool peer_name = false;   // the system's name of `peer_uid`
     std::string address;
     std::uint32_t peer_uid = 0;
     /// Gone as soon as nobody wants to know any more.
