@@ -355,6 +355,15 @@ void parser::check_users() {
     for (const auto& each : out_.users) {
         const auto form = form_of(each.password.reveal());
         const auto& at = user_at_.at(each.name);
+        if (each.name == out_.query_user &&
+            (form == secret_form::scram || form == secret_form::md5)) {
+            in_.complain(at.at,
+                         concat({"user '", each.name, "' is auth.query_user and has ",
+                                 form == secret_form::scram ? "a SCRAM verifier" : "an md5 secret",
+                                 ", which proves a password but cannot stand for one"}),
+                         at.file);
+            continue;
+        }
         if (out_.auth == auth_method::scram_sha_256 && out_.hba_rules.empty() &&
             form == secret_form::md5) {
             in_.warn(

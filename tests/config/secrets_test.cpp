@@ -137,6 +137,24 @@ TEST_CASE("a database's password") {
     CHECK(made.databases[0].password.reveal() == "secret");
 }
 
+TEST_CASE("the secret of auth.query_user has to be a password") {
+    const auto with = [](const std::string& secret) {
+        return "databases: { shop: }\nusers:\n  asks: { password: '" + secret +
+               "' }\nauth: { query_user: asks, method: md5 }";
+    };
+    const std::string md5 = "md5" + std::string(32, 'a');
+    CHECK(errors_of(with(verifier)) ==
+          "3:3: user 'asks' is auth.query_user and has a SCRAM verifier, "
+          "which proves a password but cannot stand for one\n");
+    CHECK(errors_of(with(md5)) == "3:3: user 'asks' is auth.query_user and has an md5 secret, "
+                                  "which proves a password but cannot stand for one\n");
+    CHECK(good(with("plain")).query_user == "asks");
+    const std::string in_file = "databases: { shop: }\nauth: { query_user: asks, userlist: u.txt }";
+    const world in{.environment = {},
+                   .files = {{"u.txt", "\"x\" \"y\"\n\"asks\" \"" + md5 + "\""}}};
+    CHECK(errors_of(in_file, in).find("u.txt:2:1: user 'asks' is auth.query_user") == 0);
+}
+
 TEST_CASE("no message shows a secret, however the file is broken") {
     // Each is wrong, some in ways that make something else of the secret: a key, a tag, an alias.
     const std::vector<std::string> table{
