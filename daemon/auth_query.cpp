@@ -221,7 +221,6 @@ std::shared_ptr<auth_query::source> auth_query::make_source(const config::databa
     add("port", std::to_string(where.port));
     add("dbname", where.dbname.empty() ? where.name : where.dbname);
     add("user", config_->query_user);
-    add("password", self == nullptr ? std::string() : std::string(self->password.reveal()));
     constexpr std::array<const char*, 6> modes{"disable", "allow",     "prefer",
                                                "require", "verify-ca", "verify-full"};
     add("sslmode", modes.at(static_cast<std::size_t>(where.sslmode)));
@@ -235,11 +234,14 @@ std::shared_ptr<auth_query::source> auth_query::make_source(const config::databa
     add("client_encoding", "UTF8");
     add("tcp_user_timeout", "4000"); // time enough for the next address
     add("options", "-c search_path=pg_catalog -c statement_timeout=5000 -c row_security=on");
+    protocol::secret password(self == nullptr ? std::string()
+                                              : std::string(self->password.reveal()));
     auto by = entrance_to(where);
     const bool is_of_client = by != nullptr && config_->query_database.empty();
     return std::make_shared<source>(
         std::make_shared<source::standing>(where.name, std::move(by), is_of_client),
-        std::make_shared<auth_query_connection>(std::move(parameters), config_->query));
+        std::make_shared<auth_query_connection>(std::move(parameters), std::move(password),
+                                                config_->query));
 }
 
 void auth_query::ask(const std::string& database, const std::string& user,

@@ -3,6 +3,7 @@
 #include "protocol/error_response.hpp"
 
 #include <libpq-fe.h>
+#include <openssl/crypto.h>
 
 #include <algorithm>
 #include <array>
@@ -74,7 +75,15 @@ bool wait_for(int socket, short what, std::chrono::steady_clock::time_point unti
 
 void auth_query_connection::closer::operator()(pg_conn* what) const { PQfinish(what); }
 
-void auth_query_connection::clearer::operator()(pg_result* what) const { PQclear(what); }
+void auth_query_connection::clearer::operator()(pg_result* what) const {
+    for (int row = 0; row < PQntuples(what); ++row) {
+        for (int each = 0; each < PQnfields(what); ++each) {
+            OPENSSL_cleanse(PQgetvalue(what, row, each),
+                            static_cast<std::size_t>(PQgetlength(what, row, each)));
+        }
+    }
+    PQclear(what);
+}
 
 /// What fails with one name may do with the next: only one that does not answer gets a rest.
 auth_query::answer auth_query_connection::ask(const std::string& user) {
@@ -111,6 +120,10 @@ bool auth_query_connection::begin() {
     for (const auto& [key, value] : parameters_) {
         keys.push_back(key.c_str());
         values.push_back(value.c_str());
+    }
+    if (!password_.empty()) {
+        keys.push_back("password");
+        values.push_back(password_.reveal().data()); // of a std::string: it ends with a zero byte
     }
     keys.push_back(nullptr);
     values.push_back(nullptr);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "daemon/auth_query.hpp"
+#include "protocol/secret.hpp"
 
 #include <chrono>
 #include <memory>
@@ -24,8 +25,9 @@ public:
     /// As libpq has them: keys and values.
     using parameters = std::vector<std::pair<std::string, std::string>>;
 
-    auth_query_connection(parameters where, std::string query)
+    auth_query_connection(parameters where, protocol::secret password, std::string query)
         : parameters_(std::move(where))
+        , password_(std::move(password))
         , query_(std::move(query)) {}
 
     auth_query::answer ask(const std::string& user);
@@ -37,6 +39,7 @@ private:
     struct closer {
         void operator()(pg_conn* what) const;
     };
+    /// Wipes what it frees: there are verifiers in it.
     struct clearer {
         void operator()(pg_result* what) const;
     };
@@ -61,6 +64,7 @@ private:
     [[nodiscard]] result_ptr read(clock::time_point until, bool& late);
 
     const parameters parameters_;
+    const protocol::secret password_;
     const std::string query_;
     std::unique_ptr<pg_conn, closer> connection_;
     bool has_answered_ = false; // this connection, once
