@@ -288,6 +288,21 @@ class AuthQueryTest(unittest.TestCase):
             self.as_user("mallory", "grant usage on schema pgweir to trust_user;"
                          "grant execute on function pgweir.user_lookup(text) to trust_user")
 
+    def test_who_has_shown_no_password_hears_how_a_server_could_be_had(self):
+        for pool in ({"mode": "transaction"}, {"mode": "session", "reuse": "never"}):
+            with self.subTest(pool=pool):
+                pooler = self.pgweir(auth={"method": "trust"}, pool=dict({"minconn": 0}, **pool))
+                with wire.Wire(pooler.host, pooler.port) as raw:
+                    raw.send(wire.startup(user=OWNER, database=DATABASE))
+                    fields = wire.error_fields(dict(raw.read_to_end())["E"])
+                self.assertEqual(("FATAL", "08004"), (fields["S"], fields["C"]))
+                self.assertIn("the server asks for a password, and none is configured", fields["M"])
+                self.assertIn("Give databases.%s a user and password" % DATABASE, fields["H"])
+                self.assertNotIn("not reachable", pooler.log())
+                # A server of its client's own is no news of the pool.
+                if "reuse" not in pool:
+                    wait_for(lambda: "PostgreSQL cannot be logged in to" in pooler.log(), "the log says it", 20)
+
     def test_groups_of_access_rules(self):
         self.postgres.query("create role trainers")
         self.postgres.query("create role staff")

@@ -12,6 +12,7 @@
 // is known to its client by its id only (client_info::opening), since either may end first.
 // Tests: tests/simulation (some of the seeds), integration/reuse_test.py, replication_test.py.
 #include "daemon/engine/engine.hpp"
+#include "daemon/engine/server_password_hint.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -150,8 +151,10 @@ void engine::own_server_failed(server& s, const connect_failure& why, time_point
         close_when_sent(*c, pool::client_close::server_refused, now);
         return;
     }
-    const protocol::error_words words{
-        .message = why.message, .detail = {}, .hint = {}, .sqlstate = why.sqlstate};
+    const protocol::error_words words{.message = why.message,
+                                      .detail = {},
+                                      .hint = server_password_hint(*s.pool->entry, why),
+                                      .sqlstate = why.sqlstate};
     tell_and_close(*c,
                    why.before_login() ? pool::client_close::server_unreachable
                                       : pool::client_close::server_refused,

@@ -1,6 +1,7 @@
 // Opening servers: when the pool grows, how a login succeeds or fails, and what those are told who
 // wait for it.
 #include "daemon/engine/engine.hpp"
+#include "daemon/engine/server_password_hint.hpp"
 #include "protocol/idle_session.hpp"
 
 #include <algorithm>
@@ -320,7 +321,9 @@ duration engine::report_unreachable(pool_part& part, const connect_failure& why,
     if (report.news) {
         const auto where = entry.access.load()->where;
         ports_.log(log_severity::warning,
-                   full ? "PostgreSQL has too many connections" : "PostgreSQL not reachable",
+                   full              ? "PostgreSQL has too many connections"
+                   : is_refusal(why) ? "PostgreSQL cannot be logged in to"
+                                     : "PostgreSQL not reachable",
                    {{"database", entry.database},
                     {"user", entry.user},
                     {"host", where.host},
@@ -375,11 +378,12 @@ void engine::fail_waiters(pool_part& part, time_point now) {
     if (!failure || !is_hopeless(*failure) || part.entry->shared.staying() != 0) {
         return; // it may come back, or those that are open still serve
     }
+    const auto hint = server_password_hint(*part.entry, *failure);
     while (auto* const waiting = part.shard.oldest_waiter()) {
         auto& c = static_cast<client&>(*waiting);
         part.shard.leave_queue(c);
         protocol::error_words words{
-            .message = failure->message, .detail = {}, .hint = {}, .sqlstate = failure->sqlstate};
+            .message = failure->message, .detail = {}, .hint = hint, .sqlstate = failure->sqlstate};
         if (c.state == client_state::awaiting_welcome) {
             tell_and_close(c, pool::client_close::server_unreachable, failure->code(),
                            std::move(words), now);
