@@ -38,9 +38,10 @@ struct bench {
     daemon::logger log{{.level = daemon::log_severity::error}};
     std::atomic<std::uint64_t> clients{0};
     daemon::auth_query users{log, config};
+    daemon::verifier_census verifiers;
     daemon::login_places logins;
     daemon::worker worker{{.self = {}, .mock_secret = "x"},
-                          {control, users, logins, pools, log, clients, {}, {}},
+                          {control, users, verifiers, logins, pools, log, clients, {}, {}},
                           config};
 
     bench() { worker.start(); }

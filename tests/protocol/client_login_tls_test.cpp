@@ -160,7 +160,8 @@ TEST_CASE("PG 2026-14681: ALPN is PostgreSQL's, or nobody's where an SSLRequest 
     }
 }
 
-TEST_CASE("2021-3935, 2021-43766, 2021-23214: bytes behind an SSLRequest, also where TLS is on offer") {
+TEST_CASE(
+    "2021-3935, 2021-43766, 2021-23214: bytes behind an SSLRequest, also where TLS is on offer") {
     for (const auto& smuggled :
          {message('Q', "SELECT 1\0"s), ann, hello, "x"s, ssl, gss, password_message("pencil")}) {
         CAPTURE(smuggled);

@@ -17,7 +17,8 @@ TEST_CASE("a header is read as it stands on the wire") {
     CHECK(head.body_bytes() == 254);
 }
 
-TEST_CASE("CVE-2026-6668, 2026-107348: lengths around 2^31 and 2^32 are not plausible, and do not wrap") {
+TEST_CASE(
+    "CVE-2026-6668, 2026-107348: lengths around 2^31 and 2^32 are not plausible, and do not wrap") {
     struct row {
         std::uint32_t length_field;
         bool plausible;
