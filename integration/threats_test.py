@@ -62,7 +62,7 @@ def tests_in(path):
     if path.endswith(".py"):
         return {node.name for node in ast.walk(ast.parse(text))
                 if isinstance(node, ast.FunctionDef) and node.name.startswith("test")}
-    return set(re.findall(r'TEST_CASE\(\s*"([^"]+)"', text))
+    return set(re.findall(r'TEST_CASE(?:_FIXTURE\(\w+,|\()\s*"([^"]+)"', text))
 
 
 def plain(name):
