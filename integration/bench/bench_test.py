@@ -50,7 +50,7 @@ class BenchTest(unittest.TestCase):
 
     def test_tls_is_compared_in_logins_idle_clients_transactions_and_bulk(self):
         for row in self.rows_of(14, "tls"):
-            self.assertRegex(row, r"^tls (idle|scram logins|scram tls logins|simple|bulk \d+) +\S.*"
+            self.assertRegex(row, r"^(tls idle|scram (tls )?logins|tls simple|tls bulk \d+) +\S.*"
                                   r" pgweir +\S+ +pgbouncer +\S+ +ratio [0-9.]+$")
 
     def test_an_unknown_scenario_is_named(self):
