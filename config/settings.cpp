@@ -66,7 +66,7 @@ constexpr setting table[] = {
     {.key = "databases.<name>.sslnegotiation", .where = &database::sslnegotiation, .fallback = "postgres",
      .doc = "`direct` begins with TLS at once, which PostgreSQL 17 and later understand; it needs `sslmode` `require`, `verify-ca` or `verify-full`. The connection on which users are asked for (`auth.query_user`) does not heed it, as the libpq it is made by has no such option: it asks for TLS first, and `sslmode` counts."},
     {.key = "databases.<name>.channel_binding", .where = &database::binding, .fallback = "prefer",
-     .doc = "SCRAM logins that hold for this TLS connection alone (SCRAM-SHA-256-PLUS): `require` refuses a server without, as libpq does."},
+     .doc = "SCRAM logins that hold for this TLS connection alone (SCRAM-SHA-256-PLUS): `require` refuses a server without, as libpq does. A server's certificate with an Ed25519 or Ed448 signature binds nothing: libpq, which asks for users (`auth.query_user`), gets in there with `disable` only."},
 
     {.key = "users.<name>.password", .where = &user::password, .fallback = "",
      .least = 1, .most = longest_secret, .required = true,
@@ -155,7 +155,7 @@ constexpr setting table[] = {
      .doc = "What is asked, `$1` being the user's name: one row with the name, what PostgreSQL keeps of the password and, if it likes, until when that counts (seconds since 1970) and the roles it is a member of (an array). No row: there is no such user."},
     {.key = "auth.query_ttl", .where = &configuration::query_ttl, .fallback = "30s",
      .least = 0, .most = ns(1h),
-     .doc = "How long its answers count, also that there is no such user, before PostgreSQL is asked again; 0 asks each time. After a failed login PostgreSQL is asked again as soon as the answer is a second old. Strangers cannot tell from the time whether an answer was kept."},
+     .doc = "How long its answers count, also that there is no such user, before PostgreSQL is asked again; 0 asks each time. After a failed login PostgreSQL is asked again as soon as the answer is a second old. An answer that was kept is given as late as one that is asked for."},
     {.key = "auth.mock_secret", .where = &configuration::mock_secret, .fallback = "",
      .least = shortest_mock_secret, .most = longest_secret,
      .doc = "What the SCRAM salts of users that do not exist are made from, so that they stay as a user's do. Not given, it is derived from the `key` of `tls`, and without TLS it is random at each start: who asks before and after a restart then learns which users exist. Needed without TLS, and for several pgweirs behind one address that do not have the same `tls.key`: the same for all of them, random (`openssl rand -hex 32`), and no password."},

@@ -344,11 +344,11 @@ void auth_query::hold(const std::string& database, std::function<void(const answ
     held_.put(told_at, [done = std::move(done)] { done({}); });
 }
 
-/// With the mutex held. As long as one of its last look-ups, or of any where it has had none.
+/// With the mutex held. As long as one of its last questions, or of any where it has had few.
 held_answers::clock::duration auth_query::usual_time(const source* of) {
     const auto dice = static_cast<std::uint32_t>(dice_());
-    return of == nullptr || of->known->times.empty() ? times_.draw(dice)
-                                                     : of->known->times.draw(dice);
+    return of == nullptr || of->known->times.are_few() ? times_.draw(dice)
+                                                       : of->known->times.draw(dice);
 }
 
 /// What another configuration asks elsewhere is not to be kept for this one.
@@ -363,9 +363,9 @@ void auth_query::answered(const question& what, const answer& found) {
     auto& entry = users_[what.of];
     const auto now = held_answers::clock::now();
     // Who has joined a question that was being asked has waited for a part of it only.
-    if (found.failure.empty() && entry.told_at < what.asked_at) {
-        what.at->times.learn(now - what.asked_at);
-        times_.learn(now - what.asked_at);
+    if (found.took && entry.told_at < what.asked_at) {
+        what.at->times.learn(*found.took);
+        times_.learn(*found.took);
     }
     entry.known = found;
     entry.told_at = now;

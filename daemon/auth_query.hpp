@@ -46,6 +46,9 @@ public:
         std::shared_ptr<const looked_up_user> user = {}; // nothing: no such user, or not to be had:
         std::string failure = {};                        // … because of this,
         bool of_database = false; // … which PostgreSQL says of that database alone
+        /// How long the question took, alone: without the wait behind others, nor for a
+        /// connection to be opened. Nothing: it failed.
+        std::optional<std::chrono::steady_clock::duration> took = {};
     };
 
     /// `directory`: what paths in the configuration are relative to.

@@ -55,8 +55,14 @@ bool is_about_characters(std::string_view sqlstate) {
 }
 
 /// Of these only the server as a whole is the cause; who may ask nothing in one database
-/// (42501, 42883, 55000, 28000 by pg_hba.conf …), or finds none (3D000), hears it of that one.
-bool is_of_server(std::string_view sqlstate) {
+/// (42501, 42883, 55000, 28000 by pg_hba.conf …), or finds none (3D000), hears it of that one; as
+/// where its CONNECTION LIMIT is reached, which only the place in PostgreSQL's source tells from
+/// the server's own, or one of its session_preload_libraries is missing.
+bool is_of_server(std::string_view sqlstate, std::string_view verbose = {}) {
+    if (sqlstate == "58P01" ||
+        (sqlstate == "53300" && verbose.find("CheckMyDatabase") != verbose.npos)) {
+        return false;
+    }
     constexpr std::array<std::string_view, 6> classes{"08", "40", "53", "57", "58", "XX"};
     return sqlstate.size() != 5 || sqlstate == "28P01" ||
            std::find(classes.begin(), classes.end(), sqlstate.substr(0, 2)) != classes.end();
@@ -85,12 +91,38 @@ void auth_query_connection::clearer::operator()(pg_result* what) const {
     PQclear(what);
 }
 
+/// How long a question takes from now on: the first on a new connection is none to go by.
+std::optional<auth_query_connection::clock::duration> auth_query_connection::usual_time() {
+    std::array<clock::duration, 3> took{};
+    for (auto& each : took) {
+        const auto begun = clock::now();
+        if (connection_ == nullptr || put("", answer_patience).how != outcome::rows) {
+            return std::nullopt;
+        }
+        each = clock::now() - begun;
+        if (each > look_up_times::longest) {
+            return each; // whoever waits for the answer is not to wait for more of these
+        }
+    }
+    std::sort(took.begin(), took.end());
+    return took[1];
+}
+
 /// What fails with one name may do with the next: only one that does not answer gets a rest.
 auth_query::answer auth_query_connection::ask(const std::string& user) {
     if (clock::now() < again_at_) {
         return failure_; // those who have waited behind one that failed
     }
+    const bool is_warm = has_answered_;
+    was_opened_ = false;
+    const auto begun = clock::now();
     const auto found = put(user);
+    auto took = std::optional(clock::now() - begun);
+    if (found.how != outcome::rows) {
+        took.reset();
+    } else if (!is_warm || was_opened_) {
+        took = usual_time();
+    }
     if (found.how != outcome::rows) {
         auth_query::answer failure{nullptr, found.why, found.of_database};
         if (found.how == outcome::late || found.how == outcome::lost) {
@@ -103,7 +135,7 @@ auth_query::answer auth_query_connection::ask(const std::string& user) {
     const auto* const row = found.rows.get();
     const auto name = PQntuples(row) == 1 ? column(row, 0) : std::nullopt;
     if (name != user) {
-        return {};
+        return {.took = took};
     }
     auto known = std::make_shared<looked_up_user>();
     known->secret = protocol::secret(column(row, 1).value_or(std::string()));
@@ -111,7 +143,7 @@ auth_query::answer auth_query_connection::ask(const std::string& user) {
     if (const auto groups = column(row, 3)) {
         known->groups = parse_text_array(*groups);
     }
-    return {std::move(known), {}};
+    return {.user = std::move(known), .took = took};
 }
 
 /// As PQconnectdbParams(), which leaves no room to ask for SQLSTATEs. False: not in time.
@@ -128,6 +160,7 @@ bool auth_query_connection::begin() {
     keys.push_back(nullptr);
     values.push_back(nullptr);
     has_answered_ = false;
+    was_opened_ = true;
     connection_.reset(PQconnectStartParams(keys.data(), values.data(), 0));
     auto* const to = connection_.get();
     if (PQstatus(to) == CONNECTION_BAD) {
@@ -164,7 +197,7 @@ auth_query::answer auth_query_connection::connect() {
     }
     auto why = in_time ? one_line(PQerrorMessage(connection_.get())) : "PostgreSQL does not answer";
     connection_.reset();
-    const bool of_database = !is_of_server(sqlstate_in(why));
+    const bool of_database = !is_of_server(sqlstate_in(why), why);
     return {nullptr, why.empty() ? "the connection failed" : std::move(why), of_database};
 }
 

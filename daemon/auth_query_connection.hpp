@@ -59,6 +59,7 @@ private:
     };
 
     [[nodiscard]] bool begin();
+    [[nodiscard]] std::optional<clock::duration> usual_time();
     [[nodiscard]] reply put(const std::string& user, std::chrono::seconds patience);
     [[nodiscard]] reply put(const std::string& user);
     [[nodiscard]] result_ptr read(clock::time_point until, bool& late);
@@ -68,6 +69,7 @@ private:
     const std::string query_;
     std::unique_ptr<pg_conn, closer> connection_;
     bool has_answered_ = false; // this connection, once
+    bool was_opened_ = false;   // … for the question that is being asked
     clock::time_point again_at_{};
     auth_query::answer failure_;
 };

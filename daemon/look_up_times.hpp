@@ -22,6 +22,8 @@ public:
     /// One of the last, any of them as likely as another. `dice`: any number, by chance.
     [[nodiscard]] duration draw(std::uint32_t dice) const;
     [[nodiscard]] bool empty() const { return learnt_ == 0; }
+    /// One slow one among them would be seen in all that is drawn.
+    [[nodiscard]] bool are_few() const { return learnt_ < remembered; }
 
 private:
     std::array<duration, remembered> last_{};

@@ -127,6 +127,12 @@ struct service::state {
     void tick();
     void reload(console_source::reload_callback done);
     std::optional<std::string> use(configuration_reader::outcome read);
+    /// Not any more when it stops: systemd would show it as serving.
+    void say_ready(const char* status) const {
+        if (!shutting_down) {
+            systemd::notify_ready(status);
+        }
+    }
     void begin_shutdown();
     void finish_shutdown();
     void wait_until_empty(time_point deadline, void (state::*then)());
@@ -163,7 +169,9 @@ struct service::state {
         ops,
         {.begin =
              [this] {
-                 systemd::notify_reloading();
+                 if (!shutting_down) {
+                     systemd::notify_reloading();
+                 }
                  return [path = path, config = config, tls = tls] {
                      return read_configuration(path, *config, *tls);
                  };
@@ -403,7 +411,7 @@ std::optional<std::string> service::state::use(configuration_reader::outcome rea
             log.log(log_severity::error, "reload refused", {{"cause", error}});
             all += (all.empty() ? "" : "; ") + error;
         }
-        systemd::notify_ready("serving; the last reload was refused");
+        say_ready("serving; the last reload was refused");
         return all;
     }
     for (const auto& line : read.changes) {
@@ -428,7 +436,7 @@ std::optional<std::string> service::state::use(configuration_reader::outcome rea
     }
     log.log(log_severity::info, "reloaded",
             {{"changes", static_cast<std::int64_t>(read.changes.size())}});
-    systemd::notify_ready("serving");
+    say_ready("serving");
     return std::nullopt;
 }
 

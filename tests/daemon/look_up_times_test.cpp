@@ -23,6 +23,7 @@ TEST_CASE("look_up_times: one of the last, and not for long") {
     }
     SUBCASE("all of the last, and none from before them, as often as each other") {
         for (int count = 1; count <= 20; ++count) {
+            CHECK(times.are_few() == (count < 16)); // with the one from before
             times.learn(std::chrono::microseconds(count));
         }
         std::multiset<look_up_times::duration> drawn;
