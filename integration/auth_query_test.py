@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import statistics
-import subprocess
 import threading
 import time
 import unittest
@@ -16,11 +15,9 @@ import psycopg2
 from integration.support import surroundings, wire
 from integration.support.peers import assert_comes_back
 from integration.support.pgweir import ADMIN, ME, Pgweir, users
-from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres, password_of
+from integration.support.postgres import DATABASE, OWNER, QUERY_USER, Postgres, password_of
 from integration.support.waiting import wait_for
 
-SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "deploy", "auth_query.sql")
-QUERY_USER = "pgweir"
 REFUSED = 'password authentication failed for user "%s"'
 
 
@@ -32,15 +29,7 @@ class AuthQueryTest(unittest.TestCase):
         cls.postgres = Postgres().start()
         cls.addClassCleanup(cls.postgres.close)
         cls.postgres.query("create role pgweir login password 'pgweir-secret'")
-        cls.install(DATABASE)
-
-    @classmethod
-    def install(cls, database, check=True):
-        return subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v",
-                               "query_user=" + QUERY_USER, "-h", cls.postgres.directory, "-p",
-                               str(cls.postgres.port), "-U", "postgres", "-d", database, "-f", SCRIPT],
-                              env=dict(os.environ, PGCLIENTENCODING="UTF8"), check=check, capture_output=True,
-                              text=True)
+        cls.postgres.install_user_lookup()
 
     def pgweir(self, **settings):
         made = Pgweir(self.postgres, **settings)
@@ -96,7 +85,7 @@ class AuthQueryTest(unittest.TestCase):
     def test_names_that_the_database_cannot_have_concern_nobody_else(self):
         self.postgres.query("create database latin encoding 'LATIN1' locale 'C' template template0")
         self.addCleanup(lambda: self.postgres.query("drop database latin with (force)"))
-        self.install("latin")
+        self.postgres.install_user_lookup("latin")
         pooler = self.pgweir(databases={"latin": {"host": self.postgres.host, "port": self.postgres.port}},
                              pool={"minconn": 0})
         for number in range(2):
@@ -284,7 +273,7 @@ class AuthQueryTest(unittest.TestCase):
             with self.subTest(statements=statements):
                 self.as_user(by, statements)
                 before = self.postgres.query(self.FOUND, database="victim")
-                ended = self.install("victim", check=False)
+                ended = self.postgres.install_user_lookup("victim", check=False)
                 self.assertEqual(3, ended.returncode, "psql is to stop, whatever its own settings say")
                 self.assertIn(theirs, ended.stderr)
                 self.assertEqual(before, self.postgres.query(self.FOUND, database="victim"))
@@ -293,7 +282,7 @@ class AuthQueryTest(unittest.TestCase):
         self.owned_by_another()
         for turn in ("first", "again", "after others have been let in"):
             with self.subTest(turn=turn):
-                self.install("victim")
+                self.postgres.install_user_lookup("victim")
                 self.assertEqual([("postgres", "postgres", True,
                                    "{postgres=UC/postgres,pgweir=U/postgres}",
                                    "{postgres=X/postgres,pgweir=X/postgres}")],
@@ -439,7 +428,7 @@ class AuthQueryTest(unittest.TestCase):
     def test_databases_that_are_there_are_asked_by_themselves(self):
         self.postgres.query("create database other")
         self.addCleanup(lambda: self.postgres.query("drop database other with (force)"))
-        self.install("other")
+        self.postgres.install_user_lookup("other")
         pooler = self.pgweir(databases={DATABASE: None, "*": {"host": self.postgres.host,
                                                               "port": self.postgres.port}})
         for database in (DATABASE, "other", "none"):
@@ -460,7 +449,7 @@ class AuthQueryTest(unittest.TestCase):
         self.postgres.query("alter database incomplete set session_preload_libraries = 'of_which_there_is_none'")
         for database in ("tenant", "closed", "forbidden", "full_of_others", "incomplete"):
             self.addCleanup(lambda name=database: self.postgres.query("drop database %s with (force)" % name))
-        self.install("tenant")
+        self.postgres.install_user_lookup("tenant")
         every = {"host": self.postgres.host, "port": self.postgres.port}
         names = ("tenant", "closed", "forbidden", "full_of_others", "incomplete", "none", "FATAL:  57P03: ",
                  "postgres")  # which has no function

@@ -4,9 +4,7 @@ PGWEIR_FULL_SIZE=1 keeps everybody busy for a minute."""
 
 import contextlib
 import itertools
-import os
 import random
-import subprocess
 import threading
 import time
 import unittest
@@ -18,12 +16,10 @@ from integration.support.case import only_pgweir
 from integration.support.login_matrix import FULL_SIZE
 from integration.support.peers import RAW_USER, assert_comes_back, kinds, rows_of
 from integration.support.pgweir import ADMIN, Pgweir, users
-from integration.support.postgres import DATABASE, POSTGRES_BIN, Postgres, password_of
+from integration.support.postgres import DATABASE, Postgres, password_of
 from integration.support.prepared import PreparedCase
-from integration.support.surroundings import ROOT
 
 SECONDS = 60 if FULL_SIZE else 5
-SCRIPT = os.path.join(ROOT, "deploy", "auth_query.sql")
 
 
 @only_pgweir
@@ -38,9 +34,7 @@ class OneRoleTest(unittest.TestCase):
             made.query("create role pgweir login password 'pgweir-secret'")
             made.query("create role everywhere login password 'of-both'")  # another salt each time
             made.query("create role two_faced login password 'of-%s'" % name)
-            subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v",
-                            "query_user=pgweir", "-h", made.directory, "-p", str(made.port), "-U", "postgres", "-d",
-                            DATABASE, "-f", SCRIPT], check=True, capture_output=True)
+            made.install_user_lookup()
             self.servers[name] = made
 
     def pgweir(self, **settings):
@@ -235,9 +229,7 @@ class EncodingTest(PreparedCase):
 
     def test_pg_2025_1094_a_user_that_is_looked_up_is_a_value(self):
         self.postgres.query("create role pgweir login password 'pgweir-secret'")
-        subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v", "query_user=pgweir", "-h",
-                        self.postgres.directory, "-p", str(self.postgres.port), "-U", "postgres", "-d", DATABASE,
-                        "-f", SCRIPT], check=True, capture_output=True)
+        self.postgres.install_user_lookup()
         asked = Pgweir(self.postgres, users=users("pgweir", ADMIN), auth={"method": "password",
                                                                            "query_user": "pgweir"}).start()
         self.addCleanup(asked.close)

@@ -13,11 +13,9 @@ from integration.support import surroundings
 from integration.support.certificates import Authority, give_certificate, postgres_with_tls
 from integration.support.direct_tls import HANDSHAKE, DirectTls
 from integration.support.pgweir import ADMIN, Pgweir, users
-from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres, password_of
+from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, QUERY_USER, Postgres, password_of
 from integration.support.waiting import wait_for
 
-SCRIPT = os.path.join(surroundings.ROOT, "deploy", "auth_query.sql")
-QUERY_USER = "pgweir"
 # PostgreSQL's log of a client that does not believe its certificate, and of one that is in.
 REFUSED = "could not accept SSL connection: tlsv1 alert unknown ca"
 LET_IN = "connection authorized: user="
@@ -129,10 +127,7 @@ class AuthQueryTest(ServerTlsCase):
         cls.postgres = postgres_with_tls(cls.authority).start()
         cls.addClassCleanup(cls.postgres.close)
         cls.postgres.query("create role %s login password 'pgweir-secret'" % QUERY_USER)
-        subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v",
-                        "query_user=" + QUERY_USER, "-h", cls.postgres.directory, "-p",
-                        str(cls.postgres.port), "-U", "postgres", "-d", DATABASE, "-f", SCRIPT],
-                       check=True, capture_output=True)
+        cls.postgres.install_user_lookup()
 
     def asking(self, authority=None, environment=None, **database):
         """`authority`: its certificate is root.crt in the folder of the configuration."""

@@ -10,11 +10,9 @@ import psycopg2
 
 from integration.support import surroundings
 from integration.support.pgweir import ADMIN, Pgweir, users
-from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, Postgres
+from integration.support.postgres import DATABASE, OWNER, QUERY_USER, Postgres
 from integration.support.waiting import wait_for
 
-SCRIPT = os.path.join(surroundings.ROOT, "deploy", "auth_query.sql")
-QUERY_USER = "pgweir"
 SOCKETS = ("select count(*) filter (where client_addr is null)::int, count(client_addr)::int"
            " from pg_stat_activity where usename = %s")
 
@@ -25,10 +23,7 @@ class UnixSocketTest(unittest.TestCase):
         cls.postgres = Postgres(listen_addresses="").start()
         cls.addClassCleanup(cls.postgres.close)
         cls.postgres.query("create role %s login password 'pgweir-secret'" % QUERY_USER)
-        subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v",
-                        "query_user=" + QUERY_USER, "-h", cls.postgres.directory, "-p",
-                        str(cls.postgres.port), "-U", "postgres", "-d", DATABASE, "-f", SCRIPT],
-                       check=True, capture_output=True)
+        cls.postgres.install_user_lookup()
 
     def pgweir(self, auth=None, **database):
         database = dict({"host": "localhost", "unix_socket_directory": self.postgres.directory}, **database)

@@ -20,6 +20,7 @@ from integration.support.surroundings import POSTGRES_BIN
 from integration.support.waiting import wait_for
 
 DATABASE = "fitness_club"
+QUERY_USER = "pgweir"  # who asks for users, once install_user_lookup() has been called
 OWNER = "fitness"  # logs in with scram-sha-256, as everybody who is not named below
 ROLES = ("fitness", "trust_user", "password_user", "md5_user", "scram_user")
 
@@ -185,6 +186,13 @@ class Postgres:
             with connection.cursor() as cursor:
                 cursor.execute(sql, parameters or None)
                 return cursor.fetchall() if cursor.description else []
+
+    def install_user_lookup(self, database=DATABASE, check=True):
+        """deploy/auth_query.sql, by a superuser; QUERY_USER has to be there. The ended process."""
+        script = os.path.join(surroundings.ROOT, "deploy", "auth_query.sql")
+        return subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-q", "-v", "query_user=" + QUERY_USER, "-h",
+                               self.directory, "-p", str(self.port), "-U", "postgres", "-d", database, "-f", script],
+                              env=dict(os.environ, PGCLIENTENCODING="UTF8"), check=check, capture_output=True, text=True)
 
     def backends(self, database=DATABASE):
         """Process ids of the connections that came over TCP to that database."""
