@@ -52,7 +52,7 @@ class UnixSocketTest(unittest.TestCase):
                         [surroundings.BINARY, "run", "--user", each.user, "--config", each.config_path],
                         each.log_path)
                 wait_for(lambda a=all_of_them: all(
-                    each.process.poll() is not None or "ready" in each.log()
+                    each.process.poll() is not None or "ready version=" in each.log()
                     for each in a), "each has started or given up", 60)
                 running = [each for each in all_of_them if each.process.poll() is None]
                 self.assertEqual(1, len(running), "\n".join(each.log() for each in all_of_them))
