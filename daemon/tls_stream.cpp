@@ -328,8 +328,8 @@ tls_stream::outcome tls_stream::outcome_of(int returned) {
         return wire_.may_read_bytes == 0 ? outcome::again : outcome::wants_read;
     case SSL_ERROR_WANT_WRITE:
         return outcome::wants_write;
-    case SSL_ERROR_ZERO_RETURN: // or without a goodbye: PostgreSQL's framing tells what is cut
-                                // short
+    // With a goodbye or without: PostgreSQL's own framing tells what has been cut short.
+    case SSL_ERROR_ZERO_RETURN:
         failure_ = "connection closed";
         return outcome::ended;
     case SSL_ERROR_SYSCALL:
