@@ -335,13 +335,13 @@ bool auth_query::is_news(const question& what, const answer& found) {
     return true;
 }
 
-void auth_query::hold(const std::string& database, std::function<void(const answer&)> done) {
+void auth_query::hold(const std::string& database, std::function<void()> done) {
     auto told_at = held_answers::clock::now();
     {
         const std::lock_guard lock(mutex_);
         told_at += usual_time(source_for(database).get());
     }
-    held_.put(told_at, [done = std::move(done)] { done({}); });
+    held_.put(told_at, std::move(done));
 }
 
 /// With the mutex held. As long as one of its last questions, or of any where it has had few.

@@ -61,8 +61,8 @@ public:
     /// the same time get the same answer. Who is gone when its turn comes (`asker`) gets none.
     void ask(const std::string& database, const std::string& user, std::weak_ptr<const void> asker,
              std::function<void(const answer&)> done);
-    /// Tells that nobody is known by that, as late as an answer of that database would come.
-    void hold(const std::string& database, std::function<void(const answer&)> done);
+    /// Calls `done` as late as an answer of that database would come.
+    void hold(const std::string& database, std::function<void()> done);
     /// A proof did not fit what was last answered, whoever that was: it is kept until it is a
     /// second old, and no longer (so that guessing does not make PostgreSQL work for each guess).
     void forget(const std::string& database, const std::string& user);

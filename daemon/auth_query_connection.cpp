@@ -92,7 +92,7 @@ void auth_query_connection::clearer::operator()(pg_result* what) const {
 }
 
 /// How long a question takes from now on: the first on a new connection is none to go by.
-std::optional<auth_query_connection::clock::duration> auth_query_connection::usual_time() {
+std::optional<auth_query_connection::clock::duration> auth_query_connection::time_of_a_question() {
     std::array<clock::duration, 3> took{};
     for (auto& each : took) {
         const auto begun = clock::now();
@@ -121,7 +121,7 @@ auth_query::answer auth_query_connection::ask(const std::string& user) {
     if (found.how != outcome::rows) {
         took.reset();
     } else if (!is_warm || was_opened_) {
-        took = usual_time();
+        took = time_of_a_question();
     }
     if (found.how != outcome::rows) {
         auth_query::answer failure{nullptr, found.why, found.of_database};

@@ -59,7 +59,7 @@ private:
     };
 
     [[nodiscard]] bool begin();
-    [[nodiscard]] std::optional<clock::duration> usual_time();
+    [[nodiscard]] std::optional<clock::duration> time_of_a_question();
     [[nodiscard]] reply put(const std::string& user, std::chrono::seconds patience);
     [[nodiscard]] reply put(const std::string& user);
     [[nodiscard]] result_ptr read(clock::time_point until, bool& late);

@@ -213,7 +213,7 @@ void worker::look_up(std::uint64_t ticket, login_question what) {
     auto ask = [this, answer, tell, what] {
         if (!what.about_user) {
             if (what.in_the_file) {
-                around_.users.hold(what.database, [tell](const auth_query::answer&) { tell(); });
+                around_.users.hold(what.database, tell);
             } else {
                 tell();
             }

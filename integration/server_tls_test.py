@@ -12,6 +12,7 @@ import psycopg2
 from integration.support import surroundings
 from integration.support.certificates import Authority, give_certificate, postgres_with_tls
 from integration.support.direct_tls import HANDSHAKE, DirectTls
+from integration.support.peers import assert_hears_itself
 from integration.support.pgweir import ADMIN, Pgweir, users
 from integration.support.postgres import DATABASE, OWNER, POSTGRES_BIN, QUERY_USER, Postgres, password_of
 from integration.support.waiting import wait_for
@@ -226,15 +227,9 @@ class DirectTest(ServerTlsCase):
         with connection.cursor() as cursor:
             cursor.execute("select repeat('x', 300000)")
             self.assertEqual("x" * 300000, cursor.fetchone()[0])
-            before = len(self.front.protocols)
-            cursor.execute("listen news")
-            cursor.execute("select pg_notify('news', 'heard')")
-            wait_for(lambda: len(self.front.protocols) > before, "one more listens", 20)
-
-        def heard():
-            connection.poll()
-            return [each.payload for each in connection.notifies] == ["heard"]
-        wait_for(heard, "it is heard", 20)
+        before = len(self.front.protocols)
+        assert_hears_itself(connection)
+        self.assertGreater(len(self.front.protocols), before, "one more listens")
         self.assert_all_direct()
 
     def test_a_certificate_of_another_authority(self):

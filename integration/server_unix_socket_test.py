@@ -9,6 +9,7 @@ import unittest
 import psycopg2
 
 from integration.support import surroundings
+from integration.support.peers import assert_hears_itself
 from integration.support.pgweir import ADMIN, Pgweir, users
 from integration.support.postgres import DATABASE, OWNER, QUERY_USER, Postgres
 from integration.support.waiting import wait_for
@@ -65,14 +66,7 @@ class UnixSocketTest(unittest.TestCase):
         pooler = self.pgweir()
         listener = pooler.connect()
         listener.autocommit = True
-        with listener.cursor() as cursor:
-            cursor.execute("listen news")
-            cursor.execute("select pg_notify('news', 'heard')")
-
-        def heard():
-            listener.poll()
-            return [each.payload for each in listener.notifies] == ["heard"]
-        wait_for(heard, "it is heard", 20)
+        assert_hears_itself(listener)
 
     def test_and_the_one_that_asks_for_users(self):
         pooler = self.pgweir(auth={"query_user": QUERY_USER}, host="LOCALHOST")

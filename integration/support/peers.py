@@ -181,6 +181,18 @@ def not_given_back(pooler, clients=0):
     return {name: value for name, value in left.items() if value}
 
 
+def assert_hears_itself(connection):
+    """What it tells a channel that it listens to reaches it."""
+    with connection.cursor() as cursor:
+        cursor.execute("listen news")
+        cursor.execute("select pg_notify('news', 'heard')")
+
+    def heard():
+        connection.poll()
+        return [each.payload for each in connection.notifies] == ["heard"]
+    wait_for(heard, "it is heard", 20)
+
+
 def wait_until_given_back(pooler, seconds=10.0, clients=0):
     """Until nobody holds or waits for anything, by the daemon's own account and PostgreSQL's."""
     wait_for(lambda: not not_given_back(pooler, clients),

@@ -1,6 +1,8 @@
 // Certificates for tests, made on the spot: an authority, and what it signs.
 #pragma once
 
+#include "daemon/tls_context.hpp"
+
 #include <filesystem>
 #include <string>
 
@@ -22,6 +24,13 @@ public:
               const std::string& algorithm = "EC");
     [[nodiscard]] std::string path(const std::string& file) const {
         return (directory_ / file).string();
+    }
+    /// What a server that has the certificate `name` offers.
+    [[nodiscard]] daemon::accepting_tls accepting_as(const std::string& name) const {
+        daemon::accepting_tls made;
+        made.certificate = path(name + ".pem");
+        made.key = path(name + ".key");
+        return made;
     }
 
 private:

@@ -126,9 +126,7 @@ TEST_CASE(
     daemon::control_plane plane(1);
     test::certificates files;
     files.make("server", "db.example");
-    daemon::accepting_tls accepting;
-    accepting.certificate = files.path("server.pem");
-    accepting.key = files.path("server.key");
+    const auto accepting = files.accepting_as("server");
     const auto context = daemon::tls_context::make(accepting);
     std::array<int, 2> silent{};
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, silent.data()) == 0);

@@ -254,9 +254,7 @@ struct securing {
         files.make("server", "db.example");
         REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
                              silent.data()) == 0);
-        daemon::accepting_tls accepting;
-        accepting.certificate = files.path("server.pem");
-        accepting.key = files.path("server.key");
+        const auto accepting = files.accepting_as("server");
         others.emplace(silent[0],
                        daemon::tls_start{.context = daemon::tls_context::make(accepting)});
         on.control.handshake(*others, asker,
@@ -307,9 +305,7 @@ TEST_CASE("a handshake holds up nobody on its worker") {
 TEST_CASE("what comes right behind a handshake is read, whoever was the faster") {
     test::certificates files;
     files.make("server", "db.example");
-    daemon::accepting_tls accepting;
-    accepting.certificate = files.path("server.pem");
-    accepting.key = files.path("server.key");
+    const auto accepting = files.accepting_as("server");
     const auto context = daemon::tls_context::make(accepting);
     const auto connecting = daemon::tls_context::make(daemon::connecting_tls{});
     bench on;
@@ -337,9 +333,7 @@ TEST_CASE("others are read while a peer sends new keys, and it is read on withou
     securing s;
     s.busy_until.set_value();
     test::certificates& files = s.files;
-    daemon::accepting_tls accepting;
-    accepting.certificate = files.path("server.pem");
-    accepting.key = files.path("server.key");
+    const auto accepting = files.accepting_as("server");
     std::string diary;
     std::unique_ptr<peer> updating, other;
     std::promise<void> secured, got_it;

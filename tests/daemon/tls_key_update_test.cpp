@@ -29,9 +29,7 @@ struct updating_client {
 
     updating_client() {
         files.make("server", "db.example");
-        accepting_tls accepting;
-        accepting.certificate = files.path("server.pem");
-        accepting.key = files.path("server.key");
+        const auto accepting = files.accepting_as("server");
         REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) ==
                 0);
         server = std::make_unique<tls_stream>(ends[0],

@@ -52,8 +52,7 @@ struct conversation {
 
     explicit conversation(certificates& files_)
         : files(files_) {
-        accepting.certificate = files.path("server.pem");
-        accepting.key = files.path("server.key");
+        accepting = files.accepting_as("server");
         connecting.what = connecting_tls::verify::authority_and_name;
         connecting.authorities = files.authority();
     }
@@ -539,9 +538,7 @@ TEST_CASE_FIXTURE(with_certificates, "tls: ends") {
 
 TEST_CASE_FIXTURE(with_certificates,
                   "tls: files that will not do are refused, and it is said which") {
-    accepting_tls from;
-    from.certificate = files.path("server.pem");
-    from.key = files.path("server.key");
+    auto from = files.accepting_as("server");
     const auto refusal = [&] {
         try {
             (void)tls_context::make(from);
