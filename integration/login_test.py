@@ -312,9 +312,9 @@ class MostInAllTest(PoolerCase):
         self.addCleanup(made.close)
         return made
 
-    def is_turned_away(self, address):
+    @staticmethod
+    def is_closed(one):
         """Without a word: whoever says anything to strangers without end has work with them."""
-        one = self.come(address)
         one.settimeout(0.3)
         try:
             return one.recv(1) == b""
@@ -323,7 +323,23 @@ class MostInAllTest(PoolerCase):
         except TimeoutError:
             return False
         finally:
-            one.close()
+            one.settimeout(20)
+
+    def is_turned_away(self, address):
+        with self.come(address) as one:
+            return self.is_closed(one)
+
+    def stay(self, address):
+        """Connected and taken: who has just gone may still have its place when another comes."""
+        taken = []
+
+        def is_taken():
+            one = self.come(address)
+            if not self.is_closed(one):
+                taken.append(one)
+            return taken
+        wait_for(is_taken, "%s is taken" % address, 20)
+        return taken[0]
 
     def test_no_more_than_so_many_who_have_not_logged_in_wherever_they_are(self):
         client = self.pooler.connect()
@@ -331,8 +347,7 @@ class MostInAllTest(PoolerCase):
 
         def serves():
             client.cursor().execute("select 1")
-        wait_for(lambda: not self.is_turned_away("127.0.0.9"), "nobody else is there", 20)
-        strangers = [self.come("127.0.0.%d" % (number + 2)) for number in range(4)]
+        strangers = [self.stay("127.0.0.%d" % (number + 2)) for number in range(4)]
         wait_for(lambda: self.is_turned_away("127.0.0.9"), "a fifth is turned away", 20)
         with self.assertRaises(psycopg2.OperationalError):
             self.pooler.connect()
