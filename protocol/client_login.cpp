@@ -14,8 +14,10 @@ constexpr std::uint32_t authentication_cleartext_password = 3;
 constexpr std::uint32_t authentication_md5_password = 5;
 constexpr std::uint32_t authentication_sasl_final = 12;
 
-/// Bound of what may be buffered for somebody who is not known yet; body bytes.
+/// Bounds of what may be buffered for somebody who is not known yet; body bytes. A password in the
+/// clear may be as long as PostgreSQL's; the answer to MD5 has 36 bytes, whatever the password.
 constexpr std::size_t max_password_bytes = 65'536;
+constexpr std::size_t max_md5_bytes = 1'024;
 
 constexpr std::size_t md5_salt_offset = 28; // of options::random, clear of the SCRAM nonce
 constexpr std::size_t md5_salt_bytes = 4;
@@ -232,11 +234,12 @@ std::optional<std::string_view> password_in(bytes body) {
 
 } // namespace
 
-/// The text of a PasswordMessage at the front of `in`; or what is to be done instead.
-std::optional<login_action> client_login::state::take_password(bytes& in,
+/// The text of a PasswordMessage of at most `limit` bytes at the front of `in`; or what is to be
+/// done instead.
+std::optional<login_action> client_login::state::take_password(bytes& in, std::size_t limit,
                                                                std::string_view& password) {
     bytes body;
-    if (auto other = take_message(in, max_password_bytes, "password response", body)) {
+    if (auto other = take_message(in, limit, "password response", body)) {
         return other;
     }
     const auto given = password_in(body);
@@ -252,7 +255,7 @@ std::optional<login_action> client_login::state::take_password(bytes& in,
 
 login_action client_login::state::on(awaiting_password& phase, bytes& in) {
     std::string_view given;
-    if (auto other = take_password(in, given)) {
+    if (auto other = take_password(in, max_password_bytes, given)) {
         return std::move(*other);
     }
     return check_password(leave(phase).stored, given);
@@ -290,7 +293,7 @@ login_action client_login::state::check_password(std::optional<stored_credential
 
 login_action client_login::state::on(awaiting_md5& phase, bytes& in) {
     std::string_view given;
-    if (auto other = take_password(in, given)) {
+    if (auto other = take_password(in, max_md5_bytes, given)) {
         return std::move(*other);
     }
     const auto left = leave(phase);

@@ -115,7 +115,8 @@ struct client_login::state {
 
     // Steps
     login_action write(std::string data);
-    std::optional<login_action> take_password(bytes& in, std::string_view& password);
+    std::optional<login_action> take_password(bytes& in, std::size_t limit,
+                                              std::string_view& password);
     std::optional<login_action> take_message(bytes& in, std::size_t max_body_bytes,
                                              std::string_view expected, bytes& body);
     login_action answer_encryption_request(bool& answered, bytes in, std::uint32_t code,
