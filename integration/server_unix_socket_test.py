@@ -3,13 +3,12 @@
 import os
 import stat
 import subprocess
-import threading
 import unittest
 
 import psycopg2
 
 from integration.support import surroundings
-from integration.support.peers import assert_hears_itself
+from integration.support.peers import assert_can_be_cancelled, assert_hears_itself
 from integration.support.pgweir import ADMIN, Pgweir, users
 from integration.support.postgres import DATABASE, OWNER, QUERY_USER, Postgres
 from integration.support.waiting import wait_for
@@ -56,17 +55,16 @@ class UnixSocketTest(unittest.TestCase):
                     pooler.query("select 1")
 
     def test_a_cancel_request_takes_the_same_way(self):
-        connection = self.pgweir().connect()
-        with connection.cursor() as cursor:
-            threading.Timer(0.5, connection.cancel).start()
-            with self.assertRaises(psycopg2.errors.QueryCanceled):
-                cursor.execute("select pg_sleep(60)")
+        assert_can_be_cancelled(self.pgweir().connect(), self.postgres)
 
     def test_and_the_connection_that_listens(self):
         pooler = self.pgweir()
         listener = pooler.connect()
         listener.autocommit = True
         assert_hears_itself(listener)
+        # Until this one does, the client has its own server listen.
+        wait_for(lambda: self.postgres.query("select 1 from pg_stat_activity where query ilike 'listen %'"),
+                 "one listens for all", 20)
 
     def test_and_the_one_that_asks_for_users(self):
         pooler = self.pgweir(auth={"query_user": QUERY_USER}, host="LOCALHOST")

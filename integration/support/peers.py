@@ -10,6 +10,8 @@ import threading
 import time
 import unittest
 
+import psycopg2
+
 from integration.support import wire
 from integration.support.metrics import Samples
 from integration.support.postgres import DATABASE
@@ -191,6 +193,20 @@ def assert_hears_itself(connection):
         connection.poll()
         return [each.payload for each in connection.notifies] == ["heard"]
     wait_for(heard, "it is heard", 20)
+
+
+def assert_can_be_cancelled(connection, postgres):
+    """What it runs; the cancel request comes when PostgreSQL has begun with it."""
+    runs = "select 1 from pg_stat_activity where state = 'active' and query = 'select pg_sleep(60)'"
+
+    def cancel():
+        wait_for(lambda: postgres.query(runs), "it runs", 20)
+        connection.cancel()
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    with connection.cursor() as cursor, unittest.TestCase().assertRaises(psycopg2.errors.QueryCanceled):
+        cursor.execute("select pg_sleep(60)")
+    canceller.join()
 
 
 def wait_until_given_back(pooler, seconds=10.0, clients=0):
