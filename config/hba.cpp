@@ -244,9 +244,10 @@ private:
             if (rule_.connection != hba_connection::hostssl) {
                 refuse(token.at, "clientname is for hostssl only");
             }
-            if (value != "CN") {
-                refuse(token.at, "clientname must be CN: pgweir looks at nothing else");
+            if (value != "CN" && value != "DN") {
+                refuse(token.at, concat({"clientname must be CN or DN", not_this(value)}));
             }
+            rule_.name = value == "DN" ? certificate_name::subject : certificate_name::common_name;
         } else {
             refuse(token.at, concat({"unknown option; there are map, clientcert and clientname",
                                      not_this(name)}));
@@ -295,7 +296,7 @@ hba_result parse_hba(std::string_view text, const std::string& file, const acces
 bool hba_rule::same_meaning(const hba_rule& other) const {
     return connection == other.connection && databases == other.databases && users == other.users &&
            address == other.address && method == other.method && map == other.map &&
-           certificate == other.certificate;
+           certificate == other.certificate && name == other.name;
 }
 
 std::string_view to_string(hba_method method) {

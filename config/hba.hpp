@@ -43,7 +43,12 @@ enum class hba_method : std::uint8_t {
 enum class client_certificate : std::uint8_t {
     not_asked,
     verify_ca,   // one that the CA has signed
-    verify_full, // and whose common name is the user, by way of `map`
+    verify_full, // and whose name is the user, by way of `map`
+};
+/// What of a client's certificate is its name.
+enum class certificate_name : std::uint8_t {
+    common_name,
+    subject, // all of it, as RFC 2253 writes it: CN=ann,OU=staff,O=club
 };
 
 /// One word of the columns for databases and users.
@@ -86,6 +91,7 @@ struct hba_rule {
     hba_method method = hba_method::reject;
     std::string map; // of cert and peer; empty: the system's name must be the user's
     client_certificate certificate = client_certificate::not_asked;
+    certificate_name name = certificate_name::common_name;
 
     std::string file; // empty: inline
     std::size_t line = 0;

@@ -34,11 +34,13 @@ std::string what_is_asked(hba_method method) {
 std::string meaning_of(const config::hba_rule& rule) {
     auto result = what_is_asked(rule.method);
     const bool cert = rule.method == hba_method::cert;
+    const std::string name =
+        rule.name == config::certificate_name::subject ? "subject" : "common name";
     if (rule.certificate == config::client_certificate::verify_ca) {
         result += ", and has to have a certificate that the CA has signed";
     } else if (rule.certificate == config::client_certificate::verify_full) {
-        result += cert ? " whose common name is the user's"
-                       : ", and has to have a certificate whose common name is the user's";
+        result +=
+            (cert ? " whose " : ", and has to have a certificate whose ") + name + " is the user's";
     }
     if (!rule.map.empty()) {
         result += ", or one that the map '" + rule.map + "' makes into it";

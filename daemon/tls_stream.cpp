@@ -131,12 +131,11 @@ bool expect_server(SSL* ssl, const tls_start& how) {
     return !name.empty() && SSL_set1_host(ssl, name.c_str()) == 1;
 }
 
-/// In RFC 2253's form, as PostgreSQL has it.
+/// In RFC 2253's form, as PostgreSQL has it: what is not ASCII is written in hexadecimal.
 std::string text_of(const X509_NAME* name) {
     std::string text;
     auto* const memory = BIO_new(BIO_s_mem());
-    if (memory != nullptr &&
-        X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0) {
+    if (memory != nullptr && X509_NAME_print_ex(memory, name, 0, XN_FLAG_RFC2253) >= 0) {
         char* data = nullptr;
         const auto length = BIO_get_mem_data(memory, &data);
         text.assign(data, static_cast<std::size_t>(length));

@@ -12,9 +12,9 @@ import psycopg2
 
 from integration.support import surroundings, wire
 from integration.support.case import shared_postgres
-from integration.support.certificates import Authority
+from integration.support.certificates import Authority, postgres_with_tls
 from integration.support.pgweir import ADMIN, Pgweir, users
-from integration.support.postgres import DATABASE, OWNER, password_of
+from integration.support.postgres import DATABASE, HBA, OWNER, password_of
 from integration.support.waiting import wait_for
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -97,9 +97,9 @@ class RulesTest(AccessCase):
             return struct.unpack("!I", body[:4])[0]
 
     @staticmethod
-    def gets_in(pooler):
+    def gets_in(pooler, **options):
         try:
-            pooler.connect().close()
+            pooler.connect(**options).close()
             return True
         except psycopg2.OperationalError:
             return False
@@ -142,6 +142,39 @@ class RulesTest(AccessCase):
                     self.refused(pooler, refusal, sslmode="require", **fitness)
                 # A certificate that names nobody is nobody's, whatever a pattern matches.
                 self.refused(pooler, refusal, sslmode="require", **nameless)
+
+    def test_the_subject_of_a_certificate_is_the_name_that_it_is_at_postgresql(self):
+        authority = Authority()
+        certificate, key = authority.sign("pgweir", "localhost", "DNS:localhost")
+        shown = {name: dict(zip(("sslcert", "sslkey"), authority.sign(name, *subject[:1], rest=subject[1])))
+                 for name, subject in {
+                     "plain": ("anna", "/OU=staff/O=club"), "alone": ("anna", ""), "twice": ("anna", "/CN=otto"),
+                     "odd": ("anna", r'/O=a, b\+c "d" <e>;#'), "wide": ("änna", "/O=Ärzte €"),
+                     "fitness": ("fitness", "/OU=staff"), "nobody": ("", "")}.items()}
+        maps = ("people CN=anna fitness", 'people "O=club,OU=staff,CN=anna" fitness',
+                'people "CN=anna,OU=staff,O=club" fitness', 'people "/^O=club,OU=[a-z]+,CN=anna$" fitness',
+                "people anna fitness", "people /CN=anna$ fitness", "people /otto fitness",
+                'people "/C3\\\\A4" fitness', "people /ä fitness", "people /. fitness",
+                'people "/(^|,)CN=([a-z]+)$" fitness', 'people "/^OU=staff,CN=(.*)$" \\1')
+        rule = "hostssl all all all cert map=people clientname=DN"
+        postgres = postgres_with_tls(authority, hba=rule + "\n" + HBA).start()
+        self.addCleanup(postgres.close)
+        some = set()
+        for ident in maps:
+            with open(os.path.join(postgres.data, "pg_ident.conf"), "w", encoding="utf-8") as file:
+                file.write(ident + "\n")
+            loaded = postgres.query("select pg_conf_load_time()")
+            postgres.query("select pg_reload_conf()")
+            wait_for(lambda: postgres.query("select pg_conf_load_time()") != loaded, "PostgreSQL has read it", 20)
+            pooler = self.pgweir(tls={"certificate": certificate, "key": key, "ca": authority.certificate},
+                                 auth={"hba": [rule], "ident": [ident]})
+            for name, files in shown.items():
+                with self.subTest(ident=ident, certificate=name):
+                    let_in = self.gets_in(pooler, sslmode="require", **files)
+                    self.assertEqual(self.gets_in(pooler, port=postgres.port, sslmode="require", **files), let_in)
+                    some.add((name, let_in))
+            pooler.close()
+        self.assertEqual({(name, True) for name in shown if name != "nobody"} | {(name, False) for name in shown}, some)
 
 
 class ShippedTest(AccessCase):

@@ -57,6 +57,9 @@ hostssl all all all cert
 hostssl all all all cert map=m
 hostssl all all all cert clientcert=verify-full
 hostssl all all all cert clientname=CN
+hostssl all all all cert clientname=DN
+hostssl all all all cert clientname=DN map=m
+hostssl all all all md5 clientcert=verify-full,clientname=DN
 hostssl all all all md5 clientcert=verify-ca
 hostssl all all all md5 clientcert=verify-full
 hostssl all all all trust clientcert=verify-ca,clientname=CN
@@ -117,6 +120,7 @@ host all all all md5 clientcert=verify-ca
 hostssl all all all md5 clientcert=1
 hostssl all all all cert clientcert=verify-ca
 host all all all md5 clientname=CN
+hostssl all all all cert clientname=dn
 local all all md5 foo=bar
 local @missing all md5
 include other file
@@ -129,7 +133,6 @@ host all all all pam
 host all all all gss
 host all all 10.1 255.0.0.0 md5
 host all all 300.0.0.1 trust
-hostssl all all all cert clientname=DN
 local all all "md5
 local all /( md5
 """.strip().split("\n")

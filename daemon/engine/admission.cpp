@@ -183,7 +183,10 @@ protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule
                    config::may_be(config_->ident_lines, rule->map, system_name, ask.user);
         };
         const auto* const tls = c.login->facts();
-        terms.certificate_is_user = tls != nullptr && is_user(tls->client_common_name);
+        terms.certificate_is_user =
+            tls != nullptr &&
+            is_user(rule->name == config::certificate_name::subject ? tls->client_subject
+                                                                    : tls->client_common_name);
         terms.peer_is_user = known.peer_name && is_user(*known.peer_name);
     }
     const auto* const listed = config_->find_user(ask.user);

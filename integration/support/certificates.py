@@ -30,10 +30,11 @@ class Authority:
     def _openssl(*arguments):
         subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
-    def sign(self, file, common_name, *alternatives):
-        """Paths of a certificate for the name and of its key. `alternatives`: DNS:localhost, IP:127.0.0.1 …"""
+    def sign(self, file, common_name, *alternatives, rest=""):
+        """Paths of a certificate for the name and of its key. `alternatives`: DNS:localhost, IP:127.0.0.1 …;
+        `rest` of the subject: /OU=staff …"""
         certificate, key, request = (self.path(file + end) for end in (".crt", ".key", ".csr"))
-        self._openssl("req", "-subj", "/CN=" + common_name, "-keyout", key, "-out", request,
+        self._openssl("req", "-utf8", "-subj", "/CN=" + common_name + rest, "-keyout", key, "-out", request,
                       *self._new_key())
         extensions = self.path(file + ".ext")
         with open(extensions, "w", encoding="ascii") as out:

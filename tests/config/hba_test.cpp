@@ -68,6 +68,7 @@ std::string shown(const hba_rule& of) {
     return shown(of.databases) + " | " + shown(of.users) + " | " +
            (of.connection == hba_connection::local ? "" : shown(of.address) + " | ") +
            std::string(to_string(of.method)) + certificate +
+           (of.name == certificate_name::subject ? " subject" : "") +
            (of.map.empty() ? "" : " map " + of.map);
 }
 
@@ -124,6 +125,10 @@ TEST_CASE("lines that are understood") {
         {"host all all .example.com md5", "ALL | ALL | HOST .example.com | md5"},
         {"hostssl all all all cert", "ALL | ALL | ANY | cert full"},
         {"hostssl all all all cert map=m", "ALL | ALL | ANY | cert full map m"},
+        {"hostssl all all all cert clientname=DN map=m",
+         "ALL | ALL | ANY | cert full subject map m"},
+        {"hostssl all all all md5 clientcert=verify-full,clientname=DN",
+         "ALL | ALL | ANY | md5 full subject"},
         {"hostssl all all all cert clientcert=verify-full", "ALL | ALL | ANY | cert full"},
         {"hostssl all all all md5 clientcert=verify-ca", "ALL | ALL | ANY | md5 ca"},
         {"hostssl all all all md5 clientcert=verify-full", "ALL | ALL | ANY | md5 full"},
@@ -245,8 +250,7 @@ TEST_CASE("lines that are refused, and where") {
          "1:25: clientcert must be verify-ca or verify-full, not 'no-verify'"},
         {"hostssl all all all cert clientcert=verify-ca",
          "1:26: clientcert must be verify-full with the method cert"},
-        {"hostssl all all all cert clientname=DN",
-         "1:26: clientname must be CN: pgweir looks at nothing else"},
+        {"hostssl all all all cert clientname=dn", "1:26: clientname must be CN or DN, not 'dn'"},
         {"host all all all md5 clientname=CN", "1:22: clientname is for hostssl only"},
         {"local all all md5 foo=bar",
          "1:19: unknown option; there are map, clientcert and clientname, not 'foo'"},

@@ -327,7 +327,7 @@ def hba():
                           + [each.encode() for each in files])
     methods = "\n".join("hostssl all all all %s" % method for method in (
         "trust", "reject", "password", "md5", "scram-sha-256", "cert map=m",
-        "md5 clientcert=verify-ca,clientname=CN"))
+        "md5 clientcert=verify-ca,clientname=DN"))
     yield "methods", case(methods + "\nlocal all all peer map=m")
     yield "addresses", case("\n".join("host all bob %s md5" % address for address in (
         "10.0.0.0/8", "10.0.0.0 255.0.0.0", "::1/128", "fe80:: ffff::", "::ffff:1.2.3.4/96", "samehost",
