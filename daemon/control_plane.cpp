@@ -8,7 +8,6 @@
 
 #include <array>
 #include <cstring>
-#include <pwd.h>
 
 namespace pgweir::daemon {
 
@@ -24,15 +23,6 @@ constexpr auto no_name_kept_for = seconds(5);
 /// Threads that may wait for a name server at the same time.
 constexpr std::size_t for_servers = 4, for_clients = 8, for_peers = 2;
 constexpr std::size_t keys_kept = 10'000;
-
-std::string name_of_user(std::uint32_t uid) {
-    std::array<char, 16'384> space{};
-    passwd entry{};
-    passwd* found = nullptr;
-    const bool known =
-        ::getpwuid_r(uid, &entry, space.data(), space.size(), &found) == 0 && found != nullptr;
-    return known ? entry.pw_name : "";
-}
 
 host_addresses addresses_of_host(const server_address& where) {
     asio::io_context unused;
@@ -64,7 +54,7 @@ lookups<std::string, std::string>::found_out kept(std::string name) {
 name_source::name_source()
     : addresses_of(addresses_of_host)
     , host_name_of(name_of_client)
-    , user_name_of(name_of_user) {}
+    , user_name_of(system_user_name) {}
 
 control_plane::control_plane(std::size_t threads, name_source names)
     : threads_(threads)

@@ -3,12 +3,16 @@
 
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <ifaddrs.h>
+#include <iterator>
 #include <memory>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <optional>
+#include <pwd.h>
+#include <sstream>
 #include <sys/socket.h>
 
 namespace pgweir::daemon {
@@ -94,6 +98,33 @@ std::string confirmed_host_name(const config::ip_address& of) {
         }
     }
     return {};
+}
+
+bool knows_all_users(std::string_view uid_map) {
+    constexpr std::uint64_t all = 4'294'967'295;
+    std::istringstream lines{std::string(uid_map)};
+    std::uint64_t inside = 0, outside = 0, count = 0, known = 0;
+    while (lines >> inside >> outside >> count) {
+        known += count;
+    }
+    return known >= all;
+}
+
+std::string system_user_name(std::uint32_t uid) {
+    std::uint32_t overflow_uid = 65'534;
+    std::ifstream("/proc/sys/kernel/overflowuid") >> overflow_uid;
+    if (uid == overflow_uid) {
+        std::ifstream file("/proc/self/uid_map");
+        if (!knows_all_users(std::string(std::istreambuf_iterator<char>(file), {}))) {
+            return {};
+        }
+    }
+    std::array<char, 16'384> space{};
+    passwd entry{};
+    passwd* found = nullptr;
+    const bool known =
+        ::getpwuid_r(uid, &entry, space.data(), space.size(), &found) == 0 && found != nullptr;
+    return known ? entry.pw_name : "";
 }
 
 } // namespace pgweir::daemon

@@ -6,6 +6,7 @@ import os
 import pwd
 import socket
 import struct
+import subprocess
 import unittest
 
 import psycopg2
@@ -14,7 +15,7 @@ from integration.support import surroundings, wire
 from integration.support.case import shared_postgres
 from integration.support.certificates import Authority, postgres_with_tls
 from integration.support.pgweir import ADMIN, Pgweir, users
-from integration.support.postgres import DATABASE, HBA, OWNER, password_of
+from integration.support.postgres import DATABASE, HBA, OWNER, POSTGRES_BIN, password_of
 from integration.support.waiting import wait_for
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -203,10 +204,11 @@ class UnixSocketTest(AccessCase):
         self.directory = surroundings.temporary_directory("sockets")
         self.port = surroundings.reserve_port()
 
-    def on_socket(self, **settings):
+    def on_socket(self, run_by=(), **settings):
         listen = [{"address": "127.0.0.1", "port": self.port}, {"address": self.directory, "port": self.port}]
         pooler = Pgweir(self.postgres, **settings)
         pooler.port = self.port
+        pooler.run_by = list(run_by)
         pooler.settings["listen"] = listen
         pooler.write_config()
         pooler.start()
@@ -252,6 +254,23 @@ class UnixSocketTest(AccessCase):
                                         auth={"hba": ["local all all peer map=system"], "ident": ident})
                 self.refused(pooler, 'Peer authentication failed for user "%s"' % ME, host=self.directory,
                              user=ME, password="")
+
+    @unittest.skipUnless(surroundings.AS_ROOT, "nobody else can become somebody")
+    def test_who_is_not_known_in_the_user_namespace_is_not_nobody(self):
+        """As with systemd's PrivateUsers=: all but root have the same number there, which is that of nobody."""
+        os.chmod(self.directory, 0o755)
+        for run_by, who in (([], "postgres"), (["unshare", "--user", "--map-user=1", "--map-group=1"], "")):
+            self.port = surroundings.reserve_port()
+            pooler = self.on_socket(run_by=run_by, auth={"hba": ["local all all peer"]},
+                                    users=dict(users(OWNER), nobody={"password": "x"}, postgres={"password": "x"}))
+            for asked in ("nobody", "postgres"):
+                with self.subTest(run_by=run_by, asked=asked):
+                    done = subprocess.run([os.path.join(POSTGRES_BIN, "psql"), "-X", "-w", "-h", self.directory, "-p",
+                                           str(self.port), "-U", asked, "-c", "select 1", DATABASE], user="postgres",
+                                          cwd="/", capture_output=True, text=True, check=False, timeout=60)
+                    refused = 'Peer authentication failed for user "%s"' % asked
+                    (self.assertNotIn if asked == who else self.assertIn)(refused, done.stderr)
+            pooler.close()
 
     def test_who_cannot_have_tls_needs_none(self):
         authority = Authority()

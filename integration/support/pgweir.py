@@ -98,6 +98,7 @@ class Pgweir(Pooler):
         self.arguments = (["--rotate-servers"] if rotate else []) + ([] if track else ["--without-tracking"])
         self.directory = surroundings.temporary_directory("daemon")
         self.user = ME  # whom it runs as
+        self.run_by = []  # a command that becomes it, as somebody who is not root
         self.config_path = os.path.join(self.directory, "pgweir.yaml")
         self.log_path = os.path.join(self.directory, "pgweir.log")
         self.metrics_port = surroundings.reserve_port()
@@ -130,8 +131,9 @@ class Pgweir(Pooler):
 
     def start(self, **environment):
         self.process = surroundings.start_process(
-            [surroundings.BINARY, "run", "--user", self.user, "--config", self.config_path] + self.arguments, self.log_path,
-            env=dict(os.environ, **environment))
+            self.run_by + [surroundings.BINARY, "run", "--config", self.config_path] +
+            ([] if self.run_by else ["--user", self.user]) + self.arguments,
+            self.log_path, env=dict(os.environ, **environment))
         wait_for(self.is_up, lambda: "the daemon is up; its log:\n" + self.log(), 30)
         return self
 

@@ -48,6 +48,11 @@ class Service(unittest.TestCase):
     def test_it_has_descriptors_for_all_clients(self):
         self.assertGreaterEqual(int(self.service("LimitNOFILE")[0]), 3 * 20_000)
 
+    def test_there_is_a_place_for_unix_sockets_and_their_users_are_known(self):
+        self.assertEqual(self.service("RuntimeDirectory"), ["pgweir"])
+        self.assertEqual(self.service("RuntimeDirectoryMode"), ["0755"])
+        self.assertNotIn(("Service", "PrivateUsers"), self.settings)  # all would be nobody
+
     def test_postgresql_is_not_required(self):
         for key in ("Requires", "BindsTo", "Requisite"):
             self.assertNotIn(("Unit", key), self.settings)
