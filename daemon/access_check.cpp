@@ -1,6 +1,7 @@
 // See access_check.hpp.
 #include "daemon/access_check.hpp"
 
+#include "config/console_names.hpp"
 #include "daemon/host_facts.hpp"
 
 #include <algorithm>
@@ -26,26 +27,48 @@ std::string what_is_asked(hba_method method) {
     case hba_method::cert:
         return "the client has to have a certificate";
     case hba_method::peer:
-        return "the system has to say that the client is this user";
+        break; // meaning_of()
     }
     return {};
 }
 
 std::string meaning_of(const config::hba_rule& rule) {
+    // With a map being called like the user is not enough.
+    const auto stands_for = rule.map.empty() ? std::string("the user")
+                                             : "one that the map '" + rule.map + "' makes the user";
+    if (rule.method == hba_method::peer) {
+        return "the system has to say that the client is " + stands_for + "\n";
+    }
     auto result = what_is_asked(rule.method);
-    const bool cert = rule.method == hba_method::cert;
-    const std::string name =
-        rule.name == config::certificate_name::subject ? "subject" : "common name";
     if (rule.certificate == config::client_certificate::verify_ca) {
         result += ", and has to have a certificate that the CA has signed";
     } else if (rule.certificate == config::client_certificate::verify_full) {
-        result +=
-            (cert ? " whose " : ", and has to have a certificate whose ") + name + " is the user's";
-    }
-    if (!rule.map.empty()) {
-        result += ", or one that the map '" + rule.map + "' makes into it";
+        result += rule.method == hba_method::cert ? "" : ", and has to have a certificate";
+        result += rule.name == config::certificate_name::subject ? " whose subject is "
+                                                                 : " whose common name is ";
+        result += stands_for;
     }
     return result + "\n";
+}
+
+/// What no line can change; empty: nothing.
+std::string without_any_line(const config::configuration& of, const access_question& question,
+                             const std::string& database) {
+    const bool local = question.address == "local";
+    const bool offered = !of.tls_certificate.empty() && of.tls != config::tls_mode::disable;
+    if (!local && question.tls && !offered) {
+        return "no client has TLS: there is no tls.certificate, or tls.mode is disable\n";
+    }
+    if (!local && !question.tls && of.tls >= config::tls_mode::require) {
+        return "tls.mode lets nobody in over TCP without TLS\n";
+    }
+    if (of.find_user(question.user) == nullptr && of.query_user.empty()) {
+        return "there is no such user: neither in users nor in auth.userlist\n";
+    }
+    if (!question.replication && !of.find_database(database) && !config::is_console(database)) {
+        return "there is no such database\n";
+    }
+    return {};
 }
 
 std::string method_without_rules(config::auth_method method) {
@@ -84,12 +107,14 @@ explained_access explain_access(const config::configuration& of, const std::stri
         return {.answer = access_answer::error,
                 .text = "the address must be an IPv4 or IPv6 address, or local\n"};
     }
-    if (of.hba_rules.empty()) {
-        return {.answer = access_answer::let_in,
-                .text = "there are no access rules: auth.method counts for everybody\n" +
-                        method_without_rules(of.auth) + "\n"};
-    }
     const auto& database = question.database.empty() ? question.user : question.database;
+    const auto hopeless = without_any_line(of, question, database);
+    const auto answer = hopeless.empty() ? access_answer::let_in : access_answer::refused;
+    if (of.hba_rules.empty()) {
+        return {.answer = answer,
+                .text = "there are no access rules: auth.method counts for everybody\n" +
+                        method_without_rules(of.auth) + "\n" + hopeless};
+    }
     const config::hba_request request{.database = database,
                                       .user = question.user,
                                       .physical_replication = question.replication,
@@ -114,9 +139,9 @@ explained_access explain_access(const config::configuration& of, const std::stri
     }
     const auto& rule = *made.rule;
     const bool refused = rule.method == hba_method::reject;
-    return {.answer = refused ? access_answer::refused : access_answer::let_in,
+    return {.answer = refused ? access_answer::refused : answer,
             .text = (rule.file.empty() ? file : rule.file) + ":" + std::to_string(rule.line) +
-                    ": " + rule.text + "\n" + meaning_of(rule)};
+                    ": " + rule.text + "\n" + meaning_of(rule) + hopeless};
 }
 
 } // namespace pgweir::daemon

@@ -24,7 +24,7 @@ struct access_question {
 };
 
 /// Exit codes of `pgweir check`, as docs/access.md has them.
-enum class access_answer : int { let_in = 0, error = 1, refused = 3, unknown = 4 };
+enum class access_answer : int { let_in = 0, error = 2, refused = 3, unknown = 4 };
 
 struct explained_access {
     access_answer answer = access_answer::error;

@@ -231,7 +231,7 @@ int main(int argc, char** argv) {
         const bool as_root = ::geteuid() == 0 && user.empty();
         if (const auto wrong = user.empty() ? "" : daemon::run_as(user); !wrong.empty()) {
             std::cerr << "pgweir check: " << wrong << '\n';
-            return 1;
+            return static_cast<int>(daemon::access_answer::error);
         }
         keep_memory_to_ourselves(); // as below
         return check(path, question, as_root);

@@ -8,6 +8,7 @@ import subprocess
 import unittest
 
 from integration.support import surroundings
+from integration.support.certificates import Authority
 from integration.support.postgres import HBA, Postgres
 
 # Lines that both take.
@@ -144,8 +145,10 @@ class HbaTest(unittest.TestCase):
         cls.directory = surroundings.temporary_directory("hba")
         cls.hba_path = os.path.join(cls.directory, "pg_hba.conf")
         cls.config_path = os.path.join(cls.directory, "pgweir.yaml")
+        pair = Authority().sign("pgweir", "localhost")
         with open(cls.config_path, "w", encoding="utf-8") as file:
-            json.dump({"databases": {"shop": {}}, "users": {"ann": {"password": "x"}},
+            json.dump({"databases": {"shop": {}, "*": {}}, "tls": dict(zip(("certificate", "key"), pair)),
+                       "users": {name: {"password": "x"} for name in ("ann", "bob", "eve", "shop")},
                        "auth": {"hba_file": "pg_hba.conf",
                                 "ident": ["ops root ann", '"my ops" root ann', "m root ann"]}}, file)
 
@@ -268,7 +271,7 @@ class CheckTest(HbaTest):
     def test_what_is_not_a_question(self):
         self.assertEqual(0, self.check(self.RULES).returncode)
         done = self.check(self.RULES, "--user", "ann", "--address", "somewhere")
-        self.assertEqual(1, done.returncode)
+        self.assertEqual(2, done.returncode)
         self.assertIn("address", done.stderr)
         self.assertNotIn(self.check(self.RULES, "--database", "shop").returncode, (0, 1, 3, 4))
 

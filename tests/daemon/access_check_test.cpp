@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace pgweir;
@@ -13,11 +14,15 @@ using daemon::access_answer;
 
 namespace {
 
-config::configuration configured(const std::string& auth) {
-    const auto made = config::parse("databases: { shop: }\nusers: { ann: { password: x } }\n"
-                                    "auth:\n" +
-                                        auth,
-                                    {});
+const std::string with_tls = "certificate: c, key: k, ca: a";
+
+config::configuration configured(const std::string& auth, const std::string& tls = with_tls) {
+    const auto made = config::parse(
+        "databases: { shop: , ann: , x: , eve: , bob: }\n"
+        "users: { ann: { password: x }, bob: { password: x }, eve: { password: x } }\n"
+        "auth:\n" +
+            auth + "tls: { " + tls + " }\n",
+        {});
     REQUIRE(made);
     return made.value();
 }
@@ -43,8 +48,8 @@ TEST_CASE("which line counts, what it asks for, and the exit code") {
     const std::vector<row> table{
         {{.user = "ann"},
          access_answer::let_in,
-         "c.yaml:5: local all ann peer map=ops\nthe system has to say that the client is this "
-         "user, or one that the map 'ops' makes into it\n"},
+         "c.yaml:5: local all ann peer map=ops\nthe system has to say that the client is one "
+         "that the map 'ops' makes the user\n"},
         {{.user = "eve", .database = "x"},
          access_answer::let_in,
          "c.yaml:6: local all all md5\nthe client has to prove with MD5 that it knows the "
@@ -73,7 +78,7 @@ TEST_CASE("which line counts, what it asks for, and the exit code") {
         {{.user = "eve", .address = "10.1.1.1", .tls = true, .groups = none, .host_name = "x"},
          access_answer::let_in,
          "c.yaml:11: hostssl all all all cert\nthe client has to have a certificate whose common "
-         "name is the user's\n"},
+         "name is the user\n"},
         {{.user = "ann", .replication = true},
          access_answer::refused,
          "no line matches: the client is refused\n"},
@@ -96,4 +101,39 @@ TEST_CASE("without access rules") {
     CHECK(made.text ==
           "there are no access rules: auth.method counts for everybody\nthe client has "
           "to send the password, in clear text\n");
+}
+
+TEST_CASE("what no line can change") {
+    const std::string rules = "  hba: [ host all all all trust, local all all trust ]\n";
+    const auto told = [](const config::configuration& of, const daemon::access_question& question) {
+        const auto made = daemon::explain_access(of, "c.yaml", question);
+        const auto words = made.text.find("without any proof\n");
+        REQUIRE(words != std::string::npos);
+        auto rest = made.text.substr(words + std::string_view("without any proof\n").size());
+        const bool nothing = rest.find_first_not_of('\n') == std::string::npos;
+        CHECK(made.answer == (nothing ? access_answer::let_in : access_answer::refused));
+        return rest;
+    };
+    const daemon::access_question tcp{.user = "ann", .address = "10.1.1.1"};
+    const daemon::access_question tls{.user = "ann", .address = "10.1.1.1", .tls = true};
+    const std::string none =
+        "no client has TLS: there is no tls.certificate, or tls.mode is disable\n";
+    CHECK(told(configured(rules), tcp).empty());
+    CHECK(told(configured(rules), tls).empty());
+    CHECK(told(configured(rules, ""), tcp).empty());
+    CHECK(told(configured(rules, ""), tls) == none);
+    CHECK(told(configured(rules, "mode: disable, " + with_tls), tls) == none);
+    const auto required = configured(rules, "mode: require, " + with_tls);
+    CHECK(told(required, tls).empty());
+    CHECK(told(required, tcp) == "tls.mode lets nobody in over TCP without TLS\n");
+    CHECK(told(required, {.user = "ann"}).empty());
+    CHECK(told(configured(rules), {.user = "otto", .database = "shop"}) ==
+          "there is no such user: neither in users nor in auth.userlist\n");
+    CHECK(told(configured(rules), {.user = "ann", .database = "otto"}) ==
+          "there is no such database\n");
+    CHECK(told(configured(rules), {.user = "ann", .database = "pgbouncer"}).empty());
+    CHECK(told(configured("  query_user: ann\n" + rules), {.user = "otto", .database = "shop"})
+              .empty());
+    CHECK(told(configured("  method: trust\n"), {.user = "otto", .database = "shop"}) ==
+          "there is no such user: neither in users nor in auth.userlist\n");
 }
