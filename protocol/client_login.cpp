@@ -65,6 +65,7 @@ std::string_view words_of_failure(auth_method method) {
     case auth_method::peer:
         return "Peer authentication failed for user ";
     case auth_method::trust:
+        return "\"trust\" authentication failed for user ";
     case auth_method::password:
     case auth_method::md5:
     case auth_method::scram_sha_256:
@@ -78,7 +79,8 @@ std::string_view words_of_failure(auth_method method) {
 
 login_action client_login::state::authentication_failed(std::string_view log_reason) {
     // The same words whatever went wrong: nobody learns which users exist.
-    const bool by_password = method != auth_method::cert && method != auth_method::peer;
+    const bool by_password =
+        method != auth_method::cert && method != auth_method::peer && method != auth_method::trust;
     return refuse_unproven(
         by_password ? error::authentication_failed : error::authorization_refused,
         {.message = std::string(words_of_failure(method)) + "\"" + printable(startup.user) + "\"",
@@ -130,10 +132,6 @@ login_action client_login::state::on_terms(admission terms) {
         return out_of_turn();
     }
     method = terms.method;
-    if (terms.refusal) {
-        return refuse(terms.refusal->code, std::move(terms.refusal->words),
-                      std::move(terms.refusal->log_reason));
-    }
     const bool by_certificate = method == auth_method::cert;
     if ((by_certificate || terms.require_client_certificate || terms.certificate_names_user) &&
         !(tls && tls->client_verified)) {
@@ -141,6 +139,10 @@ login_action client_login::state::on_terms(admission terms) {
             error::authorization_refused,
             {.message = "connection requires a valid client certificate", .detail = {}, .hint = {}},
             "no valid client certificate");
+    }
+    if (terms.refusal) { // behind the certificate, as with PostgreSQL
+        return refuse(terms.refusal->code, std::move(terms.refusal->words),
+                      std::move(terms.refusal->log_reason));
     }
     if ((by_certificate || terms.certificate_names_user) && !terms.certificate_is_user) {
         wrong_certificate = "the client's certificate stands for somebody else";

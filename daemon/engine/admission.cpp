@@ -170,11 +170,12 @@ protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule
         terms.method = static_cast<protocol::auth_method>(config_->auth);
     } else if (rule == nullptr) {
         terms.refusal = protocol::no_entry_for(subject);
-    } else if (rule->method == config::hba_method::reject) {
-        terms.refusal = protocol::rejected_by_entry(subject);
     } else {
         using certificate = config::client_certificate;
         terms.method = method_of(rule->method);
+        if (rule->method == config::hba_method::reject) {
+            terms.refusal = protocol::rejected_by_entry(subject);
+        }
         terms.require_client_certificate = rule->certificate != certificate::not_asked;
         terms.certificate_names_user = rule->certificate == certificate::verify_full;
         // Who has no name is nobody, whatever a map's pattern matches.

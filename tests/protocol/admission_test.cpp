@@ -165,10 +165,25 @@ TEST_CASE("clientcert=verify-ca and verify-full, with other methods") {
             CHECK(side.done.has_value() == each.sqlstate.empty());
             if (each.sqlstate == "28000") {
                 check_refused(side, "28000", "connection requires a valid client certificate");
+            } else if (!each.sqlstate.empty() && method == auth_method::trust) {
+                check_refused(side, "28000", "\"trust\" authentication failed for user \"ann\"");
             } else if (!each.sqlstate.empty()) {
                 check_refused(side, "28P01", "password authentication failed for user \"ann\"");
             }
         }
+    }
+}
+
+TEST_CASE("a line that says reject asks for the certificate first") {
+    for (const bool shown : {true, false}) {
+        CAPTURE(shown);
+        auto terms = terms_of(auth_method::reject);
+        terms.refusal = rejected_by_entry({.host = "h", .user = "ann", .database = "shop"});
+        terms.require_client_certificate = true;
+        const auto side = on_terms(terms, shown ? with_certificate() : plain_facts());
+        check_refused(side, "28000",
+                      shown ? terms.refusal->words.message
+                            : "connection requires a valid client certificate");
     }
 }
 

@@ -112,7 +112,7 @@ TEST_CASE("both ends of the login agree, for every method and every stored form"
                 const auto unknown = run_pair(method, value, "pencil", "bob", piece);
                 CHECK_FALSE(unknown.let_in);
                 CHECK_FALSE(unknown.ready);
-                CHECK(unknown.sqlstate == "28P01");
+                CHECK(unknown.sqlstate == (method == auth_method::trust ? "28000" : "28P01"));
             }
         }
     }
