@@ -9,6 +9,7 @@
 #include <limits>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdexcept>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -61,8 +62,8 @@ void listener::listen(const std::string& address, std::uint16_t port) {
         }
         acceptor_.listen(backlog);
     } catch (const boost::system::system_error& e) {
-        throw boost::system::system_error(e.code(),
-                                          "listen on " + address + " port " + std::to_string(port));
+        throw std::runtime_error("listen on " + address + " port " + std::to_string(port) + ": " +
+                                 e.code().message());
     }
     learn_name();
     accept();

@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <utility>
 
 namespace pgweir::daemon {
 
@@ -62,6 +63,23 @@ void append_hex(std::string& out, std::string_view prefix, unsigned char c) {
     out += digits[c & 0xfU];
 }
 
+/// Four hexadecimal digits of a character that turns or breaks a line where it is shown (Unicode's
+/// bidirectional controls and its separators of lines and paragraphs); empty of any other.
+std::string_view digits_of_unseen(std::string_view sequence) {
+    static constexpr std::pair<std::string_view, std::string_view> unseen[] = {
+        {"\u061c", "061c"}, {"\u200e", "200e"}, {"\u200f", "200f"}, {"\u2028", "2028"},
+        {"\u2029", "2029"}, {"\u202a", "202a"}, {"\u202b", "202b"}, {"\u202c", "202c"},
+        {"\u202d", "202d"}, {"\u202e", "202e"}, {"\u2066", "2066"}, {"\u2067", "2067"},
+        {"\u2068", "2068"}, {"\u2069", "2069"},
+    };
+    for (const auto& [character, digits] : unseen) {
+        if (character == sequence) {
+            return digits;
+        }
+    }
+    return {};
+}
+
 /// Escapes quotes, backslashes, control characters; what is not UTF-8 becomes \xNN as text (in JSON
 /// the backslash of that is escaped in turn).
 void append_escaped(std::string& out, std::string_view text, log_layout layout) {
@@ -86,6 +104,9 @@ void append_escaped(std::string& out, std::string_view text, log_layout layout) 
         } else if (c == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0) {
             // C1 controls (U+0080 to U+009F): terminals obey some of them.
             append_hex(out, json ? "\\u00" : "\\x", static_cast<unsigned char>(text[1]));
+        } else if (const auto digits = digits_of_unseen(text.substr(0, length)); !digits.empty()) {
+            out += "\\u";
+            out += digits;
         } else {
             out += text.substr(0, length);
         }

@@ -29,6 +29,7 @@
 #include <csignal>
 #include <filesystem>
 #include <list>
+#include <stdexcept>
 #include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
@@ -300,9 +301,8 @@ void service::state::start_http() {
     handlers.status_page = [this] { return daemon::status_page(view.pools(), view.process()); };
     http = std::make_unique<ops_http>(ops, std::move(handlers));
     if (const auto error = http->listen(config->metrics_address, config->metrics_port)) {
-        throw boost::system::system_error(error, "metrics: listen on " + config->metrics_address +
-                                                     " port " +
-                                                     std::to_string(config->metrics_port));
+        throw std::runtime_error("metrics: listen on " + config->metrics_address + " port " +
+                                 std::to_string(config->metrics_port) + ": " + error.message());
     }
     log.log(log_severity::info, "metrics",
             {{"address", config->metrics_address}, {"port", std::int64_t{http->port()}}});

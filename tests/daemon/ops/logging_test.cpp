@@ -99,6 +99,8 @@ TEST_CASE("values cannot break out of their line") {
         {"\x1b[2J", R"("\x1b[2J")", R"("\u001b[2J")"},
         {"Zürich", R"("Zürich")", R"("Zürich")"},
         {"\xff\xc3", R"("\xff\xc3")", R"("\\xff\\xc3")"},
+        {"a\u202eb\u2028\u2066\u061c", R"("a\u202eb\u2028\u2066\u061c")",
+         R"("a\u202eb\u2028\u2066\u061c")"},
         {"\xc2\x9b"
          "2J",
          R"("\x9b2J")", R"("\u009b2J")"},
