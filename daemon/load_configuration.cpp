@@ -28,7 +28,8 @@ void add_key_files(const config::configuration& of, const std::string& directory
 
 loaded_configuration load(const std::string& path, const tls_contexts* running) {
     loaded_configuration loaded;
-    auto read = read_whole_file(path);
+    const opened_file file(path);
+    auto read = file.read();
     if (!read) {
         loaded.errors.push_back(path + ": cannot be read");
         return loaded;
@@ -41,11 +42,11 @@ loaded_configuration load(const std::string& path, const tls_contexts* running) 
         return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     };
     options.read_file = [](const std::string& name) { return read_whole_file(name); };
-    options.read_secret_file = [&loaded](const std::string& file) {
-        loaded.secret_files.push_back(file);
-        return read_secret_file(file);
+    options.read_secret_file = [&loaded](const std::string& name) {
+        loaded.secret_files.push_back(name);
+        return read_secret_file(name);
     };
-    options.open_to_others = is_open_to_others(path);
+    options.open_to_others = file.is_open_to_others();
     options.read_credential = read_credential;
     const auto result = config::parse(text.reveal(), options);
     for (const auto& warning : result.warnings()) {

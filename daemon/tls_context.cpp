@@ -12,12 +12,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <set>
 #include <string_view>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace pgweir::daemon {
 
@@ -77,23 +74,6 @@ void choose_groups(SSL_CTX* context, bool accepts) {
     throw tls_error("TLS is not available: no group for key exchange");
 }
 
-void check_key_file(const std::string& path) {
-    struct stat is {};
-    if (::stat(path.c_str(), &is) != 0 || !S_ISREG(is.st_mode)) {
-        throw tls_error(path + ": the private key cannot be read");
-    }
-    switch (judge_secret_file(is, ::geteuid())) {
-    case secret_file::good:
-        return;
-    case secret_file::of_another_user:
-        throw tls_error(path + ": the private key must belong to root (mode 0640 or less) or to "
-                               "pgweir's user (0600 or less)");
-    case secret_file::open_to_others:
-        throw tls_error(path + ": others may read the private key; chmod it to 0600, or to 0640 if "
-                               "it is root's");
-    }
-}
-
 /// Whoever offers protocols at all must offer PostgreSQL's.
 int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* chosen_length,
                     const unsigned char* offered, unsigned int offered_length, void*) {
@@ -129,13 +109,14 @@ constexpr std::size_t largest_pem_bytes = 8 * 1'048'576;
 class pem_file {
 public:
     /// `otherwise`: what its being unreadable means.
-    pem_file(const std::string& path, const std::string& otherwise) {
-        auto read = read_whole_file(path, largest_pem_bytes);
+    pem_file(const std::string& path, const std::string& otherwise)
+        : pem_file(opened_file(path), path, otherwise) {}
+    pem_file(const opened_file& file, const std::string& path, const std::string& otherwise) {
+        auto read = file.read(largest_pem_bytes);
         if (!read) {
             throw tls_error(path + ": " + otherwise + ": " +
-                            (::access(path.c_str(), R_OK) != 0
-                                 ? std::strerror(errno)
-                                 : "it is no regular file, or is larger than 8 MiB"));
+                            (file.error() != 0 ? std::strerror(file.error())
+                                               : "it is no regular file, or is larger than 8 MiB"));
         }
         bytes_ = std::move(*read);
         source_.reset(BIO_new_mem_buf(bytes_.data(), static_cast<int>(bytes_.size())));
@@ -152,6 +133,25 @@ private:
     std::string bytes_;
     owned<BIO, BIO_free_all> source_;
 };
+
+/// A private key, which is nobody else's to read.
+pem_file read_key(const std::string& path) {
+    const opened_file file(path);
+    switch (file.judge()) {
+    case secret_file::good:
+    case secret_file::unreadable:
+        break; // pem_file tells the system's reason
+    case secret_file::none:
+        throw tls_error(path + ": the private key cannot be read");
+    case secret_file::of_another_user:
+        throw tls_error(path + ": the private key must belong to root (mode 0640 or less) or to "
+                               "pgweir's user (0600 or less)");
+    case secret_file::open_to_others:
+        throw tls_error(path + ": others may read the private key; chmod it to 0600, or to 0640 if "
+                               "it is root's");
+    }
+    return {file, path, bad_key};
+}
 
 /// What is encrypted stays so: nobody is there to give a passphrase.
 int no_passphrase(char*, int, int, void*) { return 0; }
@@ -270,8 +270,7 @@ std::string tls_context::use_key(const std::string& certificate, const std::stri
     if (!use_certificates(context_, certificates.source())) {
         fail(bad_certificate, certificate);
     }
-    check_key_file(key);
-    pem_file secret(key, bad_key);
+    pem_file secret = read_key(key);
     if (!use_private_key(context_, secret.source())) {
         fail(bad_key, key);
     }

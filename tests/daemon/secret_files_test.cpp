@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <fcntl.h>
@@ -102,10 +103,10 @@ TEST_CASE("what root alone reads, and what others read as well") {
          {row{0600, false}, row{0640, !root}, row{0644, true}, row{0660, true}}) {
         CAPTURE(each.mode);
         const auto path = in.file("secret", "x", each.mode);
-        CHECK(is_open_to_others(path) == each.open);
+        CHECK(opened_file(path).is_open_to_others() == each.open);
         CHECK(only_root_reads(path) == (root && each.mode == 0600));
     }
-    CHECK(!is_open_to_others(in.path("missing")));
+    CHECK(!opened_file(in.path("missing")).is_open_to_others());
     CHECK(!only_root_reads(in.path("missing")));
 }
 
@@ -120,6 +121,36 @@ TEST_CASE("what is no file") {
     (void)in.file("target", "x", 0644);
     REQUIRE(::symlink(in.path("target").c_str(), in.path("link").c_str()) == 0);
     CHECK(!read_secret_file(in.path("link"))); // the file counts, not the link
+}
+
+TEST_CASE("why a file with secrets is not read") {
+    folder in;
+    using enum secret_file;
+    const auto why = [](const std::string& path) { return opened_file(path).judge(); };
+    const auto path = in.file("secret", "x", 0600);
+    CHECK(why(path) == good);
+    CHECK(why(in.file("open", "x", 0644)) == open_to_others);
+    CHECK(why(in.path("missing")) == none);
+    CHECK(why(path + "/below") == none);
+    CHECK(why(in.path()) == none);
+    CHECK(why("/dev/zero") == none);
+    REQUIRE(::mkfifo(in.path("pipe").c_str(), 0600) == 0);
+    CHECK(why(in.path("pipe")) == none);
+    REQUIRE(::symlink("round", in.path("round").c_str()) == 0);
+    CHECK(why(in.path("round")) == unreadable);
+    CHECK(opened_file(in.path("round")).error() == ELOOP);
+    if (::chown(path.c_str(), 1, static_cast<gid_t>(-1)) == 0) { // only root can
+        CHECK(why(path) == of_another_user);
+    }
+}
+
+TEST_CASE("what is read is the file that was judged, whatever its path names by then") {
+    folder in;
+    const opened_file file(in.file("secret", "judged", 0600));
+    REQUIRE(file.judge() == secret_file::good);
+    REQUIRE(::rename(in.file("other", "another", 0644).c_str(), in.path("secret").c_str()) == 0);
+    CHECK(file.judge() == secret_file::good);
+    CHECK(file.read() == "judged");
 }
 
 TEST_CASE("whatever the size") {

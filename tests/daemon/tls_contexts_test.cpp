@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +15,7 @@
 #include <iterator>
 #include <string>
 #include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -131,6 +133,36 @@ TEST_CASE_FIXTURE(configured, "tls_contexts: every bad file is told of") {
     REQUIRE(errors.size() == 2);
     CHECK(errors[0] == files.path("none.key") + ": the private key cannot be read");
     CHECK(errors[1].starts_with("databases.shop: " + files.path("none.pem")));
+}
+
+// Whoever may write to the key's folder puts others' keys there and takes them away, all the while.
+TEST_CASE_FIXTURE(configured, "tls_contexts: the key that is read is the one that was judged") {
+    files.make("other", "db.example");
+    config.databases.clear();
+    REQUIRE(::chmod(files.path("other.key").c_str(), 0644) == 0);
+    std::filesystem::rename(files.path("server.key"), files.path("own.key"));
+    const auto becomes = [this](const char* name) {
+        return ::link(files.path(name).c_str(), files.path("next").c_str()) == 0 &&
+               ::rename(files.path("next").c_str(), files.path("server.key").c_str()) == 0;
+    };
+    REQUIRE(becomes("own.key"));
+    std::atomic<bool> over{false}, failed{false};
+    std::thread changing([&] {
+        while (!over) {
+            failed = failed || !becomes("other.key") || !becomes("own.key");
+        }
+    });
+    const auto refused = files.path("server.key") + ": others may read the private key";
+    int others = 0;
+    for (int i = 0; i < 1000 && others == 0; ++i) {
+        (void)make();
+        others += !errors.empty() && !errors[0].starts_with(refused) ? 1 : 0;
+    }
+    over = true;
+    changing.join();
+    CHECK(!failed);
+    CAPTURE(errors.empty() ? std::string() : errors[0]);
+    CHECK(others == 0);
 }
 
 TEST_CASE_FIXTURE(configured, "tls_contexts: what is no file is an error, whoever names it") {
