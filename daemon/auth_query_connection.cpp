@@ -51,7 +51,8 @@ std::optional<auth_query::clock::time_point> time_of(const std::optional<std::st
 
 /// The characters of this name do not exist where it is asked for.
 bool is_about_characters(std::string_view sqlstate) {
-    return sqlstate == "22021" || sqlstate == "22P05";
+    return sqlstate == protocol::sqlstate::character_not_in_repertoire ||
+           sqlstate == protocol::sqlstate::untranslatable_character;
 }
 
 /// Of these only the server as a whole is the cause; who may ask nothing in one database
@@ -59,12 +60,13 @@ bool is_about_characters(std::string_view sqlstate) {
 /// where its CONNECTION LIMIT is reached, which only the place in PostgreSQL's source tells from
 /// the server's own, or one of its session_preload_libraries is missing.
 bool is_of_server(std::string_view sqlstate, std::string_view verbose = {}) {
-    if (sqlstate == "58P01" ||
-        (sqlstate == "53300" && verbose.find("CheckMyDatabase") != verbose.npos)) {
+    if (sqlstate == protocol::sqlstate::undefined_file ||
+        (sqlstate == protocol::sqlstate::too_many_connections &&
+         verbose.find("CheckMyDatabase") != verbose.npos)) {
         return false;
     }
     constexpr std::array<std::string_view, 6> classes{"08", "40", "53", "57", "58", "XX"};
-    return sqlstate.size() != 5 || sqlstate == "28P01" ||
+    return sqlstate.size() != 5 || sqlstate == protocol::sqlstate::invalid_password ||
            std::find(classes.begin(), classes.end(), sqlstate.substr(0, 2)) != classes.end();
 }
 

@@ -1,6 +1,7 @@
 #include "daemon/console_result.hpp"
 
 #include "daemon/utf8.hpp"
+#include "protocol/sqlstate.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -141,7 +142,11 @@ std::string console_answer::notice(std::string_view message, std::string_view de
     console_answer answer;
     answer.writer_.begin(protocol::backend::notice_response);
     const std::pair<char, std::string_view> fields[] = {
-        {'S', "NOTICE"}, {'V', "NOTICE"}, {'C', "00000"}, {'M', message}, {'D', detail}};
+        {'S', "NOTICE"},
+        {'V', "NOTICE"},
+        {'C', protocol::sqlstate::successful_completion},
+        {'M', message},
+        {'D', detail}};
     for (const auto& [code, words] : fields) {
         answer.writer_.u8(static_cast<std::uint8_t>(code)).c_string(words);
     }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "protocol/message.hpp"
+#include "protocol/sqlstate.hpp"
 
 #include <cstdint>
 #include <string>
@@ -45,11 +46,6 @@ enum class error : std::uint8_t {
     console_reload_failed, // F0000 ERROR
     internal,              // XX000 FATAL
 };
-
-/// Condition names of PostgreSQL's, of what a server says and somebody looks for.
-namespace sqlstate {
-inline constexpr std::string_view query_canceled = "57014"; // a cancel request, a timeout
-} // namespace sqlstate
 
 struct error_row {
     error code;

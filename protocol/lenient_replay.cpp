@@ -1,6 +1,7 @@
 #include "protocol/lenient_replay.hpp"
 
 #include "protocol/sql_lexer.hpp"
+#include "protocol/sqlstate.hpp"
 
 #include <algorithm>
 #include <array>
@@ -40,10 +41,10 @@ bool may_be_librarys(const setting_map& carried, const setting_map& wanted) {
 
 bool may_be_librarys_refusal(std::string_view sqlstate) {
     constexpr std::array<std::string_view, 4> reasons = {
-        "22023", // a value it does not take
-        "42501", // a superuser's
-        "42602", // its prefix, but none of its names
-        "55P02", // not to be changed while the server runs
+        sqlstate::invalid_parameter_value,   // a value it does not take
+        sqlstate::insufficient_privilege,    // a superuser's
+        sqlstate::invalid_name,              // its prefix, but none of its names
+        sqlstate::cant_change_runtime_param, // not to be changed while the server runs
     };
     return std::find(reasons.begin(), reasons.end(), sqlstate) != reasons.end();
 }

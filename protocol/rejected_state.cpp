@@ -8,7 +8,6 @@ namespace pgweir::protocol {
 namespace {
 
 constexpr std::string_view text_front = "pgweir_rejects_";
-constexpr std::string_view syntax_error = "42601";
 
 struct row {
     pin_reason reason;
@@ -52,7 +51,7 @@ std::optional<pin_reason> rejected_for(bytes error_response) {
         return std::nullopt;
     }
     const auto fields = read_error_fields(error_response.subspan(header_bytes));
-    if (fields.sqlstate != syntax_error) {
+    if (fields.sqlstate != sqlstate::syntax_error) {
         return std::nullopt;
     }
     const auto at = fields.message.find(text_front);

@@ -30,16 +30,17 @@ why which_limit(std::string_view routine) {
 
 why classify(const error_fields& fields) {
     const auto sqlstate = fields.sqlstate;
-    if (sqlstate == "53300") {
+    if (sqlstate == sqlstate::too_many_connections) {
         return which_limit(fields.routine);
     }
-    if (sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03") {
+    if (sqlstate == sqlstate::admin_shutdown || sqlstate == sqlstate::crash_shutdown ||
+        sqlstate == sqlstate::cannot_connect_now) {
         return why::starting_up;
     }
     if (sqlstate.starts_with("28")) {
         return why::authentication;
     }
-    return sqlstate == "3D000" ? why::no_such_database : why::other_error;
+    return sqlstate == sqlstate::invalid_catalog_name ? why::no_such_database : why::other_error;
 }
 
 } // namespace
@@ -75,7 +76,8 @@ server_login_action server_login::state::refused_by(bytes body, bool welcomed) {
 /// libpq's rule for `allow` and `prefer`: a server whose pg_hba.conf refuses us as we came may take
 /// us the other way. It says so first thing (28000); a refusal of our password is final.
 server_refused::retry server_login::state::another_way(std::string_view sqlstate) const {
-    if (!std::holds_alternative<awaiting_authentication>(now) || sqlstate != "28000") {
+    if (!std::holds_alternative<awaiting_authentication>(now) ||
+        sqlstate != sqlstate::invalid_authorization_specification) {
         return server_refused::retry::none;
     }
     if (opts.tls == tls_mode::allow && !tls) {

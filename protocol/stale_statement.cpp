@@ -11,7 +11,6 @@ namespace pgweir::protocol {
 
 namespace {
 
-constexpr std::string_view feature_not_supported = "0A000";
 constexpr std::string_view refusing_routine = "RevalidateCachedQuery";
 
 // The name that a Bind or Describe of a statement says. Nothing: it is another message.
@@ -57,20 +56,21 @@ statement_shape shape_of(bytes parameter_description, bytes row_description) {
 
 bool says_results_changed(bytes error) {
     const auto fields = read_error_fields(error);
-    return fields.sqlstate == feature_not_supported && fields.routine == refusing_routine;
+    return fields.sqlstate == sqlstate::feature_not_supported && fields.routine == refusing_routine;
 }
 
 void append_results_changed(std::string& out) {
     message_writer to(out);
     to.begin(backend::error_response);
-    to.u8('S').c_string("ERROR").u8('V').c_string("ERROR").u8('C').c_string(feature_not_supported);
+    to.u8('S').c_string("ERROR").u8('V').c_string("ERROR").u8('C').c_string(
+        sqlstate::feature_not_supported);
     to.u8('M').c_string("cached plan must not change result type");
     to.u8('F').c_string("plancache.c").u8('R').c_string(refusing_routine).u8(0).end();
 }
 
 bool says_nothing_is_stale_name(bytes error) {
     const auto fields = read_error_fields(error);
-    return fields.sqlstate == "26000" &&
+    return fields.sqlstate == sqlstate::invalid_sql_statement_name &&
            fields.message.find("\"" + std::string(stale_name) + "\"") != std::string_view::npos;
 }
 

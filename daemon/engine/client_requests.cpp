@@ -26,7 +26,7 @@ protocol::error_words others_sequences() {
                        "discarded here",
             .detail = {},
             .hint = {},
-            .sqlstate = "55000"};
+            .sqlstate = std::string(protocol::sqlstate::object_not_in_prerequisite_state)};
 }
 
 /// Bytes at the front have been used. While a read is outstanding, positions must not move.

@@ -41,7 +41,7 @@ void wake_all(const std::shared_ptr<pool_entry>& entry, engine_ports& ports) {
 
 void note_dropped_role(server& s, const protocol::server_step& error, engine_ports& ports) {
     // "invalid role OID: N", in whatever language, of the session's role or one that it has SET.
-    if (error.sqlstate != "42704" ||
+    if (error.sqlstate != protocol::sqlstate::undefined_object ||
         protocol::read_error_fields(protocol::as_bytes(error.error)).routine !=
             "GetUserNameFromId") {
         return;

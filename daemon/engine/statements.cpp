@@ -144,8 +144,10 @@ bool engine::send_once_more(client& c, server& s, const protocol::server_step& s
     const bool changed = protocol::says_results_changed(protocol::as_bytes(step.error));
     const bool described = protocol::describes_something(s.retryable.unused());
     const bool curable =
-        used != nullptr && (changed ? described || !protocol::is_stale(*used)
-                                    : step.sqlstate == "0A000" || step.sqlstate == "26000");
+        used != nullptr &&
+        (changed ? described || !protocol::is_stale(*used)
+                 : step.sqlstate == protocol::sqlstate::feature_not_supported ||
+                       step.sqlstate == protocol::sqlstate::invalid_sql_statement_name);
     const bool first_answer = taken.size() == protocol::read_header(taken).frame_bytes();
     if (!curable || !first_answer || c.state != client_state::active || c.in.held() ||
         !s.out.empty() || !s.owed.swallow_ready()) {
