@@ -64,7 +64,8 @@ void engine::choose_mock_method() {
 }
 
 /// The first rule for this client. It may depend on what is not known yet.
-config::hba_decision engine::rule_for(const client& c, const login_answer* known) const {
+config::hba_decision engine::rule_for(const client& c, const config::user* listed,
+                                      const login_answer* known) const {
     const auto& ask = *c.info->wants;
     const bool local = c.info->where.peer == local_peer;
     const config::hba_request request{
@@ -80,9 +81,9 @@ config::hba_decision engine::rule_for(const client& c, const login_answer* known
     }
     // Who is known to nobody gets in by no line, and is in no group. Of anybody else it has to be
     // known: a line that may be about it is not stepped over.
-    const bool listed = config_->find_user(ask.user) != nullptr;
     facts.is_member = [known, listed](std::string_view group) -> std::optional<bool> {
-        if (known != nullptr && known->user == nullptr && !listed && known->failure.empty()) {
+        if (known != nullptr && known->user == nullptr && listed == nullptr &&
+            known->failure.empty()) {
             return false;
         }
         return known != nullptr && known->user != nullptr && known->user->groups
@@ -92,14 +93,15 @@ config::hba_decision engine::rule_for(const client& c, const login_answer* known
     return config::decide(config_->hba_rules, request, facts);
 }
 
-/// `known`: what has been looked up; nothing: nothing yet.
+/// `known`: what has been looked up; nothing: nothing yet. Below, `listed` is what the
+/// configuration has of the user, found once here.
 protocol::login_action engine::admit(client& c, const login_answer* known) {
     const auto& ask = *c.info->wants;
     const bool local = c.info->where.peer == local_peer;
     const auto* const listed = config_->find_user(ask.user);
     const bool by_query = !config_->query_user.empty();
-    const auto decision = config_->hba_rules.empty() ? config::hba_decision{} : rule_for(c, known);
-    const auto* const rule = decision.rule;
+    auto decision =
+        config_->hba_rules.empty() ? config::hba_decision{} : rule_for(c, listed, known);
     if (known == nullptr) {
         login_question question{.database = ask.database,
                                 .user = ask.user,
@@ -119,27 +121,29 @@ protocol::login_action engine::admit(client& c, const login_answer* known) {
             return protocol::login_read{};
         }
         static const login_answer nothing;
-        return decision.decided() ? terms_for(c, rule, nothing) : admit(c, &nothing);
+        known = &nothing;
+        if (!decision.decided()) {
+            decision = rule_for(c, listed, known);
+        }
     }
-    return is_in_the_dark(ask, decision, *known) ? refuse_in_the_dark(c, known->failure)
-                                                 : terms_for(c, rule, *known);
+    return is_in_the_dark(listed, decision, *known) ? refuse_in_the_dark(c, known->failure)
+                                                    : terms_for(c, listed, decision.rule, *known);
 }
 
 /// Is something not known that this login depends on, because it could not be found out?
-bool engine::is_in_the_dark(const protocol::login_find_user& ask,
-                            const config::hba_decision& decision, const login_answer& known) const {
+bool engine::is_in_the_dark(const config::user* listed, const config::hba_decision& decision,
+                            const login_answer& known) const {
     if (known.failure.empty()) {
         return false;
     }
     if (config_->hba_rules.empty() || !decision.decided()) {
-        return !decision.decided() || config_->find_user(ask.user) == nullptr;
+        return !decision.decided() || listed == nullptr;
     }
     const auto* const rule = decision.rule;
     if (rule == nullptr || rule->method == config::hba_method::reject) {
         return false; // whoever it is
     }
-    return config_->find_user(ask.user) == nullptr ||
-           (rule->method == config::hba_method::peer && !known.peer_name);
+    return listed == nullptr || (rule->method == config::hba_method::peer && !known.peer_name);
 }
 
 /// Says nothing of whether there is such a user, and the client is not to think of its password.
@@ -154,8 +158,8 @@ protocol::login_action engine::refuse_in_the_dark(client& c, const std::string& 
 }
 
 /// … all that it depends on being known.
-protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule,
-                                         const login_answer& known) {
+protocol::login_action engine::terms_for(client& c, const config::user* listed,
+                                         const config::hba_rule* rule, const login_answer& known) {
     const auto ask = std::move(*std::exchange(c.info->wants, nullptr));
     const std::string_view peer = c.info->where.peer;
     protocol::admission terms;
@@ -190,7 +194,6 @@ protocol::login_action engine::terms_for(client& c, const config::hba_rule* rule
                                                                     : tls->client_common_name);
         terms.peer_is_user = known.peer_name && is_user(*known.peer_name);
     }
-    const auto* const listed = config_->find_user(ask.user);
     c.info->looked_up = listed == nullptr && !config_->query_user.empty();
     if (listed != nullptr) {
         terms.credential = {protocol::secret(std::string(listed->password.reveal()))};

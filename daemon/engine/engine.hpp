@@ -137,13 +137,14 @@ private:
     bool count_login(client& c, time_point now);
     void choose_mock_method();
     protocol::login_action admit(client& c, const login_answer* known);
-    config::hba_decision rule_for(const client& c, const login_answer* known) const;
-    [[nodiscard]] bool is_in_the_dark(const protocol::login_find_user& ask,
+    config::hba_decision rule_for(const client& c, const config::user* listed,
+                                  const login_answer* known) const;
+    [[nodiscard]] bool is_in_the_dark(const config::user* listed,
                                       const config::hba_decision& decision,
                                       const login_answer& known) const;
     protocol::login_action refuse_in_the_dark(client& c, const std::string& why);
-    protocol::login_action terms_for(client& c, const config::hba_rule* rule,
-                                     const login_answer& known);
+    protocol::login_action terms_for(client& c, const config::user* listed,
+                                     const config::hba_rule* rule, const login_answer& known);
     [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask);
     void authenticated(client& c, protocol::login_authenticated& done, time_point now);
     [[nodiscard]] std::optional<config::database>
