@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -15,7 +16,7 @@ namespace pgweir::config {
 struct ip_address {
     std::array<std::uint8_t, 16> bytes{}; // network order; the rest is zero
     std::uint8_t size_bytes = 4;          // 4 or 16
-    bool operator==(const ip_address&) const = default;
+    auto operator<=>(const ip_address&) const = default;
 };
 
 /// 127.0.0.1, ::1, ::ffff:10.0.0.1. Nothing for names, scope ids and short forms such as 127.1.

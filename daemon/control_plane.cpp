@@ -38,13 +38,8 @@ host_addresses addresses_of_host(const server_address& where) {
     return found;
 }
 
-std::string name_of_client(const std::string& at) {
-    const auto address = config::read_address(at);
-    return address ? confirmed_host_name(*address) : std::string();
-}
-
 /// A name, and for how long it is kept.
-lookups<std::string, std::string>::found_out kept(std::string name) {
+lookups<config::ip_address, std::string>::found_out kept(std::string name) {
     const auto keep_for = name.empty() ? no_name_kept_for : name_kept_for;
     return {std::move(name), keep_for};
 }
@@ -53,7 +48,7 @@ lookups<std::string, std::string>::found_out kept(std::string name) {
 
 name_source::name_source()
     : addresses_of(addresses_of_host)
-    , host_name_of(name_of_client)
+    , host_name_of(confirmed_host_name)
     , user_name_of(system_user_name) {}
 
 control_plane::control_plane(std::size_t threads, name_source names)
@@ -69,7 +64,7 @@ control_plane::control_plane(std::size_t threads, name_source names)
           },
           {.threads = for_servers})
     , clients_([ask = std::move(names.host_name_of)](
-                   const std::string& address) { return kept(ask(address)); },
+                   const config::ip_address& address) { return kept(ask(address)); },
                {.threads = for_clients})
     , peers_(
           [ask = std::move(names.user_name_of)](std::uint32_t uid) {

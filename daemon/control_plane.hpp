@@ -7,6 +7,7 @@
 // names_reading_test.cpp, integration.
 #pragma once
 
+#include "config/address.hpp"
 #include "daemon/engine/names_reading.hpp"
 #include "daemon/lookups.hpp"
 #include "daemon/socket_connection.hpp"
@@ -39,7 +40,7 @@ struct name_source {
     name_source();
     std::function<host_addresses(const server_address&)> addresses_of;
     /// Of the client at this address. Empty: it has none (confirmed_host_name()).
-    std::function<std::string(const std::string& address)> host_name_of;
+    std::function<std::string(const config::ip_address&)> host_name_of;
     std::function<std::string(std::uint32_t uid)> user_name_of;
 };
 
@@ -94,7 +95,7 @@ private:
     std::map<std::string, protocol::secret> keys_; // by SHA-256 of password, salt and iterations
     // Apart, so that clients cannot hold up the way to PostgreSQL.
     lookups<std::pair<std::string, std::uint16_t>, host_addresses> servers_;
-    lookups<std::string, std::string> clients_;
+    lookups<config::ip_address, std::string> clients_;
     lookups<std::uint32_t, std::string> peers_;
 };
 

@@ -1,30 +1,41 @@
 #include "daemon/endpoint.hpp"
 
-#include "config/address.hpp"
-
 #include <arpa/inet.h>
+#include <cstddef>
 #include <cstring>
 #include <netinet/in.h>
 #include <sys/un.h>
 
 namespace pgweir::daemon {
 
-std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address) {
+std::optional<config::ip_address> ip_of(const sockaddr_storage& address) {
     config::ip_address of;
     if (address.ss_family == AF_INET) {
         sockaddr_in in{};
         std::memcpy(&in, &address, sizeof in);
         std::memcpy(of.bytes.data(), &in.sin_addr, sizeof in.sin_addr);
-        return {config::to_text(of), ntohs(in.sin_port)};
+        return of;
     }
     if (address.ss_family == AF_INET6) {
         sockaddr_in6 in{};
         std::memcpy(&in, &address, sizeof in);
         of.size_bytes = sizeof in.sin6_addr;
         std::memcpy(of.bytes.data(), &in.sin6_addr, sizeof in.sin6_addr);
-        return {config::to_text(config::without_mapping(of)), ntohs(in.sin6_port)};
+        return config::without_mapping(of);
     }
-    return {std::string(local_peer), 0};
+    return std::nullopt;
+}
+
+std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& address) {
+    const auto ip = ip_of(address);
+    if (!ip) {
+        return {std::string(local_peer), 0};
+    }
+    in_port_t port = 0; // at the same place in either family
+    static_assert(offsetof(sockaddr_in, sin_port) == offsetof(sockaddr_in6, sin6_port));
+    std::memcpy(&port, reinterpret_cast<const char*>(&address) + offsetof(sockaddr_in, sin_port),
+                sizeof port);
+    return {config::to_text(*ip), ntohs(port)};
 }
 
 std::vector<endpoint> literal_endpoints(const server_address& where) {

@@ -505,6 +505,7 @@ connection::addresses socket_connection::names() const {
     socklen_t length = sizeof storage;
     if (::getpeername(state_->fd(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
         std::tie(result.peer, result.peer_port) = name_of(storage);
+        result.peer_ip = ip_of(storage);
     }
     if (storage.ss_family == AF_UNIX) {
         ucred peer{};

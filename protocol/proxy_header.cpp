@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
 #include <string_view>
 #include <vector>
 
@@ -16,12 +17,88 @@ constexpr std::string_view signature_1 = "PROXY ";
 constexpr std::string_view signature_2{"\r\n\r\n\0\r\nQUIT\n", 12};
 constexpr std::size_t most_line_bytes = 107; // with its end
 
-/// Does it look like an address of that family? Whoever uses it reads it for good.
-bool may_be_address(std::string_view text, bool v4) {
-    const auto allowed =
-        v4 ? std::string_view("0123456789.") : std::string_view("0123456789abcdefABCDEF:.");
-    return !text.empty() && text.find_first_not_of(allowed) == std::string_view::npos &&
-           text.find(v4 ? '.' : ':') != std::string_view::npos;
+using address_family = ip_endpoint::address_family;
+using address = std::array<std::uint8_t, 16>;
+
+/// All of `digits`, and no more of them than `most`.
+std::optional<unsigned> number_in(std::string_view digits, std::size_t most, int base) {
+    unsigned value = 0;
+    const auto* const last = digits.data() + digits.size();
+    const auto [end, error] = std::from_chars(digits.data(), last, value, base);
+    return error == std::errc() && end == last && digits.size() <= most ? std::optional(value)
+                                                                        : std::nullopt;
+}
+
+/// A leading zero is octal to some and decimal to others: to nobody here.
+bool read_v4(std::string_view text, std::uint8_t* into) {
+    for (int i = 0; i < 4; ++i) {
+        const auto end = i < 3 ? text.find('.') : text.size();
+        const auto digits = text.substr(0, end);
+        const auto value = number_in(digits, 3, 10);
+        if (end == std::string_view::npos || !value || *value > 255 ||
+            (digits.size() > 1 && digits[0] == '0')) {
+            return false;
+        }
+        *into++ = static_cast<std::uint8_t>(*value);
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return true;
+}
+
+/// As RFC 4291 has it: one "::" stands for one group or more, the last two may be an IPv4 address.
+bool read_v6(std::string_view text, address& into) {
+    std::size_t filled = 0;
+    std::optional<std::size_t> gap;
+    if (text.starts_with("::")) {
+        gap = 0;
+        text.remove_prefix(2);
+    }
+    while (!text.empty()) {
+        const auto end = std::min(text.find(':'), text.size());
+        const auto group = text.substr(0, end);
+        text.remove_prefix(end);
+        if (text.empty() && group.find('.') != std::string_view::npos) {
+            if (filled + 4 > into.size() || !read_v4(group, into.data() + filled)) {
+                return false;
+            }
+            filled += 4;
+            break;
+        }
+        const auto value = number_in(group, 4, 16);
+        if (!value || filled == into.size()) {
+            return false;
+        }
+        into[filled++] = static_cast<std::uint8_t>(*value >> 8);
+        into[filled++] = static_cast<std::uint8_t>(*value & 0xff);
+        if (text.starts_with("::")) {
+            if (gap) {
+                return false;
+            }
+            gap = filled;
+            text.remove_prefix(2);
+        } else if (!text.empty()) {
+            text.remove_prefix(1);
+            if (text.empty()) {
+                return false; // it ends in a colon
+            }
+        }
+    }
+    if (!gap) {
+        return filled == into.size();
+    }
+    const auto at = [&into](std::size_t where) {
+        return into.begin() + static_cast<std::ptrdiff_t>(where);
+    };
+    std::rotate(at(*gap), at(filled), into.end()); // behind it, all are zeros yet
+    return filled < into.size();
+}
+
+std::optional<ip_endpoint> endpoint_in(std::string_view text, std::uint16_t port,
+                                       address_family family) {
+    ip_endpoint made{.family = family, .address = {}, .port = port};
+    const bool good = family == address_family::ipv4 ? read_v4(text, made.address.data())
+                                                     : read_v6(text, made.address);
+    return good ? std::optional(made) : std::nullopt;
 }
 
 std::optional<std::uint16_t> port_in(std::string_view text) {
@@ -53,36 +130,12 @@ result read_line(std::string_view text) {
     if (words.size() != 5 || (words[0] != "TCP4" && words[0] != "TCP6")) {
         return proxy_header_refused{"the line is malformed"};
     }
-    const bool v4 = words[0] == "TCP4";
-    const auto port = port_in(words[3]);
-    if (!port || !port_in(words[4]) || !may_be_address(words[1], v4) ||
-        !may_be_address(words[2], v4)) {
-        return proxy_header_refused{"an address is malformed"};
+    const auto family = words[0] == "TCP4" ? address_family::ipv4 : address_family::ipv6;
+    const auto port = port_in(words[3]), own_port = port_in(words[4]);
+    if (port && own_port && endpoint_in(words[2], *own_port, family)) { // the balancer's own end
+        header.source = endpoint_in(words[1], *port, family);
     }
-    header.source = {
-        .address = std::string(words[1]), .destination = std::string(words[2]), .port = *port};
-    return header;
-}
-
-std::string spelled_v4(bytes raw) {
-    std::string text;
-    for (const auto one : raw) {
-        text += (text.empty() ? "" : ".") + std::to_string(std::to_integer<unsigned>(one));
-    }
-    return text;
-}
-
-std::string spelled_v6(bytes raw) {
-    std::string text;
-    for (std::size_t i = 0; i < raw.size(); i += 2) {
-        const auto group =
-            std::to_integer<unsigned>(raw[i]) << 8 | std::to_integer<unsigned>(raw[i + 1]);
-        std::array<char, 4> digits{};
-        const auto [end, error] =
-            std::to_chars(digits.data(), digits.data() + digits.size(), group, 16);
-        text.append(text.empty() ? "" : ":").append(digits.data(), end);
-    }
-    return text;
+    return header.source ? result(header) : proxy_header_refused{"an address is malformed"};
 }
 
 result read_binary(bytes in) {
@@ -104,7 +157,10 @@ result read_binary(bytes in) {
     }
     proxy_header header{.size_bytes = head_bytes + length, .source = {}};
     constexpr unsigned tcp_4 = 0x11, tcp_6 = 0x21;
-    const std::size_t address_bytes = family == tcp_4 ? 4 : 16;
+    ip_endpoint source{.family = family == tcp_4 ? address_family::ipv4 : address_family::ipv6,
+                       .address = {},
+                       .port = 0};
+    const std::size_t address_bytes = source.address_bytes();
     if (command == 0 || (family != tcp_4 && family != tcp_6)) {
         return header;
     }
@@ -112,13 +168,9 @@ result read_binary(bytes in) {
         return proxy_header_refused{"an address is cut off"};
     }
     const auto port = head_bytes + 2 * address_bytes;
-    const auto spelled = [&](std::size_t begin) {
-        const auto address = in.subspan(begin, address_bytes);
-        return family == tcp_4 ? spelled_v4(address) : spelled_v6(address);
-    };
-    header.source = {.address = spelled(head_bytes),
-                     .destination = spelled(head_bytes + address_bytes),
-                     .port = static_cast<std::uint16_t>(at(port) << 8 | at(port + 1))};
+    source.port = static_cast<std::uint16_t>(at(port) << 8 | at(port + 1));
+    std::memcpy(source.address.data(), in.data() + head_bytes, address_bytes);
+    header.source = source;
     return header;
 }
 

@@ -8,27 +8,30 @@
 
 #include "protocol/message.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <variant>
 
 namespace pgweir::protocol {
 
-/// The client's own end of the connection.
-struct proxied_source {
-    // As text, IPv4 or IPv6. Version 1: in whatever spelling the balancer has for it, and of the
-    // characters of an address, no more: both are to be read for good.
-    std::string address;
-    std::string destination; // the balancer's own end
+/// One end of a connection.
+struct ip_endpoint {
+    enum class address_family : std::uint8_t { ipv4, ipv6 };
+    address_family family = address_family::ipv4;
+    std::array<std::uint8_t, 16> address{}; // network order; of IPv4 four, the rest is zero
     std::uint16_t port = 0;
+    [[nodiscard]] std::uint8_t address_bytes() const {
+        return family == address_family::ipv4 ? 4 : 16;
+    }
+    bool operator==(const ip_endpoint&) const = default;
 };
 struct proxy_header {
     std::size_t size_bytes = 0; // to be taken off the front
-    /// Nothing: the balancer speaks for itself, or does not say for whom (UNKNOWN, LOCAL, other
-    /// families): then the socket's own address counts.
-    std::optional<proxied_source> source;
+    /// The client's own end; nothing: the balancer speaks for itself, or does not say for whom
+    /// (UNKNOWN, LOCAL, other families): then the socket's own address counts.
+    std::optional<ip_endpoint> source;
 };
 struct proxy_header_incomplete {};
 struct proxy_header_refused {

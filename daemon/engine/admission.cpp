@@ -67,13 +67,12 @@ void engine::choose_mock_method() {
 config::hba_decision engine::rule_for(const client& c, const config::user* listed,
                                       const login_answer* known) const {
     const auto& ask = *c.info->wants;
-    const bool local = c.info->where.peer == local_peer;
-    const config::hba_request request{
-        .database = ask.database,
-        .user = ask.user,
-        .physical_replication = ask.replication == protocol::replication_kind::physical,
-        .address = local ? std::nullopt : config::read_address(c.info->where.peer),
-        .tls = ask.tls};
+    const config::hba_request request{.database = ask.database,
+                                      .user = ask.user,
+                                      .physical_replication =
+                                          ask.replication == protocol::replication_kind::physical,
+                                      .address = c.info->where.peer_ip,
+                                      .tls = ask.tls};
     config::hba_facts facts;
     facts.own_networks = options_.own_networks;
     if (known != nullptr) {
@@ -110,7 +109,7 @@ protocol::login_action engine::admit(client& c, const login_answer* known) {
                                 .in_the_file = by_query && listed != nullptr,
                                 .host_name = decision.host_name,
                                 .peer_name = decision.peer_name && local,
-                                .address = c.info->where.peer,
+                                .address = c.info->where.peer_ip.value_or(config::ip_address{}),
                                 .peer_uid = c.info->where.peer_uid};
         if (question.about_user || question.in_the_file || question.host_name ||
             question.peer_name) {

@@ -34,18 +34,13 @@ protocol::error_words no_such_database(const protocol::startup_message& startup)
 }
 
 /// In the one spelling that the address has, and IPv4 in IPv6's clothes as IPv4, as the address of
-/// a socket: each spelling would have places of its own else. False: one of the two is none.
-bool learn_source(client& c, const protocol::proxy_header& header) {
-    if (!header.source) {
-        return true; // the socket's own counts
-    }
-    const auto address = config::read_address(header.source->address);
-    if (!address || !config::read_address(header.source->destination)) {
-        return false;
-    }
-    c.info->where.peer = config::to_text(config::without_mapping(*address));
-    c.info->where.peer_port = header.source->port;
-    return true;
+/// a socket: each spelling would have places of its own else.
+void learn_source(client& c, const protocol::ip_endpoint& source) {
+    const auto address =
+        config::without_mapping({.bytes = source.address, .size_bytes = source.address_bytes()});
+    c.info->where.peer_ip = address;
+    c.info->where.peer = config::to_text(address);
+    c.info->where.peer_port = source.port;
 }
 
 } // namespace
@@ -162,20 +157,19 @@ bool engine::take_proxy_header(client& c, time_point now) {
         return false;
     }
     const auto got = protocol::read_proxy_header(c.in.unused());
-    const auto* const header = std::get_if<protocol::proxy_header>(&got);
-    if (header != nullptr && learn_source(c, *header)) {
+    if (const auto* const header = std::get_if<protocol::proxy_header>(&got)) {
+        if (header->source) { // else the socket's own counts
+            learn_source(c, *header->source);
+        }
         c.in.use(header->size_bytes);
         c.info->awaits_proxy = false;
         return count_login(c, now);
     }
-    const auto* const refused = std::get_if<protocol::proxy_header_refused>(&got);
-    if (refused != nullptr || header != nullptr) {
-        ports_.log(
-            log_severity::info, "login refused",
-            {{"client", static_cast<std::int64_t>(c.id.value)},
-             {"address", c.info->where.peer},
-             {"cause", std::string("PROXY header: ") +
-                           (refused != nullptr ? refused->why : "an address is malformed")}});
+    if (const auto* const refused = std::get_if<protocol::proxy_header_refused>(&got)) {
+        ports_.log(log_severity::info, "login refused",
+                   {{"client", static_cast<std::int64_t>(c.id.value)},
+                    {"address", c.info->where.peer},
+                    {"cause", std::string("PROXY header: ") + refused->why}});
         end(c, pool::client_close::protocol_violation, now);
     }
     return false;

@@ -5,6 +5,7 @@
 // before they return.
 #pragma once
 
+#include "config/address.hpp"
 #include "config/configuration.hpp"
 #include "pool/ids.hpp"
 #include "protocol/message.hpp"
@@ -116,6 +117,8 @@ public:
         std::string local;
         std::uint16_t local_port = 0;
         std::uint32_t peer_uid = ~0U; // of a Unix socket: the system's user at the other end
+        /// What `peer` spells; nothing: a Unix socket.
+        std::optional<config::ip_address> peer_ip = {};
     };
     [[nodiscard]] virtual addresses names() const = 0;
 };
@@ -140,7 +143,7 @@ struct login_question {
     bool in_the_file = false; // … and would be, if it were not: answered as late as if it were
     bool host_name = false;   // the name of `address`
     bool peer_name = false;   // the system's name of `peer_uid`
-    std::string address;
+    config::ip_address address;
     std::uint32_t peer_uid = 0;
     /// Gone as soon as nobody wants to know any more.
     std::weak_ptr<const void> asker = {};

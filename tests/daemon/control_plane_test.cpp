@@ -29,7 +29,7 @@ struct dead_names {
             }
             return daemon::host_addresses{.where = {daemon::endpoint{}}, .error = {}};
         };
-        source.host_name_of = [wait](const std::string&) {
+        source.host_name_of = [wait](const config::ip_address&) {
             wait();
             return std::string();
         };
@@ -47,24 +47,23 @@ struct login {
     std::promise<void> told;
     std::future<void> is_told = told.get_future();
 
-    daemon::login_question from(std::string address) const {
-        return {.database = {},
-                .user = {},
-                .host_name = true,
-                .address = std::move(address),
-                .asker = client};
+    daemon::login_question from(const config::ip_address& address) const {
+        return {.database = {}, .user = {}, .host_name = true, .address = address, .asker = client};
     }
 };
 
-std::string address(int number) { return "127.0.0." + std::to_string(number); }
+config::ip_address address(std::size_t number) {
+    return {.bytes = {127, 0, static_cast<std::uint8_t>(number >> 8),
+                      static_cast<std::uint8_t>(number)}};
+}
 
 TEST_CASE("control_plane: a name server that does not answer holds up no key and no other names") {
     const dead_names system;
     std::vector<login> strangers(200);
     login local, here;
     daemon::control_plane plane(2, system.source);
-    for (int i = 0; i < 200; ++i) {
-        auto& each = strangers[static_cast<std::size_t>(i)];
+    for (std::size_t i = 0; i < strangers.size(); ++i) {
+        auto& each = strangers[i];
         plane.name(each.from(address(i)), each.answer, [&each] { each.told.set_value(); });
     }
     std::promise<void> derived, found;
@@ -161,7 +160,7 @@ TEST_CASE("control_plane: whose name could not be asked for is told so, and has 
     std::size_t refused = 0;
     for (std::size_t i = 0; i < strangers.size(); ++i) {
         auto& each = strangers[i];
-        plane.name(each.from("host " + std::to_string(i)), each.answer, [&each, &refused] {
+        plane.name(each.from(address(i)), each.answer, [&each, &refused] {
             CHECK_FALSE(each.answer.host_name);
             CHECK_FALSE(each.answer.failure.empty());
             ++refused;

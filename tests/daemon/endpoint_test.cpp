@@ -27,6 +27,7 @@ std::string named(const char* text) {
     }
     const auto [name, port] = daemon::name_of(address);
     CHECK(port == 4711);
+    CHECK(config::to_text(*daemon::ip_of(address)) == name);
     return name;
 }
 
@@ -39,5 +40,6 @@ TEST_CASE("a client has one name, by whatever socket it comes") {
     CHECK(named("2001:DB8:0:0:0::7") == "2001:db8::7");
     sockaddr_storage local{};
     local.ss_family = AF_UNIX;
+    CHECK(!daemon::ip_of(local));
     CHECK(daemon::name_of(local) == std::pair(std::string(daemon::local_peer), std::uint16_t{0}));
 }

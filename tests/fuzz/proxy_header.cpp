@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
         PGWEIR_MUST((early != nullptr) == (header != nullptr && cut >= header->size_bytes));
         if (early != nullptr) {
             PGWEIR_MUST(early->size_bytes == header->size_bytes);
-            PGWEIR_MUST(early->source.has_value() == header->source.has_value());
+            PGWEIR_MUST(early->source == header->source);
         }
         if (std::holds_alternative<proxy_header_refused>(part)) {
             PGWEIR_MUST(std::holds_alternative<proxy_header_refused>(whole));

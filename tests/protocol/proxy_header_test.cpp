@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -10,14 +11,26 @@ using namespace pgweir::protocol;
 
 namespace {
 
+/// "10.0.0.1 4711", "2001:db8:0:0:0:0:0:7 4711".
+std::string spelled(const ip_endpoint& of) {
+    std::ostringstream text;
+    for (std::size_t i = 0; i < of.address_bytes(); ++i) {
+        if (of.family == ip_endpoint::address_family::ipv4) {
+            text << (i == 0 ? "" : ".") << int{of.address[i]};
+        } else if (i % 2 == 0) {
+            text << (i == 0 ? "" : ":") << std::hex << (of.address[i] << 8 | of.address[i + 1]);
+        }
+    }
+    text << " " << std::dec << of.port;
+    return text.str();
+}
+
 /// "10.0.0.1 4711 (9)", "itself (9)", "more", or why it is refused.
 std::string read(std::string_view text) {
     const auto got = read_proxy_header(as_bytes(text));
     if (const auto* const header = std::get_if<proxy_header>(&got)) {
         const auto size = " (" + std::to_string(header->size_bytes) + ")";
-        return header->source
-                   ? header->source->address + " " + std::to_string(header->source->port) + size
-                   : "itself" + size;
+        return header->source ? spelled(*header->source) + size : "itself" + size;
     }
     const auto* const refused = std::get_if<proxy_header_refused>(&got);
     return refused != nullptr ? refused->why : "more";
@@ -36,7 +49,7 @@ constexpr auto tcp_4 = "\x0a\0\0\1\x0a\0\0\2\x12\x67\x15\x38"sv;
 
 TEST_CASE("proxy_header: a line") {
     CHECK(read("PROXY TCP4 10.0.0.1 10.0.0.2 4711 5432\r\n") == "10.0.0.1 4711 (40)");
-    CHECK(read("PROXY TCP6 2001:DB8::7 ::1 65535 0\r\nmore") == "2001:DB8::7 65535 (36)");
+    CHECK(read("PROXY TCP6 2001:DB8::7 ::1 65535 0\r\nmore") == "2001:db8:0:0:0:0:0:7 65535 (36)");
     CHECK(read("PROXY UNKNOWN\r\n") == "itself (15)");
     for (const auto* const bad :
          {"PROXY TCP4 10.0.0.1 10.0.0.2 4711\r\n", "PROXY TCP5 10.0.0.1 10.0.0.2 1 2\r\n",
@@ -47,7 +60,8 @@ TEST_CASE("proxy_header: a line") {
     for (const auto* const bad :
          {"PROXY TCP4 ::1 10.0.0.2 1 2\r\n", "PROXY TCP4 10.0.0.1 x 1 2\r\n",
           "PROXY TCP4 10.0.0.1 10.0.0.2 65536 2\r\n", "PROXY TCP4 10.0.0.1 10.0.0.2 1 -2\r\n",
-          "PROXY TCP4 10.0.0.1 10.0.0.2 01 2\r\n", "PROXY TCP4 10.0.0.1 10.0.0.2  2\r\n"}) {
+          "PROXY TCP4 10.0.0.1 10.0.0.256 1 2\r\n", "PROXY TCP4 10.0.0.1 10.0.0.2 01 2\r\n",
+          "PROXY TCP4 10.0.0.1 10.0.0.2  2\r\n"}) {
         CHECK(read(bad) == "an address is malformed");
     }
     CHECK(read("PROXY " + std::string(101, 'x')) == "the line is too long");

@@ -139,7 +139,11 @@ public:
     void shutdown_send() override;
     std::unique_ptr<daemon::detached_connection> detach() override;
     [[nodiscard]] addresses names() const override {
-        return {"10.0.0.1", 4'000, "10.0.0.2", 6'432};
+        return {.peer = "10.0.0.1",
+                .peer_port = 4'000,
+                .local = "10.0.0.2",
+                .local_port = 6'432,
+                .peer_ip = config::read_address("10.0.0.1")};
     }
 
     /// connect() has ended.
