@@ -188,12 +188,11 @@ std::optional<network> read_network(std::string_view text) {
     return made;
 }
 
-bool is_within(std::string_view address, const std::vector<std::string>& networks) {
-    const auto where = networks.empty() ? std::nullopt : read_address(address);
-    return where && std::any_of(networks.begin(), networks.end(), [&](const std::string& one) {
-               const auto network = read_network(one);
-               return network && network->contains(without_mapping(*where));
-           });
+bool is_within(const ip_address& address, const std::vector<std::string>& networks) {
+    return std::any_of(networks.begin(), networks.end(), [&](const std::string& one) {
+        const auto network = read_network(one);
+        return network && network->contains(without_mapping(address));
+    });
 }
 
 } // namespace pgweir::config

@@ -40,8 +40,8 @@ struct network {
 /// 10.0.0.0/8, ::1/128; nothing where bits beyond those are set, as in 10.0.0.1/8.
 [[nodiscard]] std::optional<network> read_network(std::string_view text);
 
-/// Is that an address in one of those networks? IPv4 in IPv6's clothes counts as IPv4.
-[[nodiscard]] bool is_within(std::string_view address, const std::vector<std::string>& networks);
+/// Is it in one of those networks? IPv4 in IPv6's clothes counts as IPv4.
+[[nodiscard]] bool is_within(const ip_address& address, const std::vector<std::string>& networks);
 
 /// The mask of so many ones, for an address of that size. `bits` is at most 8 × size_bytes.
 [[nodiscard]] ip_address mask_of(std::size_t bits, std::uint8_t size_bytes);

@@ -67,11 +67,11 @@ std::string random_secret() {
 }
 
 /// Where a client is that has just come, or the load balancer it came through.
-std::string address_of(int fd) {
+sockaddr_storage peer_of(int fd) {
     sockaddr_storage address{};
     socklen_t length = sizeof address;
     (void)::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length);
-    return name_of(address).first;
+    return address;
 }
 
 /// For a reload, off the ops thread. What needs a restart stays as it runs.
@@ -310,8 +310,10 @@ void service::state::start_http() {
 
 void service::state::take_client(int fd) {
     view.count_accepted();
-    const auto peer = address_of(fd);
-    const bool from_proxy = config::is_within(peer, config->proxy_protocol);
+    const auto at = peer_of(fd);
+    const auto ip = ip_of(at);
+    const auto peer = name_of(at).first;
+    const bool from_proxy = ip && config::is_within(*ip, config->proxy_protocol);
     const auto place = from_proxy ? std::string() : peer;
     if (!logins.enter(place, config->max_unauthenticated,
                       config->max_unauthenticated_per_address)) {

@@ -58,12 +58,12 @@ TEST_CASE("an address in one of several networks") {
     const std::vector<std::string> networks{"10.0.0.0/24", "2001:db8::/32"};
     for (const auto* const inside : {"10.0.0.7", "::ffff:10.0.0.7", "2001:db8::1"}) {
         CAPTURE(inside);
-        CHECK(is_within(inside, networks));
-        CHECK_FALSE(is_within(inside, {}));
+        CHECK(is_within(*read_address(inside), networks));
+        CHECK_FALSE(is_within(*read_address(inside), {}));
     }
-    for (const auto* const outside : {"10.0.1.7", "2001:db9::1", "unix", ""}) {
+    for (const auto* const outside : {"10.0.1.7", "2001:db9::1"}) {
         CAPTURE(outside);
-        CHECK_FALSE(is_within(outside, networks));
+        CHECK_FALSE(is_within(*read_address(outside), networks));
     }
 }
 
