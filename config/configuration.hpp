@@ -86,6 +86,7 @@ struct database {
     secret password;                   // … with this password
     tls_mode sslmode = tls_mode::prefer;
     std::string sslrootcert; // path; who signs the server's certificate, or system_authorities
+    std::string sslcrl;      // path; which of those are revoked
     std::string sslcert;     // path; our certificate, and
     std::string sslkey;      // its key
     tls_negotiation sslnegotiation = tls_negotiation::postgres;
@@ -99,6 +100,11 @@ struct database {
     [[nodiscard]] bool trusts_the_system() const {
         return sslrootcert == system_authorities ||
                (sslrootcert.empty() && sslmode == tls_mode::verify_full);
+    }
+    /// With an authority given, libpq checks it also where it is only asked to require TLS.
+    [[nodiscard]] bool checks_certificate() const {
+        return sslmode >= tls_mode::verify_ca ||
+               (sslmode == tls_mode::require && !sslrootcert.empty());
     }
     [[nodiscard]] bool has_unix_socket() const { return connects_to().starts_with('/'); }
 };
@@ -158,6 +164,7 @@ struct configuration {
     std::string tls_certificate;                  // tls.certificate: path, empty for none
     std::string tls_key;                          // tls.key
     std::string tls_ca;                           // tls.ca
+    std::string tls_crl;                          // tls.crl
     tls_version tls_least = tls_version::tls_1_2; // tls.min_version
 
     std::vector<std::string> admin_users; // console.admin_users

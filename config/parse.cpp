@@ -331,6 +331,9 @@ void parser::check_authorities(const database& of, const given_keys& given,
     } else if (of.sslmode == tls_mode::verify_ca && of.sslrootcert.empty()) {
         in_.complain(mode->second, concat({prefix, "sslmode verify-ca needs ", prefix,
                                            "sslrootcert, the file of an authority"}));
+    } else if (!of.sslcrl.empty() && !of.checks_certificate()) {
+        in_.warn(given.find("sslcrl")->second,
+                 concat({prefix, "sslcrl is not looked at: this sslmode checks no certificate"}));
     }
 }
 
@@ -393,6 +396,9 @@ void parser::check_tls(const node& root) {
     } else if (out_.tls >= tls_mode::verify_ca && out_.tls_ca.empty()) {
         const auto* const section = at(root, "tls");
         in_.complain(section != nullptr ? section->at : position{}, "this tls.mode needs tls.ca");
+    } else if (!out_.tls_crl.empty() && out_.tls_ca.empty()) {
+        const auto* const section = at(root, "tls");
+        in_.complain(section != nullptr ? section->at : position{}, "tls.crl needs tls.ca");
     }
     const auto* const databases = at(root, "databases");
     for (const auto& each : out_.databases) {

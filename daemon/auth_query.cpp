@@ -226,6 +226,7 @@ std::shared_ptr<auth_query::source> auth_query::make_source(const config::databa
     add("sslmode", modes.at(static_cast<std::size_t>(where.sslmode)));
     add("sslrootcert",
         where.trusts_the_system() ? system_authorities() : absolute(directory_, where.sslrootcert));
+    add("sslcrl", absolute(directory_, where.sslcrl));
     add("sslcert", absolute(directory_, where.sslcert));
     add("sslkey", absolute(directory_, where.sslkey));
     constexpr std::array<const char*, 3> bindings{"disable", "prefer", "require"};

@@ -53,6 +53,7 @@ std::string reason() {
 constexpr const char* bad_certificate = "the certificate cannot be used";
 constexpr const char* bad_key = "the private key cannot be used";
 constexpr const char* bad_authorities = "the authorities cannot be used";
+constexpr const char* bad_lists = "the revocation lists cannot be used";
 
 [[noreturn]] void fail(const std::string& what, const std::string& path) {
     throw tls_error(path + ": " + what + ": " + reason());
@@ -91,10 +92,13 @@ std::string identity_of(X509_STORE* store) {
     std::string all;
     const auto* const objects = X509_STORE_get0_objects(store);
     for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
-        const auto* const one = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+        auto* const each = sk_X509_OBJECT_value(objects, i);
+        const auto* const one = X509_OBJECT_get0_X509(each);
+        const auto* const list = X509_OBJECT_get0_X509_CRL(each);
         std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
         unsigned int length = 0;
-        if (one != nullptr && X509_digest(one, EVP_sha256(), digest.data(), &length) == 1) {
+        if ((one != nullptr && X509_digest(one, EVP_sha256(), digest.data(), &length) == 1) ||
+            (list != nullptr && X509_CRL_digest(list, EVP_sha256(), digest.data(), &length) == 1)) {
             all.append(reinterpret_cast<const char*>(digest.data()), length);
         }
     }
@@ -156,6 +160,16 @@ pem_file read_key(const std::string& path) {
 /// What is encrypted stays so: nobody is there to give a passphrase.
 int no_passphrase(char*, int, int, void*) { return 0; }
 
+/// Was the last object of a file not read because there are no more? Otherwise OpenSSL can say why.
+bool has_come_to_the_end() {
+    const auto why = ERR_peek_last_error();
+    if (ERR_GET_LIB(why) != ERR_LIB_PEM || ERR_GET_REASON(why) != PEM_R_NO_START_LINE) {
+        return false;
+    }
+    ERR_clear_error();
+    return true;
+}
+
 /// … and whatever follows it, its chain, as SSL_CTX_use_certificate_chain_file() does it.
 bool use_certificates(SSL_CTX* context, BIO* from) {
     const owned<X509, X509_free> own(PEM_read_bio_X509_AUX(from, nullptr, no_passphrase, nullptr));
@@ -168,12 +182,7 @@ bool use_certificates(SSL_CTX* context, BIO* from) {
         }
         (void)next.release(); // the context's now
     }
-    const auto why = ERR_peek_last_error();
-    if (ERR_GET_LIB(why) != ERR_LIB_PEM || ERR_GET_REASON(why) != PEM_R_NO_START_LINE) {
-        return false;
-    }
-    ERR_clear_error(); // it is only that there are no more
-    return true;
+    return has_come_to_the_end();
 }
 
 bool use_private_key(SSL_CTX* context, BIO* from) {
@@ -218,10 +227,29 @@ bool trust(X509_STORE* store, BIO* from, SSL_CTX* named) {
     return any;
 }
 
+/// From now on nobody is believed whom one of these lists names, nor whose authority has none in
+/// the file, as with PostgreSQL and libpq.
+void distrust(X509_STORE* store, const std::string& path) {
+    pem_file file(path, bad_lists);
+    bool any = false;
+    while (owned<X509_CRL, X509_CRL_free> list{
+        PEM_read_bio_X509_CRL(file.source(), nullptr, no_passphrase, nullptr)}) {
+        any = true;
+        if (X509_STORE_add_crl(store, list.get()) != 1) {
+            fail(bad_lists, path);
+        }
+    }
+    if (!any || !has_come_to_the_end()) {
+        fail(bad_lists, path);
+    }
+    X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+}
+
 } // namespace
 
-const tls_authorities::source& tls_authorities::from(const std::string& path) {
-    const auto known = read_.find(path);
+const tls_authorities::source& tls_authorities::from(const std::string& path,
+                                                     const std::string& revoked) {
+    const auto known = read_.find({path, revoked});
     if (known != read_.end()) {
         return known->second;
     }
@@ -235,7 +263,12 @@ const tls_authorities::source& tls_authorities::from(const std::string& path) {
     } else if (pem_file file(path, bad_authorities); !trust(store.get(), file.source(), nullptr)) {
         fail(bad_authorities, path);
     }
-    return read_.emplace(path, source{store, identity_of(store.get())}).first->second;
+    if (!revoked.empty()) {
+        distrust(store.get(), revoked);
+    }
+    auto identity = identity_of(store.get()) + (revoked.empty() ? "" : "with lists");
+    return read_.emplace(std::pair(path, revoked), source{store, std::move(identity)})
+        .first->second;
 }
 
 tls_context::tls_context(bool accepts)
@@ -293,7 +326,11 @@ std::shared_ptr<const tls_context> tls_context::make(const accepting_tls& from) 
         if (!trust(SSL_CTX_get_cert_store(context), authorities.source(), context)) {
             fail(bad_authorities, from.authorities);
         }
-        identity += authorities.hash();
+        if (!from.revoked.empty()) {
+            distrust(SSL_CTX_get_cert_store(context), from.revoked);
+        }
+        identity += identity_of(SSL_CTX_get_cert_store(context)) +
+                    (from.revoked.empty() ? "" : "with lists");
         const bool required = from.clients == accepting_tls::client_certificate::required;
         SSL_CTX_set_verify(context,
                            SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE |
@@ -312,7 +349,7 @@ std::shared_ptr<const tls_context> tls_context::make(const connecting_tls& from,
     made->verifies_name_ = from.what == connecting_tls::verify::authority_and_name;
     std::string identity{'c', static_cast<char>(from.what), static_cast<char>(from.least)};
     if (from.what != connecting_tls::verify::nothing) {
-        const auto& trusted = authorities.from(from.authorities);
+        const auto& trusted = authorities.from(from.authorities, from.revoked);
         SSL_CTX_set1_cert_store(context, trusted.store.get());
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
         identity += trusted.identity;

@@ -13,6 +13,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 struct ssl_ctx_st;
 struct x509_st;
@@ -34,6 +35,7 @@ struct accepting_tls {
     std::string certificate; // paths of PEM files; the certificate may be followed by its chain
     std::string key;
     std::string authorities; // who signs clients' certificates
+    std::string revoked;     // which of these have been revoked; empty: nobody asks
     client_certificate clients = client_certificate::none;
     tls_version least = tls_version::tls_1_2;
 };
@@ -43,6 +45,7 @@ struct connecting_tls {
     enum class verify : std::uint8_t { nothing, authority, authority_and_name };
     verify what = verify::nothing;
     std::string authorities; // path; empty: those of the system
+    std::string revoked;     // as above
     std::string certificate; // ours, and its key: empty, we show none
     std::string key;
     tls_version least = tls_version::tls_1_2;
@@ -57,11 +60,12 @@ public:
         std::shared_ptr<x509_store_st> store;
         std::string identity; // the same for the same certificates
     };
-    /// A PEM file's; of an empty path, the system's. Throws tls_error.
-    [[nodiscard]] const source& from(const std::string& path);
+    /// A PEM file's; of an empty path, the system's. `revoked`: the path of their lists, or empty.
+    /// Throws tls_error.
+    [[nodiscard]] const source& from(const std::string& path, const std::string& revoked);
 
 private:
-    std::map<std::string, source> read_;
+    std::map<std::pair<std::string, std::string>, source> read_; // by both paths
 };
 
 class tls_context {

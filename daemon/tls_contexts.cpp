@@ -17,6 +17,7 @@ accepting_tls for_clients(const config::configuration& from, const std::string& 
     made.certificate = absolute(directory, from.tls_certificate);
     made.key = absolute(directory, from.tls_key);
     made.authorities = absolute(directory, from.tls_ca);
+    made.revoked = absolute(directory, from.tls_crl);
     using certificate_is = accepting_tls::client_certificate;
     made.clients = from.tls >= tls_mode::verify_ca ? certificate_is::required
                    : from.tls_ca.empty()           ? certificate_is::none
@@ -30,14 +31,12 @@ connecting_tls for_servers(const config::database& of, const std::string& direct
     if (!of.trusts_the_system()) {
         made.authorities = absolute(directory, of.sslrootcert);
     }
+    made.revoked = absolute(directory, of.sslcrl);
     made.certificate = absolute(directory, of.sslcert);
     made.key = absolute(directory, of.sslkey);
     using verify = connecting_tls::verify;
-    // With an authority given, libpq checks it also where it is only asked to require TLS.
-    const bool checks = of.sslmode == tls_mode::verify_ca ||
-                        (of.sslmode == tls_mode::require && !of.sslrootcert.empty());
     made.what = of.sslmode == tls_mode::verify_full ? verify::authority_and_name
-                : checks                            ? verify::authority
+                : of.checks_certificate()           ? verify::authority
                                                     : verify::nothing;
     return made;
 }

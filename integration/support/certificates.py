@@ -46,6 +46,20 @@ class Authority:
         os.chmod(key, 0o600)
         return certificate, key
 
+    def revocation_list(self, *certificates, name="list", run_out=False):
+        """Path of the list that revokes these; `run_out`: there should have been another one by now."""
+        settings, index = self.path(name + ".cnf"), self.path(name + ".index")
+        with open(settings, "w", encoding="ascii") as out:
+            out.write("[ca]\ndefault_ca = ours\n[ours]\ndefault_md = sha256\ndatabase = %s\ncertificate = %s\n"
+                      "private_key = %s\n" % (index, self.certificate, self._key))
+        with open(index, "w", encoding="ascii"):
+            pass
+        for certificate in certificates:
+            self._openssl("ca", "-config", settings, "-revoke", certificate)
+        ends = ["-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", "20200102000000Z"] if run_out else ["-crldays", "1"]
+        self._openssl("ca", "-config", settings, "-gencrl", "-out", self.path(name + ".crl"), *ends)
+        return self.path(name + ".crl")
+
 
 def give_certificate(postgres, authority):
     """Shown from its next start on."""
