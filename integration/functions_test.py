@@ -38,6 +38,18 @@ HIDING = {
     "dynamic, a variable": ("create function f() returns void language plpgsql as $$ declare s text;"
                             " begin s := 's' || 'et join_collapse_limit = 5'; execute s; end $$",
                             "select f()"),
+    "dynamic, a name behind SET": (
+        "create function f() returns void language plpgsql as"
+        " $$ begin execute 'set ' || quote_ident('join_collapse_limit') || ' to ' || 5; end $$", "select f()"),
+    "dynamic, concat": ("create function f(a text) returns void language plpgsql as"
+                        " $$ begin execute concat('set ', a, ' to 5'); end $$",
+                        "select f('join_collapse_limit')"),
+    "dynamic, format": ("create function f(a text) returns void language plpgsql as"
+                        " $$ begin execute format('set join_%s to 5', a); end $$",
+                        "select f('collapse_limit')"),
+    "dynamic, a statement behind another": (
+        "create procedure f(a text) language plpgsql as $$ begin execute 'select 1; ' || a; end $$",
+        "call f('set join_collapse_limit to 5')"),
     "two calls away": ("create function f() returns void language plpgsql as $$ begin SET end $$;"
                        "create function g() returns void language plpgsql as $$ begin perform f(); end $$;"
                        "create function h() returns void language plpgsql as"

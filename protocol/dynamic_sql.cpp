@@ -33,13 +33,60 @@ bool is_among(std::string_view name, const std::vector<std::string_view>& list) 
                        [name](std::string_view other) { return same_name(name, other); });
 }
 
-// The literal shows which statement it is: its first word is there, and ends there.
+// The literal shows which statements it has: their first words are there, and end there.
 bool shows_statement(std::string_view literal) {
+    const auto shown = [literal](const sql_token& first) {
+        return first.is == kind::word &&
+               first.text.data() + first.text.size() != literal.data() + literal.size();
+    };
     sql_lexer lexer(literal);
-    const auto first = lexer.next();
-    return first.is == kind::word &&
-           first.text.data() + first.text.size() != literal.data() + literal.size();
+    auto token = lexer.next();
+    if (!shown(token)) {
+        return false;
+    }
+    if (literal.find(';') == std::string_view::npos) {
+        return true;
+    }
+    bool all = true;
+    for (bool first = false; token.is != kind::end; token = lexer.next()) {
+        const bool ends = is_symbol(token, ';');
+        all = all && (!first || ends || shown(token));
+        first = ends;
+    }
+    return all;
 }
+
+// Without blanks at its end, also as E'\n' has them.
+std::string_view without_blanks(std::string_view literal) {
+    constexpr std::string_view blanks = " \t\r\n\f", escaped = "trnf";
+    for (;;) {
+        const auto size = literal.size();
+        if (size != 0 && blanks.find(literal.back()) != std::string_view::npos) {
+            literal.remove_suffix(1);
+        } else if (size > 1 && literal[size - 2] == '\\' &&
+                   escaped.find(literal.back()) != std::string_view::npos) {
+            literal.remove_suffix(2);
+        } else {
+            return literal;
+        }
+    }
+}
+bool is_blank(std::string_view literal) { return without_blanks(literal).empty(); }
+
+// Joins statements, or blanks: '\n', chr(10).
+bool goes_on(const sql_token& token) {
+    constexpr std::string_view symbols = "|,)";
+    if (token.is == kind::symbol) {
+        return symbols.find(token.text[0]) != std::string_view::npos;
+    }
+    if (token.is == kind::number) {
+        return token.text == "9" || token.text == "10" || token.text == "13" || token.text == "32";
+    }
+    return is_word(token, "chr") || (token.is == kind::string && is_blank(token.text));
+}
+
+// A statement begins behind it.
+bool ends_statement(std::string_view literal) { return without_blanks(literal).ends_with(';'); }
 
 // Ends with the beginnings of names that would have been noticed had they been whole.
 effect_bits of_names_begun(std::string_view literal) {
@@ -79,7 +126,9 @@ effect_bits of_names_begun(std::string_view literal) {
 void dynamic_sql::settle(bool known) {
     if (expected_ == expected::command) {
         anything_ = anything_ || !known;
+        building_ = expected_;
     } else if (expected_ == expected::assignment) {
+        building_ = expected_;
         (known ? literal_ : unseen_).push_back(assigned_);
     }
     expected_ = expected::nothing;
@@ -87,8 +136,8 @@ void dynamic_sql::settle(bool known) {
 }
 
 void dynamic_sql::first_piece(const sql_token& token) {
-    if (is_symbol(token, '(')) {
-        return; // of format(…), or around everything
+    if (is_symbol(token, '(') || (building_ == expected_ && goes_on(token))) {
+        return; // of format(…), or around everything; nothing behind the end of a statement
     }
     if (token.is == kind::string) {
         settle(shows_statement(token.text));
@@ -101,49 +150,119 @@ void dynamic_sql::first_piece(const sql_token& token) {
         }
     } else if (!after_format_ && (is_word(token, "format") || is_word(token, "concat"))) {
         after_format_ = true;
+        concatenates_ = concatenates_ || is_word(token, "concat");
     } else if (expected_ == expected::command) {
         const bool is_no_command = is_word(token, "function") || is_word(token, "procedure") ||
                                    is_word(token, "on"); // of a trigger; GRANT EXECUTE ON
         const bool variable = !after_format_ && is_name(token) && !is_no_command;
         if (variable) {
             executed_.push_back(token.text);
+            at_boundary_ = is_among(token.text, ended_);
         }
         settle(variable || is_no_command);
     } else {
         // v := v || … is as much known as it was.
-        settle(is_name(token) && same_name(token.text, assigned_) && is_among(assigned_, literal_));
+        const bool itself = is_name(token) && same_name(token.text, assigned_);
+        grows_ = grows_ || itself;
+        at_boundary_ = itself && is_among(assigned_, ended_);
+        if (!itself) {
+            forget_end();
+        }
+        settle(itself && is_among(assigned_, literal_));
     }
 }
 
-// A literal that something is put behind.
-void dynamic_sql::may_be_cut(const sql_token& token) {
-    if (last_.is == kind::string && is_symbol(token, '|')) {
+void dynamic_sql::literal(const sql_token& token) {
+    const bool first = expected_ == expected::command || expected_ == expected::assignment;
+    begins_ = first || token.text.find(';') != std::string_view::npos;
+    const bool assigned = expected_ == expected::assignment || building_ == expected::assignment;
+    if (assigned && !is_blank(token.text)) {
+        forget_end();
+        if (ends_statement(token.text)) {
+            ended_.push_back(assigned_);
+        }
+    }
+}
+
+// What the variable ended with is gone.
+void dynamic_sql::forget_end() {
+    std::erase_if(ended_, [&](std::string_view name) { return same_name(name, assigned_); });
+}
+
+void dynamic_sql::end_of_statement() {
+    if (building_ == expected_) {
+        expected_ = expected::nothing; // nothing follows
+    }
+    building_ = expected::nothing;
+    concatenates_ = joins_ = at_boundary_ = false;
+}
+
+// || or a comma: something is put behind the latest token.
+void dynamic_sql::join(bool by_operator) {
+    if (by_operator && last_.is == kind::string) {
         cut_ |= of_names_begun(last_.text);
         // Nobody knows which setting.
-        anything_ = anything_ || (cut_ & static_cast<effect_bits>(pin_reason::setting)) != 0;
+        anything_ = anything_ || (cut_ & bit_of(pin_reason::setting)) != 0;
     }
+    joins_ = joins_ || concatenates_ || by_operator;
+    const bool puts_behind = by_operator || concatenates_;
+    if (!puts_behind || building_ == expected::nothing) {
+        return;
+    }
+    if (at_boundary_ || (last_.is == kind::string && ends_statement(last_.text))) {
+        expected_ = building_; // what is there stands at the beginning of a statement
+        at_boundary_ = false;
+    }
+    grows_ = grows_ || (!executed_.empty() && last_.text.data() == executed_.back().data());
 }
 
 void dynamic_sql::take(const sql_token& token) {
-    may_be_cut(token);
+    const char symbol = token.is == kind::symbol ? token.text[0] : '\0';
+    begins_ = false;
+    if (token.is == kind::string) {
+        literal(token);
+    } else if (symbol == ';') {
+        end_of_statement();
+    } else if (symbol == '|' || symbol == ',') {
+        join(symbol == '|');
+    }
     if (expected_ != expected::nothing) {
         first_piece(token);
-    } else if (is_word(token, "execute")) {
-        expected_ = expected::command;
-    } else if (is_word(token, "into") && !is_word(last_, "insert") && !is_word(last_, "merge")) {
-        expected_ = expected::target;
-    } else if (is_symbol(token, '=') && is_symbol(last_, ':') && is_name(before_)) {
+    } else if (token.is == kind::word) {
+        word(token);
+    } else if (symbol == '=' && is_symbol(last_, ':') && is_name(before_)) {
         expected_ = expected::assignment;
+        building_ = expected::nothing;
         assigned_ = before_.text;
     }
     before_ = last_;
     last_ = token;
 }
 
+void dynamic_sql::word(const sql_token& token) {
+    if (is_word(token, "execute")) {
+        expected_ = expected::command;
+        building_ = expected::nothing;
+        executes_ = true;
+    } else if (is_word(token, "into") && !is_word(last_, "insert") && !is_word(last_, "merge")) {
+        expected_ = expected::target;
+    } else if (is_word(token, "concat")) {
+        concatenates_ = true;
+    }
+}
+
 bool dynamic_sql::may_do_anything() const {
     return anything_ || std::any_of(executed_.begin(), executed_.end(), [&](std::string_view name) {
                return !is_among(name, literal_) || is_among(name, unseen_);
            });
+}
+
+bool is_at_most_a_word(std::string_view text) {
+    sql_lexer lexer(text);
+    const auto first = lexer.next();
+    return first.is == kind::end ||
+           (first.is == kind::word &&
+            first.text.data() + first.text.size() == text.data() + text.size());
 }
 
 } // namespace pgweir::protocol

@@ -64,13 +64,22 @@ bool has_word(std::string_view text, std::string_view wanted) {
 }
 
 // Languages of which nothing is known but that SQL stands in their strings: each piece between
-// quotes may be a statement. Their "execute" is not that of PL/pgSQL.
+// quotes may be a statement, and what ends with a blank may go on with anything ("set role " + x).
+// Their "execute" is not that of PL/pgSQL.
 std::string pieces_of(std::string_view code) {
     constexpr std::string_view execute = "execute";
     std::string text = "; x ";
+    char quote = '\0'; // that the current string began with
     for (std::size_t at = 0; at < code.size(); ++at) {
         const char c = code[at];
-        text += c == '\'' || c == '"' || c == '`' || c == '{' ? ';' : c;
+        const bool separates = c == '\'' || c == '"' || c == '`' || c == '{';
+        if (separates && quote != '\0' && text.ends_with(' ')) {
+            text += '%';
+        }
+        text += separates ? ';' : c;
+        if (separates && c != '{') {
+            quote = quote == '\0' ? c : quote == c ? '\0' : quote;
+        }
         if (text.size() >= execute.size() &&
             same_word(std::string_view(text).substr(text.size() - execute.size()), execute)) {
             text += '_';

@@ -1,6 +1,7 @@
 #include "protocol/setting_changes.hpp"
 
 #include "protocol/double_byte_text.hpp"
+#include "protocol/dynamic_sql.hpp"
 #include "protocol/name_effects.hpp"
 #include "protocol/sql_lexer.hpp"
 #include "protocol/startup_options.hpp"
@@ -10,6 +11,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -71,8 +73,8 @@ public:
         : into_(into)
         , names_(names) {}
 
-    // `depth`: 0 for a client's text, more for code.
-    void read(std::string_view sql, unsigned depth) {
+    // `depth`: 0 for a client's text, more for code. `cut`: something unknown may follow.
+    void read(std::string_view sql, unsigned depth, bool cut = false) {
         if (depth > max_depth) {
             into_.unknown = true;
             return;
@@ -80,6 +82,7 @@ public:
         sql_lexer lexer(sql);
         std::vector<sql_token> statement;
         std::deque<std::string> unescaped; // texts of tokens in `statement`
+        const auto joining = depth == 0 ? put_together() : read_joining(sql);
         for (;;) {
             auto token = lexer.next();
             if (token.unicode_escapes) {
@@ -90,7 +93,10 @@ public:
             const bool end = token.is == sql_token::kind::end;
             const bool block = depth != 0 && begins_statement(token);
             if (end || block || (token.is == sql_token::kind::symbol && token.text == ";")) {
-                this->statement(statement, depth);
+                if (end && cut && !is_at_most_a_word(sql)) {
+                    statement.push_back(open_end(sql));
+                }
+                this->statement(statement, depth, joining);
                 statement.clear();
             } else {
                 statement.push_back(token);
@@ -108,11 +114,35 @@ public:
     [[nodiscard]] bool encoding_matters() const { return encoding_matters_; }
 
 private:
-    void statement(tokens text, unsigned depth) {
+    // What code puts together.
+    struct put_together {
+        dynamic_sql about;
+        std::set<const char*> beginnings; // literals that statements may begin with
+
+        // It may be executed together with what nobody knows.
+        [[nodiscard]] bool may_cut(const sql_token& literal, bool is_joined) const {
+            const bool begins = beginnings.contains(literal.text.data()) || literal.unicode_escapes;
+            return literal.is == sql_token::kind::string && begins && about.executes() &&
+                   (is_joined || about.grows());
+        }
+    };
+    static put_together read_joining(std::string_view code) {
+        put_together result;
+        sql_lexer lexer(code);
+        for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
+            result.about.take(token);
+            if (result.about.begins()) {
+                result.beginnings.insert(token.text.data());
+            }
+        }
+        return result;
+    }
+
+    void statement(tokens text, unsigned depth, const put_together& joining) {
         if (begins(text, {"set"})) {
-            set(text.subspan(1));
+            set(text.subspan(1), depth);
         } else if (begins(text, {"reset"})) {
-            reset(text.subspan(1));
+            reset(text.subspan(1), depth);
         } else if (begins(text, {"discard", "all"})) {
             into_.all_reset = true;
             into_.note("role", how::reset);
@@ -121,8 +151,17 @@ private:
         calls(text);
         updates(text);
         if (depth != 0 || holds_code(text)) {
-            inside_strings(text, depth);
+            inside_strings(text, depth, joining);
         }
+    }
+
+    static bool joins(tokens text) {
+        const auto is_operator = [](const auto& a, const auto& b) {
+            return is_symbol({&a, 1}, '|') && is_symbol({&b, 1}, '|');
+        };
+        return std::adjacent_find(text.begin(), text.end(), is_operator) != text.end() ||
+               std::any_of(text.begin(), text.end(),
+                           [](const auto& token) { return is_word(token, "concat"); });
     }
 
     static bool holds_code(tokens text) {
@@ -133,15 +172,19 @@ private:
         return begins(text, {"function"}) || begins(text, {"procedure"});
     }
 
-    void inside_strings(tokens text, unsigned depth) {
+    void inside_strings(tokens text, unsigned depth, const put_together& joining) {
+        const bool is_joined = joins(text);
         for (const auto& token : text) {
             const bool quoted = token.is == sql_token::kind::string ||
                                 token.is == sql_token::kind::quoted_identifier;
             if (quoted) {
-                read(token.text, depth + 1);
+                read(token.text, depth + 1, joining.may_cut(token, is_joined));
             }
         }
     }
+
+    // What it means that nothing stands behind the words that name a setting.
+    enum class ends : std::uint8_t { as_reset, as_set, open };
 
     // Names that grammar has words of its own for.
     struct special {
@@ -149,7 +192,23 @@ private:
         std::initializer_list<std::string_view> settings;
     };
 
-    void set(tokens text) {
+    // Of code, what stands in front of the first piece that nobody knows, without the word that it
+    // may belong to. `cut`: there is one.
+    static tokens shown(tokens text, unsigned depth, bool& cut) {
+        const auto open =
+            depth == 0 ? text.end() : std::find_if(text.begin(), text.end(), stands_for_anything);
+        cut = open != text.end();
+        auto known = text.first(static_cast<std::size_t>(open - text.begin()));
+        if (cut && !known.empty() &&
+            known.back().text.data() + known.back().text.size() == open->text.data()) {
+            known = known.first(known.size() - 1);
+        }
+        return known;
+    }
+
+    void set(tokens text, unsigned depth) {
+        bool cut = false;
+        text = shown(text, depth, cut);
         if (begins(text, {"local"}) || begins(text, {"transaction"}) ||
             begins(text, {"constraints"})) {
             return; // gone with the transaction
@@ -165,16 +224,21 @@ private:
         if (begins(text, {"session"}) && !begins(text, {"session", "authorization"})) {
             text = text.subspan(1);
         }
-        if (known_words(text)) {
+        const bool names = depth == 0 && text.size() == 1; // SET NAMES may end there
+        if (known_words(text, cut ? ends::open : names ? ends::as_reset : ends::as_set)) {
             return;
         }
         auto rest = text;
         auto name = take_name(rest);
-        note(std::move(name), to_default(rest) ? how::reset : how::set);
+        if (cut && !assigns(rest)) {
+            into_.unknown = true; // it may be the beginning of another name
+        } else {
+            note(std::move(name), !cut && to_default(rest) ? how::reset : how::set);
+        }
     }
 
     // SET's forms without a name, and RESET's.
-    bool known_words(tokens text) {
+    bool known_words(tokens text, ends at) {
         static const std::array<special, 6> specials = {{
             {{"time", "zone"}, {"timezone"}},
             {{"session", "authorization"}, {"session_authorization", "role"}},
@@ -189,8 +253,10 @@ private:
             if (!begins(text, words) || is_symbol(rest, '=') || begins(rest, {"to"})) {
                 continue;
             }
-            const bool resets = rest.empty() || begins(rest, {"default"}) ||
-                                (words.size() == 2 && begins(rest, {"local"}));
+            const bool default_value =
+                begins(rest, {"default"}) || (words.size() == 2 && begins(rest, {"local"}));
+            const bool resets =
+                rest.empty() ? at == ends::as_reset : at != ends::open && default_value;
             for (const auto name : settings) {
                 into_.note(std::string(name), resets ? how::reset : how::set);
             }
@@ -200,15 +266,17 @@ private:
     }
 
     static bool to_default(tokens rest) {
-        const bool assigns = is_symbol(rest, '=') || begins(rest, {"to"});
-        return assigns && rest.size() == 2 && is_word(rest[1], "default");
+        return assigns(rest) && rest.size() == 2 && is_word(rest[1], "default");
     }
+    static bool assigns(tokens rest) { return is_symbol(rest, '=') || begins(rest, {"to"}); }
 
-    void reset(tokens text) {
+    void reset(tokens text, unsigned depth) {
+        bool cut = false;
+        text = shown(text, depth, cut);
         if (begins(text, {"all"})) {
             into_.all_reset = true;
-        } else if (!begins(text, {"transaction"}) && !known_words(text)) {
-            note(take_name(text), how::reset);
+        } else if (!begins(text, {"transaction"}) && !known_words(text, ends::as_reset)) {
+            cut ? void(into_.unknown = true) : note(take_name(text), how::reset);
         }
     }
 

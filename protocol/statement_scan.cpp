@@ -52,6 +52,9 @@ private:
     void hidden_by(std::string_view name);
     void read_quoted(const sql_token& token);
     void read_inside(std::string_view text);
+    void something_put_in(const sql_token& token);
+    [[nodiscard]] effect_bits of_open_end() const;
+    void end_of_joining();
     void call_argument(const sql_token& token);
     void end_of_argument();
     void end_of_call();
@@ -83,7 +86,14 @@ private:
     bool defines_ = false;         // CREATE or ALTER is in it, of what is not temporary
     bool extends_ = false;         // … of an extension, or a function in C
     bool transaction_only_ = true; // nothing is in it but BEGIN, COMMIT and their like
+    bool does_ = false;            // the current statement is DO
+    bool done_ = false;            // the text is what a DO in a string does
     dynamic_sql dynamic_;          // where it is code
+    // Of literals that may not be all of what is executed.
+    effect_bits when_cut_ = 0;      // this text is one
+    effect_bits literals_cut_ = 0;  // those of the current statement
+    effect_bits when_executed_ = 0; // something is joined to them
+    effect_bits when_grown_ = 0;    // … to a variable that they are in
     bool backslash_seen_ = false;
     bool encoding_matters_ = false;
     opening opening_ = opening::none;
@@ -115,6 +125,7 @@ void statement_reader::leading_word(std::string_view word) {
         {"do", opening::code},
     }};
     opening_ = opening::other;
+    does_ = same_word(word, "do");
     for (const auto& [name, what] : openings) {
         opening_ = same_word(word, name) ? what : opening_;
     }
@@ -159,7 +170,7 @@ void statement_reader::read_set(const sql_token& token) {
         pin(pin_reason::setting);
     }
     const bool local_scope =
-        has_scope && same_word(previous_, "local") && matters_to_reading(token.text);
+        has_scope && same_word(previous_, "local") && (!name || matters_to_reading(token.text));
     const bool scope = !has_scope && (local || (word && same_word(token.text, "session")));
     opening_ = scope                                 ? opening::set_for
                : name && same_word(token.text, seed) ? opening::set_seed
@@ -287,6 +298,7 @@ void statement_reader::read_inside(std::string_view text) {
         return;
     }
     statement_reader inner(text, backslash_escapes_, depth_ + 1, names_);
+    inner.done_ = does_ && depth_ != 0;
     inner.read();
     pins_ |= inner.pins_;
     pins_on_write_ |= inner.pins_on_write_;
@@ -295,6 +307,52 @@ void statement_reader::read_inside(std::string_view text) {
     extends_ = extends_ || inner.extends_;
     backslash_seen_ = backslash_seen_ || inner.backslash_seen();
     encoding_matters_ = encoding_matters_ || inner.encoding_matters();
+    literals_cut_ |= dynamic_.begins() ? inner.when_cut_ : effect_bits{0};
+}
+
+// What the rest of the current statement may be, when nobody knows what follows.
+effect_bits statement_reader::of_open_end() const {
+    constexpr auto setting = bit_of(pin_reason::setting);
+    constexpr auto temporary = bit_of(pin_reason::temporary_object);
+    switch (opening_) {
+    case opening::set:
+        return setting;
+    case opening::set_for:
+        return same_word(previous_, "local") ? sets_for_transaction : setting;
+    case opening::set_seed:
+        return bit_of(pin_reason::random_seed);
+    case opening::set_local:
+        return sets_for_transaction;
+    case opening::prepare:
+    case opening::prepare_transaction:
+    case opening::prepared:
+        return bit_of(pin_reason::sql_statement) | prepares_something;
+    case opening::declare:
+        return bit_of(pin_reason::held_cursor);
+    case opening::code:
+        return does_ ? bit_of(pin_reason::large_statement) | setting : effect_bits{0};
+    case opening::create:
+        return temporary;
+    case opening::other: // 'set transaction' || '_timeout …' sets one of the session's
+        return (temporary_may_follow_ ? temporary : effect_bits{0}) |
+               (same_word(previous_, "transaction") && sql_.ends_with(previous_) ? setting
+                                                                                 : effect_bits{0});
+    case opening::none:
+        break; // dynamic_sql tells
+    }
+    return 0;
+}
+
+// format() may put anything in here.
+void statement_reader::something_put_in(const sql_token& token) {
+    const auto behind = static_cast<std::size_t>(token.text.data() - sql_.data()) + 1;
+    const bool has_format = // x%type has none
+        behind < sql_.size() &&
+        std::string_view("sIL123456789-;").find(sql_[behind]) != std::string_view::npos;
+    const bool matters = opening_ == opening::code || opening_ == opening::create ||
+                         (opening_ == opening::prepared && same_word(previous_, "as")) ||
+                         opening_ == opening::declare || temporary_may_follow_;
+    pins_ |= has_format && matters ? of_open_end() : effect_bits{0};
 }
 
 void statement_reader::read_quoted(const sql_token& token) {
@@ -378,8 +436,14 @@ void statement_reader::end_of_statement() {
     pins_ |= std::exchange(set_aside_, effect_bits{0});
     opening_ = opening::none;
     previous_ = {};
+    does_ = false;
     temporary_may_follow_ = false;
     updates_ = false;
+}
+
+void statement_reader::end_of_joining() {
+    (dynamic_.joins() ? when_executed_ : when_grown_) |= literals_cut_;
+    literals_cut_ = 0;
 }
 
 void statement_reader::read_token(const sql_token& token) {
@@ -395,6 +459,8 @@ void statement_reader::read_token(const sql_token& token) {
         opening_ = opening::other;
         if (word) {
             leading_word(token.text);
+        } else if (done_ && stands_for_anything(token)) {
+            pins_ |= bit_of(pin_reason::large_statement) | bit_of(pin_reason::setting);
         }
     } else {
         second_token(token);
@@ -407,9 +473,13 @@ void statement_reader::read_token(const sql_token& token) {
     case sql_token::kind::string:
         read_quoted(token);
         break;
+    case sql_token::kind::symbol:
+        if (depth_ != 0 && stands_for_anything(token)) {
+            something_put_in(token);
+        }
+        [[fallthrough]];
     case sql_token::kind::number:
     case sql_token::kind::parameter:
-    case sql_token::kind::symbol:
     case sql_token::kind::end:
         temporary_may_follow_ = false;
         break;
@@ -432,10 +502,14 @@ void statement_reader::read_escaped(sql_token token, sql_lexer& lexer) {
 void statement_reader::read() {
     sql_lexer lexer(sql_, backslash_escapes_);
     for (auto token = lexer.next(); token.is != sql_token::kind::end; token = lexer.next()) {
+        const bool ends = token.is == sql_token::kind::symbol && token.text == ";";
         if (depth_ != 0) {
+            if (ends) {
+                end_of_joining();
+            }
             dynamic_.take(token);
         }
-        if (token.is == sql_token::kind::symbol && token.text == ";") {
+        if (ends) {
             end_of_statement();
         } else if (token.unicode_escapes) [[unlikely]] {
             read_escaped(token, lexer);
@@ -443,10 +517,16 @@ void statement_reader::read() {
             read_token(token);
         }
     }
+    if (depth_ > 1 && !is_at_most_a_word(sql_)) {
+        when_cut_ = of_open_end();
+    }
+    end_of_joining();
     end_of_statement();
     backslash_seen_ = backslash_seen_ || lexer.backslash_seen();
     encoding_matters_ = encoding_matters_ || lexer.encoding_matters();
     pins_ |= dynamic_.of_cut_names();
+    pins_ |= dynamic_.executes() ? when_executed_ : effect_bits{0};
+    pins_ |= dynamic_.executes() && dynamic_.grows() ? when_grown_ : effect_bits{0};
     if (depth_ != 0 && dynamic_.may_do_anything()) {
         pin(pin_reason::large_statement);
         pin(pin_reason::setting);

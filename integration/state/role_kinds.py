@@ -46,6 +46,24 @@ def set_role_in_function(s):
 
 
 @kind()
+def set_role_joined(s):
+    """SET ROLE and the role's name, joined in a DO block."""
+    s.run("do $$ begin execute 'set role ' || quote_ident('%s'); end $$" % role_of(s.marks.client))
+    is_user(s, role_of(s.marks.client))
+    s.run("do $$ begin execute concat('reset ', 'role'); end $$")
+    is_user(s, USER)
+    s.run("do $$ begin execute 'set ' || 'role' || ' to ' || '%s'; end $$" % role_of(s.marks.client + 1))
+    is_user(s, role_of(s.marks.client + 1))
+
+
+@kind()
+def set_role_joined_in_function(s):
+    """SET ROLE and the role's name, joined in a function."""
+    s.run("select hidden.become_by_joining('%s')" % role_of(s.marks.client))
+    is_user(s, role_of(s.marks.client))
+
+
+@kind()
 def set_role_as_setting(s):
     """The role as a setting called role, its value bound."""
     s.bound("select set_config($1, $2, false)", "role", role_of(s.marks.client))
@@ -100,6 +118,13 @@ def role_ended_by_session_authorization(s):
 def session_authorization_in_function(s):
     """SET SESSION AUTHORIZATION in a function."""
     s.run("select hidden.become_wholly('%s')" % role_of(s.marks.client))
+    s.shows(role_of(s.marks.client), "select session_user::text")
+
+
+@kind(user=SUPERUSER)
+def session_authorization_joined(s):
+    """SET SESSION AUTHORIZATION and the name, joined in a DO block."""
+    s.run("do $$ begin execute 'set session authorization ' || '%s'; end $$" % role_of(s.marks.client))
     s.shows(role_of(s.marks.client), "select session_user::text")
 
 

@@ -419,6 +419,17 @@ def set_in_function(s):
 
 
 @kind()
+def set_joined(s):
+    """SET and the setting's name, joined in a DO block; a time zone, an encoding."""
+    s.run("do $$ begin execute 'set ' || '%s' || ' to ' || %s; end $$" % (PLAIN, s.first))
+    s.setting(PLAIN, s.first)
+    s.run("do $$ begin execute 'set time zone ' || quote_literal('Asia/Tokyo'); end $$",
+          "do $$ begin execute concat('set names ', quote_literal('LATIN1')); end $$")
+    s.setting("timezone", "Asia/Tokyo")
+    s.setting("client_encoding", "LATIN1")
+
+
+@kind()
 def set_reported_in_function(s):
     """What PostgreSQL reports, set in a function."""
     s.run("select hidden.tune('application_name', '%s')" % s.first_name)

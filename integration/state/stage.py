@@ -46,6 +46,8 @@ create function hidden.become(text) returns void language plpgsql as
   $$ begin execute format('set role %I', $1); end $$;
 create function hidden.become_wholly(text) returns void language plpgsql as
   $$ begin execute format('set session authorization %I', $1); end $$;
+create function hidden.become_by_joining(text) returns void language plpgsql as
+  $$ begin execute 'set role ' || quote_ident($1); end $$;
 create function hidden.stash(text) returns void language plpgsql as
   $$ begin create temp table mine (value text); insert into mine values ($1); end $$;
 create function hidden.open(text) returns void language plpgsql as

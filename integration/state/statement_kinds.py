@@ -47,6 +47,13 @@ def sql_prepare_in_function(s):
 
 
 @kind()
+def sql_prepare_joined(s):
+    """PREPARE and the name, joined in a DO block."""
+    s.run("do $$ begin execute 'prepare ' || 'mine' || ' as select ''%s''::text'; end $$" % s.first_name)
+    s.shows(s.first_name, "execute mine")
+
+
+@kind()
 def named_statement(s):
     """Parse under a name, Bind later, Close, and another under that name."""
     for value in (s.first_name, s.second_name):

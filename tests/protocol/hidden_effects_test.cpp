@@ -287,6 +287,11 @@ TEST_CASE("hidden_effects: other languages") {
     from.function("1255.1", "keep", "$_SHARED{x} = $_[0]; return", "plperl")
         .function("1255.2", "be", "spi_exec_query(\"set role x\"); return", "plperl")
         .function("1255.3", "py", "GD['x'] = 1", "plpython3u")
+        .function("1255.11", "pyrole", "plpy.execute('set role ' + args[0])", "plpython3u")
+        .function("1255.12", "pyset", "plpy.execute(f\"set {args[0]} to '{args[1]}'\")",
+                  "plpython3u")
+        .function("1255.13", "pydict", "return { 'set': 1, 'of': \"create \" }['set']",
+                  "plpython3u")
         .function("1255.4", "pylock", "plpy.execute('select pg_advisory_lock(1)')", "plpython3u")
         .function("1255.9", "pyany", "plpy.execute(args[0])", "plpython3u")
         .function("1255.5", "tcl", "set x 1\nset y 2\nreturn $x", "pltcl")
@@ -298,6 +303,11 @@ TEST_CASE("hidden_effects: other languages") {
     CHECK(names->find("keep")->always.bits == library);
     CHECK(names->find("be")->always.bits == setting);
     CHECK(names->find("py")->always.bits == library);
+    CHECK(names->find("pyrole")->always.bits == setting);
+    CHECK(names->find("pyrole")->always.settings.names.at("role") == setting_changes::how::set);
+    CHECK(!names->find("pyrole")->always.settings.unknown);
+    CHECK(names->find("pyset")->always.settings.unknown);
+    CHECK(names->find("pydict")->always.bits == bit_of(pin_reason::temporary_object));
     CHECK(names->find("pylock")->always.bits == lock);
     CHECK(names->find("pyany")->always.settings.unknown);
     CHECK(names->find("tcl") == nullptr);
