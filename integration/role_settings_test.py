@@ -7,7 +7,7 @@ import psycopg2
 
 from integration.support.case import only_pgweir
 from integration.support.peers import RAW_USER
-from integration.support.pgweir import Pgweir, users
+from integration.support.pgweir import ADMIN, Pgweir, users
 from integration.support.postgres import DATABASE, Postgres, password_of
 from integration.support.raw_case import RawCase
 from integration.support.waiting import wait_for
@@ -96,6 +96,101 @@ class RoleSettingsTest(RawCase):
         self.postgres.query("alter role postgres set join_collapse_limit = 3")
         self.addCleanup(self.postgres.query, "alter role postgres reset join_collapse_limit")
         self.assertEqual(self.one_is_replaced(), SERVERS - 1)
+
+
+class RoleToBeginWithTest(unittest.TestCase):
+    """A role that whoever logs in begins with, by ALTER ROLE SET or in the start-up options: SET ROLE NONE
+    is not what RESET ROLE is, and concerns nobody else."""
+
+    SHOWN = "select session_user || ' ' || current_user"
+    USERS = ("confined", "free")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.postgres = Postgres().start()
+        cls.addClassCleanup(cls.postgres.close)
+        cls.postgres.query("; ".join(
+            ["create role crew; create role low"] +
+            ["create role %s login password '%s'; grant crew, low to %s" % (user, password_of(user), user)
+             for user in cls.USERS] + ["alter role confined set role = 'crew'"]))
+        cls.postgres.query(
+            "create function become(r text) returns void language plpgsql as"
+            " $$ begin perform set_config('role', r, false); end $$", database=DATABASE)
+
+    def servers(self, number, rotate=False):
+        pooler = Pgweir(self.postgres, users=users(*self.USERS, ADMIN), rotate=rotate,
+                        pool={"minconn": number, "maxconn": number, "wait_timeout": "30s"})
+        self.addCleanup(pooler.close)
+        pooler.start()
+        return pooler
+
+    def connect(self, where, user, **options):
+        client = where.connect(user=user, password=password_of(user), **options)
+        self.addCleanup(client.close)
+        client.autocommit = True
+        return client
+
+    def is_user(self, client, *expected):
+        with client.cursor() as cursor:
+            cursor.execute(self.SHOWN)
+            self.assertEqual(cursor.fetchone()[0], " ".join(expected))
+
+    GIVEN_UP = [("set role none",), ("begin; set role none; commit",), ("begin", "set role none", "commit"),
+                ("set session authorization confined",), ("select set_config('role', 'none', false)",),
+                ("do $$ begin set role none; end $$",), ("select become('none')",)]
+
+    def test_it_is_given_up_by_one_client_alone(self):
+        pooler = self.servers(1)
+        other = self.connect(pooler, "confined")
+        for statements in self.GIVEN_UP:
+            with self.subTest(statements=statements):
+                client = self.connect(pooler, "confined")
+                self.is_user(client, "confined", "crew")
+                for statement in statements:
+                    client.cursor().execute(statement)
+                self.is_user(client, "confined", "confined")
+                if statements == ("select become('none')",):
+                    client.cursor().execute("discard all")  # it keeps the server
+                for another in (other, self.connect(pooler, "confined")):
+                    self.is_user(another, "confined", "crew")
+
+    def test_it_is_given_up_on_all_servers(self):
+        pooler = self.servers(3, rotate=True)
+        wait_for(lambda: pooler.metric("pgweir_pool_servers", state="idle", user="confined") == 3,
+                 "all servers are open")
+        client, other = (self.connect(pooler, "confined") for _ in range(2))
+        for statement, expected in (("set role none", "confined"), ("reset role", "crew"),
+                                    ("set role low", "low"), ("set role none", "confined"),
+                                    ("discard all", "crew")):
+            client.cursor().execute(statement)
+            for _ in range(6):
+                self.is_user(client, "confined", expected)
+                self.is_user(other, "confined", "crew")
+
+    BACK = [("reset role",), ("discard all",), ("set role none; reset role",), ("begin", "reset role", "commit"),
+            ("set session authorization default",),
+            ("set session authorization {user}; reset session authorization",)]
+    NOT_BACK = [("reset all",), ("begin", "reset role", "rollback"), ("begin", "discard all", "rollback"),
+                ("reset role; set role none",)]
+
+    def test_reset_goes_back_to_the_start_up_options(self):
+        pooler = self.servers(1)
+        for user in self.USERS:
+            for statements in self.BACK + self.NOT_BACK:
+                with self.subTest(user=user, statements=statements):
+                    for where in (self.postgres, pooler):
+                        client = self.connect(where, user, options="-c role=low")
+                        client.cursor().execute("set role none")
+                        self.is_user(client, user, user)
+                        for statement in statements:
+                            try:
+                                client.cursor().execute(statement.format(user=user))
+                            except psycopg2.errors.ActiveSqlTransaction:
+                                self.assertEqual(statement, "discard all")
+                        expected = "low" if statements in self.BACK else user
+                        self.is_user(client, user, expected)
+                        self.is_user(client, user, expected)
+                        client.close()
 
 
 class RecreatedRoleTest(unittest.TestCase):

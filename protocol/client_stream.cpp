@@ -334,12 +334,12 @@ void note_effects(bytes frame, const scanned_statement& what, const routing& way
 
 // All of a message has been taken. True: nothing is to be sent behind it.
 bool ends_step(frontend type, bytes frame, const statement_link* link, reply_queue& owed,
-               relay_sink& to) {
+               session_state& state, relay_sink& to) {
     if (link == nullptr) {
         return false;
     }
     if (link->mine.to_restore() != nullptr) [[unlikely]] {
-        restore_behind(type, frame, *link, owed, to);
+        restore_behind(type, frame, *link, owed, state, to);
     }
     if (type == frontend::sync && link->mine.anything_lent()) {
         take_back_lent(link->mine, owed, to.own());
@@ -512,7 +512,8 @@ client_step client_stream::forward(bytes in, bool buffer_full, relay_sink& to, r
         step.queries += frame.row->is_request ? 1U : 0U;
         body_left_ = frame.frame_bytes - there;
         step.taken_bytes += there;
-        if (body_left_ == 0 && ends_step(frame.type, rest.first(there), statements, owed, late)) {
+        if (body_left_ == 0 &&
+            ends_step(frame.type, rest.first(there), statements, owed, state, late)) {
             step.why = client_step::stop::awaiting_answer;
             break;
         }

@@ -78,7 +78,7 @@ std::string question(std::uint16_t ignored) {
 
 } // namespace
 
-session_audit::session_audit(const setting_map& carried, std::string_view login_user,
+session_audit::session_audit(const setting_map& carried, const login_identity& own,
                              std::uint16_t ignored)
     : ignored_(ignored)
     , readable_(!carried.contains("exit_on_error")) {
@@ -89,7 +89,10 @@ session_audit::session_audit(const setting_map& carried, std::string_view login_
         }
     }
     if (!carried.contains(session_authorization)) {
-        settings_.push_back({std::string(session_authorization), std::string(login_user)});
+        settings_.push_back({std::string(session_authorization), std::string(own.user)});
+    }
+    if (!carried.contains(role) && own.role != "none") {
+        settings_.push_back({std::string(role), std::string(own.role)});
     }
 }
 

@@ -35,9 +35,9 @@ public:
         pin_reason::advisory_lock,   pin_reason::temporary_object, pin_reason::held_cursor,
         pin_reason::sql_statement};
 
-    /// `carried`: what the server is believed to have of settings. `login_user`: who it is logged
-    /// in as. `ignored`: kinds that may be left behind.
-    session_audit(const setting_map& carried, std::string_view login_user, std::uint16_t ignored);
+    /// `carried`: what the server is believed to have of settings. `own`: who it is where
+    /// nobody has set anything. `ignored`: kinds that may be left behind.
+    session_audit(const setting_map& carried, const login_identity& own, std::uint16_t ignored);
 
     /// Appends what is to be asked next, and to `owed` what that will be answered with.
     void append(std::string& out, reply_queue& owed);

@@ -130,6 +130,14 @@ void session_state::settings_doubted(const setting_changes& changes) {
     suspect_settings();
 }
 
+void session_state::start_up_restored(const setting_map& at_start) {
+    for (auto& [name, what] : changed_settings_.names) {
+        if (at_start.contains(name)) {
+            what = setting_changes::how::set;
+        }
+    }
+}
+
 void session_state::settings_known() {
     if (changed_settings_.empty()) {
         unpin(pin_reason::setting);

@@ -11,6 +11,7 @@
 
 #include "protocol/name_effects.hpp"
 #include "protocol/setting_changes.hpp"
+#include "protocol/setting_replay.hpp"
 #include "protocol/statement_scan.hpp"
 
 #include <cstddef>
@@ -148,6 +149,11 @@ public:
     [[nodiscard]] bool reading_is_known() const {
         return !sets_locally_ && !has(pin_reason::setting) && !has(pin_reason::large_statement);
     }
+    /// What the client asked for at its start is being set again right behind what resets it:
+    /// PostgreSQL is going to tell.
+    void start_up_restored(const setting_map& at_start);
+    /// PostgreSQL has said an error: what has been set may have been undone.
+    void statement_failed() { changed_settings_.failed = !changed_settings_.empty(); }
     /// No transaction is open, and nothing is under way.
     void at_rest() { sets_locally_ = false; }
     [[nodiscard]] bool settings_to_ask() const {

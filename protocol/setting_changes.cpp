@@ -354,8 +354,8 @@ private:
 
 void setting_changes::note(std::string name, how what) {
     const auto [at, is_new] = names.try_emplace(std::move(name), what);
-    if (!is_new && what == how::set) {
-        at->second = what;
+    if (!is_new && at->second != what) {
+        at->second = what == how::set ? what : how::set_then_reset;
     }
 }
 
@@ -367,6 +367,7 @@ void setting_changes::add(const setting_changes& more) {
     some_listed = some_listed || more.some_listed;
     unknown = unknown || more.unknown;
     hidden_reset = hidden_reset || more.hidden_reset;
+    failed = failed || more.failed;
 }
 
 setting_changes read_setting_changes(std::string_view sql, const name_effects* names) {

@@ -21,8 +21,9 @@ class name_effects; // name_effects.hpp
 
 struct setting_changes {
     enum class how : std::uint8_t {
-        set,   // to a value that PostgreSQL will tell
-        reset, // to what it was at the session's start, and to nothing else
+        set,            // to a value that PostgreSQL will tell
+        reset,          // to what it was at the session's start, and to nothing else
+        set_then_reset, // in this order, as far as the text shows
     };
     /// By name, in lower case.
     std::map<std::string, how, std::less<>> names;
@@ -35,6 +36,8 @@ struct setting_changes {
     bool unknown = false;
     /// What could not be read may have reset any.
     bool hidden_reset = false;
+    /// Something has failed since: they may have been undone.
+    bool failed = false;
 
     [[nodiscard]] bool empty() const { return !can_be_asked() && !unknown; }
     /// PostgreSQL can tell of these.

@@ -37,11 +37,12 @@ void append_list_question(std::string& out, reply_queue& owed) {
 } // namespace
 
 setting_question::setting_question(const setting_changes& changes, const setting_map& before,
-                                   const setting_map& at_start, std::string_view login_user)
+                                   const setting_map& at_start, const login_identity& own)
     : changes_(changes)
     , before_(before)
     , at_start_(at_start)
-    , login_user_(login_user)
+    , own_user_(own.user)
+    , own_role_(own.role)
     , everything_(changes.some_listed || changes.all_reset || resets_start_up()) {
     if (!everything_) {
         if (changes.hidden_reset) {
@@ -153,9 +154,15 @@ void setting_question::take(backend type, bytes body) {
 bool setting_question::was_reset(std::string_view name) const {
     const auto found = changes_.names.find(name);
     if (found != changes_.names.end()) {
-        return found->second == setting_changes::how::reset;
+        return found->second != setting_changes::how::set;
     }
-    return changes_.all_reset;
+    return changes_.all_reset && !is_identity(name); // RESET ALL leaves these
+}
+
+bool setting_question::was_only_reset(std::string_view name) const {
+    const auto found = changes_.names.find(name);
+    return found == changes_.names.end() ? was_reset(name)
+                                         : found->second == setting_changes::how::reset;
 }
 
 // Of what an application has made up: it does not cease to exist, it is empty, unless the role has
@@ -169,15 +176,30 @@ std::string_view setting_question::reset_value(std::string_view name) const {
     return told_[place] ? std::string_view(*told_[place]) : std::string_view();
 }
 
+bool setting_question::is_login_user() const {
+    const auto at = std::find(asked_.begin(), asked_.end(), session_authorization);
+    if (at != asked_.end()) {
+        return told_[static_cast<std::size_t>(at - asked_.begin())] == own_user_;
+    }
+    const auto known = before_.find(session_authorization);
+    return known == before_.end() || known->second == own_user_;
+}
+
 // Has the server gone back to what it was logged in with?
 bool setting_question::is_default(std::string_view name,
                                   const std::optional<std::string>& value) const {
-    if (!value || (name == role && *value == "none") ||
-        (name == session_authorization && *value == login_user_)) {
+    if (!value) {
         return true;
     }
-    if (!is_custom(name) || !everything_) {
-        return was_reset(name);
+    if (name == session_authorization) {
+        return *value == own_user_;
+    }
+    if (name == role) {
+        // Another session authorization ends it, wherever that is set.
+        return *value == own_role_ && (own_role_ == "none" || is_login_user());
+    }
+    if (!everything_) {
+        return was_only_reset(name);
     }
     return (was_reset(name) || all_went_back()) && *value == reset_value(name);
 }
@@ -208,11 +230,15 @@ bool setting_question::start_up_in_doubt() const {
 }
 
 // What has become of one: of the value PostgreSQL tells, and of what was done to it. A value that
-// is as it was says that it was not changed, or has been rolled back.
+// is as it was says that it was not changed, or has been rolled back; unless it is what the server
+// has of itself, which the client may have set in place of what it asked for: that RESET goes back
+// to.
 void setting_question::settle(answer& into, const std::string& name,
                               const std::optional<std::string>& value, bool has_gone_back) const {
     const auto before = before_.find(name);
-    if (before != before_.end() && value && before->second == *value) {
+    const bool reset_unseen =
+        has_gone_back && was_reset(name) && !changes_.failed && at_start_.contains(name);
+    if (before != before_.end() && value && before->second == *value && !reset_unseen) {
         return;
     }
     into.session.erase(name);

@@ -10,7 +10,10 @@
 // what RESET makes of it on this server (a role may have one of its own), which is asked as well.
 // What only somebody else than who logs in may set cannot be given to another server, nor be taken
 // off this one: of what everybody may not set, that is tried when all the rest is known.
-// The questions travel behind the client's answer; their own answers are swallowed.
+// Who one is is told as well, but neither in that list nor whether by RESET: where it is what it
+// was, and what the server has of itself, the text counts. (In a transaction block the start-up
+// value is set again right behind RESET, and PostgreSQL tells.) The questions travel behind the
+// client's answer; their own answers are swallowed.
 //
 // Owner: a server, while it is asked. Thread: its worker's. Sans-io.
 // Tests: tests/protocol/setting_question_test.cpp.
@@ -35,10 +38,10 @@ namespace pgweir::protocol {
 class setting_question {
 public:
     /// `before`: what the session was like before; `at_start`: what RESET goes back to.
-    /// `login_user`: who the server is logged in as. Of those that may have changed and nobody has
-    /// the name of (setting_changes::unknown) nothing can be asked.
+    /// `own`: who the server is where nobody has set anything. Of those that may have changed and
+    /// nobody has the name of (setting_changes::unknown) nothing can be asked.
     setting_question(const setting_changes& changes, const setting_map& before,
-                     const setting_map& at_start, std::string_view login_user);
+                     const setting_map& at_start, const login_identity& own);
 
     /// Something may have been reset on the server that is to be what the client asked for at its
     /// start: what it sends next waits until that has been put right.
@@ -85,8 +88,10 @@ public:
 private:
     [[nodiscard]] bool resets_start_up() const;
     [[nodiscard]] bool was_reset(std::string_view name) const;
+    [[nodiscard]] bool was_only_reset(std::string_view name) const;
     [[nodiscard]] bool all_went_back() const;
     [[nodiscard]] std::string_view reset_value(std::string_view name) const;
+    [[nodiscard]] bool is_login_user() const;
     [[nodiscard]] bool is_default(std::string_view name,
                                   const std::optional<std::string>& value) const;
     void settle(answer& into, const std::string& name, const std::optional<std::string>& value,
@@ -94,7 +99,7 @@ private:
 
     setting_changes changes_;
     const setting_map before_, at_start_;
-    std::string login_user_;
+    std::string own_user_, own_role_;
     bool everything_;
     std::vector<std::string> asked_;       // by name, in this order
     std::vector<std::string> reset_asked_; // … and behind them for what RESET makes of these

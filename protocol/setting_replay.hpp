@@ -38,6 +38,13 @@ namespace pgweir::protocol {
 /// Name (lower case) -> value. Equal maps mean equal sessions.
 using setting_map = std::map<std::string, std::string, std::less<>>;
 
+/// Who a session is where nobody has set anything. An administrator may have given whoever logs in
+/// a role to begin with (ALTER ROLE … SET role): then SET ROLE NONE is not what RESET ROLE is.
+struct login_identity {
+    std::string_view user;
+    std::string_view role = "none";
+};
+
 enum class refused_setting : std::uint8_t {
     is_told,     // an ERROR; what follows is carried out (lenient_replay.hpp)
     ends_server, // a FATAL: what follows is the client's and must not run under other settings

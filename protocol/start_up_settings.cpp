@@ -161,7 +161,7 @@ std::vector<std::string> restoring_statements(std::string_view sql, const settin
     }
     const auto is_reset = [&](std::string_view name) {
         const auto found = changes.names.find(name);
-        return found != changes.names.end() ? found->second == setting_changes::how::reset
+        return found != changes.names.end() ? found->second != setting_changes::how::set
                                             : changes.all_reset && !is_identity(name);
     };
     std::vector<std::string> statements;
@@ -212,7 +212,7 @@ void prepare_restoring(std::string_view portal, std::string_view sql, const stat
 }
 
 void restore_behind(frontend type, bytes frame, const statement_link& link, reply_queue& owed,
-                    relay_sink& to) {
+                    session_state& state, relay_sink& to) {
     const auto& what = *link.mine.to_restore();
     if (type == frontend::query && !what.portal) {
         std::string sql;
@@ -221,12 +221,14 @@ void restore_behind(frontend type, bytes frame, const statement_link& link, repl
         }
         append_query(to.own(), sql);
         owed.sent(frontend::query, fate::swallow);
+        state.start_up_restored(*link.at_start);
     } else if (type == frontend::execute && what.portal &&
                string_at(frame, header_bytes).text == *what.portal) {
         for (const auto& statement : what.statements) {
             if (owed.ours_may_go()) {
                 append_own_statement(to.own(), owed, restoring_name, statement,
                                      {.errors_to_client = true});
+                state.start_up_restored(*link.at_start);
             }
         }
     } else {

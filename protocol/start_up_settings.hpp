@@ -42,6 +42,6 @@ void prepare_restoring(std::string_view portal, std::string_view sql, const stat
 /// The message in `frame` is being sent, and something is to stand behind a Query or an Execute: it
 /// is appended to `to` if this is the one, and to `owed` that its answers are ours.
 void restore_behind(frontend type, bytes frame, const statement_link& link, reply_queue& owed,
-                    relay_sink& to);
+                    session_state& state, relay_sink& to);
 
 } // namespace pgweir::protocol

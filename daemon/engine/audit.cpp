@@ -82,7 +82,7 @@ bool engine::audit_first(server& s, time_point now) {
     s.deadline = now + audit_patience;
     wake_by(s.deadline);
     shard.begin_reset(s, now);
-    s.audit = std::make_unique<protocol::session_audit>(*s.carried, s.access->user,
+    s.audit = std::make_unique<protocol::session_audit>(*s.carried, s.own_identity(),
                                                         shard.bounds().ignored_state);
     put_audit_question(s);
     arm_read(s);

@@ -91,6 +91,7 @@ void engine::on(time_point now, server_in_transit& message) {
     s.opened_with = intern(std::move(message.opened_with));
     s.carried = intern(std::move(message.carried));
     s.own_idle_limit = message.own_idle_limit;
+    s.own_role = std::move(message.own_role);
     s.role_settings = message.role_settings;
     s.statements.restore(message.statements);
     s.sequences_of = message.sequences_of;

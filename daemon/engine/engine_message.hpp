@@ -33,6 +33,7 @@ struct server_in_transit {
     protocol::setting_map opened_with;
     protocol::setting_map carried;
     std::chrono::milliseconds own_idle_limit{};
+    std::string own_role;
     std::int64_t role_settings = 0;
     std::vector<protocol::server_statements::held> statements;
     client_id sequences_of;

@@ -243,6 +243,9 @@ struct server final : pool::server, connection_events {
     std::shared_ptr<const protocol::setting_map> reported;
     /// Its idle_session_timeout, where nobody has set one; 0: none.
     std::chrono::milliseconds own_idle_limit{};
+    /// The role that whoever logs in begins with (ALTER ROLE … SET role).
+    std::string own_role = "none";
+    [[nodiscard]] protocol::login_identity own_identity() const { return {access->user, own_role}; }
     /// A hash of what its role and database had set when it logged in; 0: it is not known.
     std::int64_t role_settings = 0;
     protocol::error_words replay_error; // what PostgreSQL said of a setting

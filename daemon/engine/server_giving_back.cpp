@@ -327,6 +327,7 @@ void engine::send_to_other(server& s, worker_index to) {
     message.opened_with = *s.opened_with;
     message.carried = *s.carried;
     message.own_idle_limit = s.own_idle_limit;
+    message.own_role = std::move(s.own_role);
     message.role_settings = s.role_settings;
     message.statements = s.statements.contents();
     message.sequences_of = s.sequences_of;

@@ -12,8 +12,9 @@ namespace pgweir::daemon {
 namespace {
 
 /// Asked of each server: how many connections PostgreSQL allows at all, how long its session may
-/// idle where nobody has set anything, and which role it is and what that and the database have
-/// set, of which a hash will do. (The role may have a search_path with operators of its own.)
+/// idle where nobody has set anything, which role it is and what that and the database have set, of
+/// which a hash will do, and which role it begins with. (The role may have a search_path with
+/// operators of its own.)
 constexpr std::string_view probe =
     "VALUES (pg_catalog.current_setting('max_connections')), "
     "(pg_catalog.current_setting('idle_session_timeout', true)), " // PostgreSQL 14
@@ -25,7 +26,8 @@ constexpr std::string_view probe =
     "FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) "
     "pg_catalog.current_database())]) AND setrole OPERATOR(pg_catalog.=) "
     "ANY (ARRAY[0::pg_catalog.oid, (SELECT oid FROM pg_catalog.pg_roles "
-    "WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER)]))::pg_catalog.text)";
+    "WHERE rolname OPERATOR(pg_catalog.=) SESSION_USER)]))::pg_catalog.text), "
+    "(pg_catalog.current_setting('role'))";
 
 using refused_for = protocol::server_refused::why;
 
@@ -71,6 +73,9 @@ void take_probe(server& s, const std::vector<std::string>& answers) {
     entry.server_max_connections.store(allowed, std::memory_order_relaxed);
     const auto limit = protocol::read_milliseconds(answers[1]);
     s.own_idle_limit = limit.value_or(std::chrono::milliseconds(0));
+    if (answers.size() > 3 && !answers[3].empty()) {
+        s.own_role = answers[3];
+    }
     if (!s.only_for) { // else it may be that client's
         entry.own_idle_limit.store(s.own_idle_limit);
     }

@@ -297,6 +297,7 @@ bool engine::relay_error(server& s, const protocol::server_step& step, bool ours
     } else if (c != nullptr && !ours) {
         s.pool->stats().errors_by_class[pool::stats::class_index(step.sqlstate)].add();
         note_dropped_role(s, step, ports_);
+        c->session.statement_failed();
     }
     return true;
 }

@@ -220,7 +220,7 @@ void engine::ask_about_settings(client& c, server& s) {
         return; // whatever was reset is the server's own
     }
     s.question = std::make_unique<protocol::setting_question>(
-        c.session.take_changed_settings(), *c.settings, *c.at_start, s.access->user);
+        c.session.take_changed_settings(), *c.settings, *c.at_start, s.own_identity());
     s.question->expect_trial(s.pool->permitted);
     if (!s.reports_due) {
         remember_reported(c, s.parameters); // what is reported in the answers is not told

@@ -1,7 +1,7 @@
 """Kinds of state that say who the session is."""
 
 from integration.state.registry import kind
-from integration.state.stage import SUPERUSER, USER, role_of
+from integration.state.stage import CONFINED, SUPERUSER, USER, role_of
 
 
 def is_user(s, expected, looks=3):
@@ -78,6 +78,39 @@ def role_at_start_up(s):
     is_user(s, role_of(s.marks.client + 1))
     s.run("reset role")
     is_user(s, role_of(s.marks.client))
+
+
+@kind(parameters=lambda marks: {"options": "-c role=" + role_of(marks.client)})
+def role_at_start_up_given_up(s):
+    """SET ROLE NONE in place of a role in the start-up options; RESET goes back to that."""
+    for undone, statements in ((True, ["begin", "reset role", "rollback"]), (False, ["reset role"]),
+                               (False, ["discard all"]), (True, ["reset all"]),
+                               (False, ["begin", "reset role", "commit"]),
+                               (False, ["reset session authorization"])):
+        s.run("set role none")
+        is_user(s, USER)
+        s.run(*statements)
+        is_user(s, USER if undone else role_of(s.marks.client))
+
+
+@kind(user=CONFINED)
+def role_of_role(s):
+    """ALTER ROLE SET role: SET ROLE NONE is not what RESET ROLE is."""
+    for gives_up in ("set role none", "select set_config('role', 'none', false)",
+                     "set session authorization " + CONFINED):
+        is_user(s, role_of(0))
+        s.run("begin", gives_up, "rollback")
+        is_user(s, role_of(0))
+        s.run(gives_up)
+        is_user(s, CONFINED)
+        s.run("reset role")
+        is_user(s, role_of(0))
+    s.run("set role none", "discard all")
+    is_user(s, role_of(0))
+    s.run("set role " + role_of(s.marks.client))
+    is_user(s, role_of(s.marks.client))
+    s.run("set role none")
+    is_user(s, CONFINED)
 
 
 @kind(user=SUPERUSER)

@@ -6,7 +6,8 @@ from integration.support.postgres import DATABASE
 USER = "state_user"              # who the clients are, unless a kind says otherwise
 SUPERUSER = "state_superuser"
 CONFIGURED = "state_configured"  # has settings of its own, by ALTER ROLE
-LOGINS = (USER, SUPERUSER, CONFIGURED)
+CONFINED = "state_confined"      # has a role to begin with, by ALTER ROLE
+LOGINS = (USER, SUPERUSER, CONFIGURED, CONFINED)
 HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 PLACES = 12  # roles and schemas to choose from: one for each of a dozen clients, and everybody's next
@@ -124,11 +125,12 @@ def prepare(postgres):
     for number in range(PLACES):
         role, schema = role_of(number), schema_of(number)
         statements += [
-            "create role " + role, "grant %s to %s" % (role, USER), "create schema " + schema,
+            "create role " + role, "grant %s to %s, %s" % (role, USER, CONFINED), "create schema " + schema,
             "grant usage on schema %s to public" % schema,
             "create table %s.whoami as select '%s'::text as value" % (schema, schema),
             "grant select on %s.whoami to public" % schema,
             "create function %s.who() returns text language sql as $$ select '%s'::text $$"
             % (schema, schema)]
+    statements.append("alter role %s set role = '%s'" % (CONFINED, role_of(0)))
     for statement in statements + language_statements(postgres):
         postgres.query(statement, database=DATABASE)

@@ -16,6 +16,8 @@ using leaks = std::vector<leak>;
 
 namespace {
 
+const login_identity app = {.user = "app"};
+
 void append_value(std::string& body, const std::optional<std::string>& value) {
     message_writer(body)
         .u32(value ? static_cast<std::uint32_t>(value->size()) : 0xffffffff)
@@ -80,8 +82,9 @@ bool answer(session_audit& audit, const session& of, std::string_view asked) {
     return done;
 }
 
-std::optional<leaks> found_in(const setting_map& carried, const session& of) {
-    session_audit audit(carried, "app", 0);
+std::optional<leaks> found_in(const setting_map& carried, const session& of,
+                              const login_identity& own = app) {
+    session_audit audit(carried, own, 0);
     for (int round = 0; round < 3; ++round) {
         std::string out;
         reply_queue owed;
@@ -104,7 +107,7 @@ session sound(std::map<std::string, std::optional<std::string>> settings = {}) {
 } // namespace
 
 TEST_CASE("session_audit: a batch of its own, behind a call for each setting that is believed") {
-    session_audit audit({{"role", "r"}, {"timezone", "UTC"}}, "app", 0);
+    session_audit audit({{"role", "r"}, {"timezone", "UTC"}}, app, 0);
     std::string out;
     reply_queue owed;
     audit.append(out, owed);
@@ -119,7 +122,7 @@ TEST_CASE("session_audit: what may be left behind is not asked about") {
     const auto asked = [](pin_reason ignored) {
         std::string out;
         reply_queue owed;
-        session_audit({}, "app", static_cast<std::uint16_t>(ignored)).append(out, owed);
+        session_audit({}, app, static_cast<std::uint16_t>(ignored)).append(out, owed);
         return out;
     };
     CHECK(asked(pin_reason::advisory_lock).find("pg_locks") == std::string::npos);
@@ -143,6 +146,17 @@ TEST_CASE("session_audit: a session that is as it should be") {
     CHECK(found_in({{"timezone", "UTC"}, {"role", "r"}}, listed) == leaks{});
     // Each transaction's own.
     CHECK(found_in({{"transaction_read_only", "on"}}, sound()) == leaks{});
+}
+
+TEST_CASE("session_audit: whoever logs in has a role to begin with") {
+    const login_identity crew = {.user = "app", .role = "crew"};
+    auto is = sound({{"role", "crew"}});
+    is.rows = {{"setting", "role"}}; // since it is not "none"
+    CHECK(found_in({}, is, crew) == leaks{});
+    CHECK(found_in({{"role", "none"}}, sound({{"role", "none"}}), crew) == leaks{});
+    const leaks role{{pin_reason::setting, "role"}};
+    CHECK(found_in({}, sound({{"role", "none"}}), crew) == role);
+    CHECK(found_in({{"role", "none"}}, is, crew) == role);
 }
 
 TEST_CASE("session_audit: every kind of leak") {
@@ -218,7 +232,7 @@ TEST_CASE("session_audit: of two that differ, an error concerns one") {
 
 TEST_CASE("session_audit: what cannot be found out is no leak") {
     SUBCASE("an error") {
-        session_audit audit({}, "app", 0);
+        session_audit audit({}, app, 0);
         std::string out;
         reply_queue owed;
         audit.append(out, owed);
@@ -229,7 +243,7 @@ TEST_CASE("session_audit: what cannot be found out is no leak") {
         CHECK_FALSE(audit.result());
     }
     SUBCASE("an answer that was too long") {
-        session_audit audit({{"search_path", "x"}}, "app", 0);
+        session_audit audit({{"search_path", "x"}}, app, 0);
         audit.take(backend::function_call_response, {});
         CHECK_FALSE(audit.ready_came());
         CHECK_FALSE(audit.ready_came());

@@ -60,7 +60,7 @@ constexpr std::uint16_t bit(pin_reason reason) { return static_cast<std::uint16_
 void take(session_state& state, std::string_view sql) { state.statement(sql, scan(sql, true)); }
 
 /// It is asked about, and what is there of it keeps the pin. What was asked.
-std::uint16_t ask(session_state& state, std::uint16_t there) {
+std::uint16_t ask_about(session_state& state, std::uint16_t there) {
     const auto about = state.pins_to_ask();
     state.pins_asked(about);
     state.pins_told(about, there);
@@ -74,7 +74,7 @@ TEST_CASE("session_state: what is not there pins no longer") {
     take(state, "SELECT 1");
     CHECK(state.pins_to_ask() == 0);
     take(state, "CREATE TEMP TABLE t()");
-    CHECK(ask(state, bit(pin_reason::temporary_object)) == bit(pin_reason::temporary_object));
+    CHECK(ask_about(state, bit(pin_reason::temporary_object)) == bit(pin_reason::temporary_object));
     CHECK(state.has(pin_reason::temporary_object));
     // Nothing is asked for what has nothing to do with it.
     for (const auto* const sql : {"SELECT * FROM t", "SET x = 1", "SELECT pg_advisory_unlock(1)"}) {
@@ -82,7 +82,7 @@ TEST_CASE("session_state: what is not there pins no longer") {
         CHECK(state.pins_to_ask() == 0);
     }
     take(state, "DROP TABLE t");
-    CHECK(ask(state, 0) == bit(pin_reason::temporary_object));
+    CHECK(ask_about(state, 0) == bit(pin_reason::temporary_object));
     CHECK_FALSE(state.has(pin_reason::temporary_object));
     take(state, "DROP TABLE u");
     CHECK(state.pins_to_ask() == 0);
@@ -91,14 +91,15 @@ TEST_CASE("session_state: what is not there pins no longer") {
 TEST_CASE("session_state: locks are asked about after texts about locks") {
     session_state state;
     take(state, "SELECT pg_advisory_lock(1)");
-    CHECK(ask(state, bit(pin_reason::advisory_lock)) == bit(pin_reason::advisory_lock));
+    CHECK(ask_about(state, bit(pin_reason::advisory_lock)) == bit(pin_reason::advisory_lock));
     take(state, "CLOSE ALL");
     take(state, "DO $$ $$");
     CHECK((state.pins_to_ask() & bit(pin_reason::advisory_lock)) == 0);
-    CHECK(ask(state, 0) == (session_state::askable & ~unsigned{bit(pin_reason::advisory_lock)}));
+    CHECK(ask_about(state, 0) ==
+          (session_state::askable & ~unsigned{bit(pin_reason::advisory_lock)}));
     CHECK(state.pins() == bit(pin_reason::advisory_lock));
     take(state, "SELECT pg_advisory_unlock(1)");
-    ask(state, 0);
+    ask_about(state, 0);
     CHECK_FALSE(state.pinned());
 }
 
@@ -110,7 +111,7 @@ TEST_CASE("session_state: what comes while it is being asked is asked about afte
     take(state, "LISTEN b");
     state.pins_told(about, 0);
     CHECK(state.has(pin_reason::listen));
-    CHECK(ask(state, 0) == about);
+    CHECK(ask_about(state, 0) == about);
     CHECK_FALSE(state.pinned());
 }
 
@@ -190,7 +191,7 @@ TEST_CASE(
     take(state, "DROP TABLE t");
     CHECK(state.pins_to_ask() == 0);
     state.search_path_is("public");
-    CHECK(ask(state, 0) == bit(pin_reason::temporary_object));
+    CHECK(ask_about(state, 0) == bit(pin_reason::temporary_object));
     CHECK_FALSE(state.pinned());
 }
 
@@ -205,6 +206,29 @@ TEST_CASE("session_state: what sets nothing that lasts is no setting to ask for"
     state.statement("SET seed = 1", scan("SET seed = 1", true));
     CHECK(state.pins() == static_cast<unsigned>(pin_reason::random_seed));
     CHECK_FALSE(state.settings_to_ask());
+}
+
+TEST_CASE("session_state: of what is set again behind its RESET PostgreSQL tells") {
+    using how = setting_changes::how;
+    session_state state;
+    take(state, "RESET a");
+    take(state, "SET b = 1; RESET b");
+    state.start_up_restored({{"b", "0"}, {"c", "0"}});
+    CHECK(state.changed_settings().names ==
+          decltype(setting_changes::names){{"a", how::reset}, {"b", how::set}});
+    take(state, "RESET b");
+    CHECK(state.changed_settings().names.find("b")->second == how::set_then_reset);
+}
+
+TEST_CASE("session_state: an error may have undone what was set before it") {
+    session_state state;
+    state.statement_failed();
+    take(state, "SET a = 1");
+    CHECK_FALSE(state.changed_settings().failed);
+    state.statement_failed();
+    take(state, "SET b = 1");
+    CHECK(state.take_changed_settings().failed);
+    CHECK_FALSE(state.changed_settings().failed);
 }
 
 TEST_CASE("session_state: what is only read leaves nothing") {

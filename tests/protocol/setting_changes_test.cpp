@@ -9,12 +9,15 @@ using namespace pgweir::protocol;
 
 namespace {
 
-/// "name" for one that is set, "-name" for one that is reset, "-*" and "?".
+/// "name" for one that is set, "-name" for one that is reset, "~name" for both, "-*" and "?".
 std::string shown(const setting_changes& changes) {
     std::string out;
     const auto add = [&](const std::string& text) { out += (out.empty() ? "" : " ") + text; };
     for (const auto& [name, what] : changes.names) {
-        add((what == setting_changes::how::reset ? "-" : "") + name);
+        add((what == setting_changes::how::reset            ? "-"
+             : what == setting_changes::how::set_then_reset ? "~"
+                                                            : "") +
+            name);
     }
     if (changes.all_reset) {
         add("-*");
@@ -96,7 +99,9 @@ constexpr row rows[] = {
     {"SET 1", "?"},
     {"SET \"a b\" = 1", "?"},
     {"RESET", "?"},
-    {"SET x = 1; RESET x", "x"},
+    {"SET x = 1; RESET x", "~x"},
+    {"SET x = 1; RESET x; RESET x", "~x"},
+    {"SET x = 1; RESET x; SET x = 2", "x"},
     {"RESET x; SET x = 1", "x"},
     {"BEGIN; SET a = 1; SELECT 1; RESET b; COMMIT", "a -b"},
     {"SELECT ';SET x = 1'", ""},
@@ -141,9 +146,14 @@ TEST_CASE("setting_changes: what has been set is more than what has been reset")
     CHECK(all.empty());
     all.add(read_setting_changes("RESET a; SET b = 1"));
     all.add(read_setting_changes("SET a = 1; RESET b; RESET c"));
-    CHECK(shown(all) == "a b -c");
+    CHECK(shown(all) == "a ~b -c");
     all.add(read_setting_changes("RESET ALL"));
-    CHECK(shown(all) == "a b -c -*");
+    CHECK(shown(all) == "a ~b -c -*");
+    CHECK_FALSE(all.failed);
+    setting_changes failed;
+    failed.failed = true;
+    all.add(failed);
+    CHECK(all.failed);
     CHECK(!all.empty());
     all.clear();
     CHECK(all.empty());

@@ -29,6 +29,8 @@ std::string data_row(std::string_view name, std::string_view value) {
     return body;
 }
 
+const login_identity login = {.user = "login"};
+
 constexpr const char* any_listed = "UPDATE pg_settings SET setting = 1";
 
 using values = std::vector<std::optional<std::string>>;
@@ -39,6 +41,8 @@ struct asked {
     setting_map at_start = {};
     values told = {};        // by name, in the order of the questions
     setting_map listed = {}; // of all that are set
+    login_identity own = login;
+    bool failed = false;
 };
 
 std::string shown(const setting_map& map) {
@@ -51,7 +55,9 @@ std::string shown(const setting_map& map) {
 
 /// "session | carried", the second only where it differs; "?" where nothing is known.
 std::string settled(const asked& a) {
-    setting_question question(read_setting_changes(a.sql), a.before, a.at_start, "login");
+    auto changes = read_setting_changes(a.sql);
+    changes.failed = a.failed;
+    setting_question question(changes, a.before, a.at_start, a.own);
     std::string out;
     reply_queue owed;
     question.append(out, owed);
@@ -157,7 +163,7 @@ TEST_CASE(
                    .before = before,
                    .at_start = start,
                    .told = {"login", "none", ""}}) == "app.user=");
-    setting_question question(read_setting_changes("RESET ALL"), before, start, "login");
+    setting_question question(read_setting_changes("RESET ALL"), before, start, login);
     for (int i = 0; i < 4; ++i) {
         CHECK_FALSE(question.ready_came());
     }
@@ -176,12 +182,86 @@ TEST_CASE("setting_question: SET ROLE NONE goes back to nothing") {
                    .told = {"login", "none"}}) == "role=s | ");
 }
 
+TEST_CASE("setting_question: RESET ROLE where the client has given up what it asked for") {
+    const setting_map start = {{"role", "s"}};
+    const setting_map none = {{"role", "none"}};
+    const auto answer = [&](const char* sql, bool failed = false) {
+        return settled({.sql = sql,
+                        .before = none,
+                        .at_start = start,
+                        .told = {"login", "none"},
+                        .failed = failed});
+    };
+    for (const char* const sql :
+         {"RESET ROLE", "SET ROLE NONE; RESET ROLE", "RESET SESSION AUTHORIZATION", "DISCARD ALL",
+          "SET SESSION AUTHORIZATION login; RESET SESSION AUTHORIZATION"}) {
+        CAPTURE(std::string(sql));
+        CHECK(answer(sql) == "role=s | ");
+        CHECK(answer(sql, true) == "role=none"); // undone
+    }
+    // These leave it as it is.
+    for (const char* const sql :
+         {"RESET ALL", "SET ROLE NONE", "RESET ROLE; SET ROLE NONE", "SELECT 1"}) {
+        CAPTURE(std::string(sql));
+        CHECK(settled({.sql = std::string(sql) + "; UPDATE pg_settings SET setting = 1",
+                       .before = none,
+                       .at_start = start,
+                       .told = {"login", "none"}}) == "role=none");
+    }
+    CHECK(settled({.sql = "RESET session_authorization",
+                   .before = {{"session_authorization", "login"}},
+                   .at_start = {{"session_authorization", "s"}},
+                   .told = {"login", "none"}}) == "session_authorization=s | ");
+    // The same of what an application has made up.
+    CHECK(settled({.sql = "RESET x.y",
+                   .before = {{"x.y", ""}},
+                   .at_start = {{"x.y", "1"}},
+                   .told = {"login", "none", "", ""}}) == "x.y=1 | ");
+}
+
+TEST_CASE("setting_question: whoever logs in has a role to begin with") {
+    const login_identity crew = {.user = "login", .role = "crew"};
+    const auto answer = [&](const char* sql, setting_map before, values told) {
+        return settled(
+            {.sql = sql, .before = std::move(before), .told = std::move(told), .own = crew});
+    };
+    CHECK(answer("SET ROLE NONE", {}, {"none"}) == "role=none");
+    CHECK(answer("SET ROLE NONE", {}, {"crew"}).empty()); // rolled back
+    CHECK(answer("SET ROLE r", {}, {"r"}) == "role=r");
+    CHECK(answer("RESET ROLE", {{"role", "none"}}, {"crew"}).empty());
+    CHECK(answer("RESET ROLE", {{"role", "none"}}, {"none"}) == "role=none"); // rolled back
+    CHECK(answer("SET ROLE crew", {{"role", "none"}}, {"crew"}).empty());
+    CHECK(answer("DISCARD ALL", {{"role", "none"}}, {"login", "crew"}).empty());
+    CHECK(answer("RESET ALL", {{"role", "none"}}, {"login", "none"}) == "role=none");
+    // Asked for in the order of the alphabet. One's own name as well ends the role.
+    CHECK(answer("SET SESSION AUTHORIZATION login", {}, {"none", "login"}) == "role=none");
+    CHECK(answer("SET SESSION AUTHORIZATION s", {}, {"none", "s"}) ==
+          "role=none session_authorization=s");
+    CHECK(answer("RESET SESSION AUTHORIZATION", {{"role", "none"}, {"session_authorization", "s"}},
+                 {"crew", "login"})
+              .empty());
+    // It would be ended where that is set.
+    CHECK(answer("RESET ROLE", {{"role", "none"}, {"session_authorization", "s"}}, {"crew"}) ==
+          "role=crew session_authorization=s");
+    // And the client has asked for another one.
+    const auto with = [&](const char* sql, const char* before, const char* told) {
+        return settled({.sql = sql,
+                        .before = {{"role", before}},
+                        .at_start = {{"role", "s"}},
+                        .told = {"login", told},
+                        .own = crew});
+    };
+    CHECK(with("RESET ROLE", "none", "crew") == "role=s | ");
+    CHECK(with("RESET ROLE", "crew", "crew") == "role=s | ");
+    CHECK(with("DISCARD ALL", "s", "crew") == "role=s | ");
+}
+
 TEST_CASE("setting_question: what could not be read may have reset what the client asked for") {
     const setting_map before = {{"a", "1"}, {"app.user", "u"}};
     setting_changes changes;
     changes.hidden_reset = changes.unknown = true;
     const auto answered = [&](const values& told, const setting_map& listed) {
-        setting_question question(changes, before, before, "login");
+        setting_question question(changes, before, before, login);
         CHECK(question.withholds());
         for (const auto& value : told) {
             question.take(backend::function_call_response, as_bytes(function_response(value)));
@@ -206,14 +286,14 @@ TEST_CASE("setting_question: what could not be read may have reset what the clie
     CHECK(answered({"login", "none", "", ""}, {{"a", "8"}}) == "a=8 app.user= | a=8 app.user=");
     CHECK(answered({"login", "none", "v", ""}, {}) == "a=1 app.user=v | app.user=v");
     // Of a client that asked for nothing nothing can be lost.
-    CHECK_FALSE(setting_question(changes, before, {}, "login").withholds());
+    CHECK_FALSE(setting_question(changes, before, {}, login).withholds());
 }
 
 TEST_CASE("setting_question: when all has been answered") {
-    setting_question two(read_setting_changes("SET a = 1; SET b = 1"), {}, {}, "login");
+    setting_question two(read_setting_changes("SET a = 1; SET b = 1"), {}, {}, login);
     CHECK_FALSE(two.ready_came());
     CHECK(two.ready_came());
-    setting_question all(read_setting_changes("RESET ALL"), {{"app.x", "1"}}, {}, "login");
+    setting_question all(read_setting_changes("RESET ALL"), {{"app.x", "1"}}, {}, login);
     for (int i = 0; i < 3; ++i) { // who one is, twice, and app.x; then the list
         CHECK_FALSE(all.ready_came());
     }
@@ -223,7 +303,7 @@ TEST_CASE("setting_question: when all has been answered") {
 TEST_CASE("setting_question: what could not be found out") {
     CHECK(settled({.sql = "SET a = 1; SET b = 1", .told = {"1"}}) == "?");
     for (const auto& body : {std::string(), std::string("\0\2\0\0", 4), data_row("a", "b") + "c"}) {
-        setting_question question(read_setting_changes("RESET ALL"), {}, {}, "login");
+        setting_question question(read_setting_changes("RESET ALL"), {}, {}, login);
         question.take(backend::function_call_response, as_bytes(function_response("login")));
         question.take(backend::function_call_response, as_bytes(function_response("none")));
         CHECK(question.result());

@@ -48,7 +48,8 @@ TEST_CASE("setting_trial: what cannot be tried stays") {
 }
 
 TEST_CASE("setting_question: tries what has been told, once") {
-    setting_question question(read_setting_changes("SET deadlock_timeout = '2s'"), {}, {}, "login");
+    const login_identity login{.user = "login"};
+    setting_question question(read_setting_changes("SET deadlock_timeout = '2s'"), {}, {}, login);
     question.expect_trial({"deadlock_timeout"});
     CHECK_FALSE(question.withholds());
     question.expect_trial({});

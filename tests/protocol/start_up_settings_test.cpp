@@ -66,12 +66,12 @@ TEST_CASE("start_up_settings: what a text resets") {
         {"RESET ALL", "SET \"a\" TO '1'; SET \"app\".\"user\" TO 'u'"},
         {"RESET b; SET c = 1; RESET a", "SET \"a\" TO '1'"},
         {"RESET ALL; SET a = 2", "SET \"app\".\"user\" TO 'u'"},
+        {"SET a = 2; RESET a", "SET \"a\" TO '1'"},
         // Nothing of the client's.
         {"RESET b", ""},
         {"SET a = 2", ""},
         {"", ""},
-        // Which of them has the last word is not looked at.
-        {"SET a = 2; RESET a", ""},
+        {"RESET a; SET a = 2", ""},
         // It may do more, or not do it.
         {"RESET a; SELECT 1", ""},
         {"RESET a; COMMIT", ""},
@@ -114,6 +114,8 @@ TEST_CASE("start_up_settings: behind a Query in a transaction block") {
     c.sent();
     c.answer("CZCZTDCZ");
     CHECK(c.owed.empty());
+    // PostgreSQL will tell.
+    CHECK(c.session.changed_settings().names.at("a") == setting_changes::how::set);
     // RESET has failed, and so does what is behind it.
     c.send(query("RESET a"));
     c.answer("EZEZ");
@@ -126,6 +128,7 @@ TEST_CASE("start_up_settings: not where there is no transaction, or it has faile
         c.status = status;
         c.send(query("RESET a"));
         CHECK(c.sent() == "Q");
+        CHECK(c.session.changed_settings().names.at("a") == setting_changes::how::reset);
     }
     client_of plain;
     plain.settings.clear();
@@ -174,6 +177,7 @@ TEST_CASE("start_up_settings: behind an Execute, in its batch") {
         c.send(parse("RESET a") + bind() + message('D', z("P")) + execute() + parse("SHOW a") +
                bind() + execute() + sync_message);
         CHECK(c.sent() == "PBDECPBECCPBES");
+        CHECK(c.session.changed_settings().names.at("a") == setting_changes::how::set);
         c.answer("12nC312C3312DCZ");
         CHECK(c.owed.empty());
     }
