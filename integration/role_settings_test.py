@@ -216,6 +216,31 @@ class RecreatedRoleTest(unittest.TestCase):
         for client in clients * 4:
             self.assertTrue(self.works(client))
 
+    def test_servers_of_one_that_has_been_renamed_are_closed(self):
+        """By the first server that logs in as the new one."""
+        self.postgres = Postgres().start()
+        self.addCleanup(self.postgres.close)
+        self.postgres.query(self.CREATE)
+        pooler = Pgweir(self.postgres, users=users("again"), rotate=True,
+                        pool={"minconn": 3, "maxconn": 3, "wait_timeout": "30s"})
+        self.addCleanup(pooler.close)
+        pooler.start()
+        client = pooler.connect(user="again")
+        client.autocommit = True
+        all_open = "select count(*) = 3 from pg_stat_activity where usename = %s and state = 'idle'"
+        wait_for(lambda: self.postgres.query(all_open, "again") == [(True,)], "all servers are open")
+        self.postgres.query("alter role again rename to former; " + self.CREATE)
+        self.assertEqual(self.session_user(client), "former")
+        self.postgres.query("select pg_terminate_backend(min(pid)) from pg_stat_activity where usename = 'former'")
+        wait_for(lambda: self.postgres.query(all_open, "again") == [(True,)], "the others are closed as well")
+        self.assertEqual({self.session_user(client) for _ in range(6)}, {"again"})
+
+    @staticmethod
+    def session_user(client):
+        with client.cursor() as cursor:
+            cursor.execute("select session_user::text")
+            return cursor.fetchone()[0]
+
     @staticmethod
     def works(client):
         try:

@@ -4,7 +4,8 @@
 // that is other than before, those with the old values are closed as soon as nobody has them.
 //
 // A role that has been dropped and made anew is another one, with another OID: that is in the hash.
-// The error that PostgreSQL says of a role that is gone outdates all servers of its pool.
+// The error that PostgreSQL says of a role that is gone outdates all servers of its pool. Of one
+// that has been renamed it says none: there the first server that logs in tells.
 //
 // Between a server's login and its question the catalogue may change: then it counts as a new one
 // and has the old values, until it is as old as servers get (max_lifetime).
