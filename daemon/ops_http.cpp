@@ -68,7 +68,8 @@ response route(const ops_http_handlers& handlers, std::string_view path) {
         return answer;
     }
     if (path == "/healthz") {
-        return plain(http::status::ok, "ok\n");
+        return handlers.healthy() ? plain(http::status::ok, "ok\n")
+                                  : plain(http::status::service_unavailable, "a worker has hung\n");
     }
     if (path == "/readyz") {
         auto state = handlers.ready();

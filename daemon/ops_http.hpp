@@ -39,6 +39,7 @@ struct readiness {
 
 struct ops_http_handlers {
     std::function<std::string()> metrics;
+    std::function<bool()> healthy; // no: only a new process helps
     std::function<readiness()> ready;
     std::function<std::string()> status_page;
 };

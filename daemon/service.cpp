@@ -41,6 +41,8 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr auto shutdown_poll = std::chrono::milliseconds(20);
+/// A worker that has not been seen for so long will not come back: as WatchdogSec= of the unit.
+constexpr auto hung_after = std::chrono::seconds(30);
 /// After everybody has been told: how long last bytes and PostgreSQL's goodbyes may take.
 constexpr auto last_words = std::chrono::seconds(3);
 
@@ -125,6 +127,7 @@ struct service::state {
     void start_listeners();
     void start_http();
     void wait_for_signal();
+    [[nodiscard]] bool all_seen_within(std::chrono::nanoseconds limit) const;
     void tick();
     void reload(console_source::reload_callback done);
     std::optional<std::string> use(configuration_reader::outcome read);
@@ -297,6 +300,7 @@ void service::state::start_http() {
         snapshot_source{[this] { return view.pools(); }, [this] { return view.process(); }});
     ops_http_handlers handlers;
     handlers.metrics = [this] { return metrics_text(*metrics); };
+    handlers.healthy = [this] { return all_seen_within(hung_after); };
     handlers.ready = [this] { return view.ready(); };
     handlers.status_page = [this] { return daemon::status_page(view.pools(), view.process()); };
     http = std::make_unique<ops_http>(ops, std::move(handlers));
@@ -371,16 +375,20 @@ void service::state::wait_for_signal() {
     });
 }
 
+/// A worker goes through its loop every second, whatever there is to do.
+bool service::state::all_seen_within(std::chrono::nanoseconds limit) const {
+    const auto now = std::chrono::steady_clock::now();
+    return std::all_of(workers.begin(), workers.end(),
+                       [&](const auto& worker) { return now - worker->last_seen() < limit; });
+}
+
 /// Once a second: samples for the console's averages, and a sign of life for systemd.
 void service::state::tick() {
     admin_console.tick();
     const auto now = std::chrono::steady_clock::now();
     if (const auto period = systemd::watchdog_period();
         period && now - last_sign_of_life > *period / 3) {
-        const bool alive = std::all_of(workers.begin(), workers.end(), [&](const auto& worker) {
-            return now - worker->last_seen() < *period;
-        });
-        if (alive) {
+        if (all_seen_within(*period)) {
             last_sign_of_life = now;
             systemd::notify_watchdog();
         }

@@ -12,6 +12,7 @@
 #include "daemon/verifier_census.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -115,7 +116,8 @@ private:
     std::vector<letter> mail_;
     std::vector<letter> opened_;
 
-    std::atomic<std::int64_t> last_seen_ns_{0};
+    std::atomic<std::int64_t> last_seen_ns_{
+        std::chrono::steady_clock::now().time_since_epoch().count()};
     worker_index self_;
     engine engine_;
     std::thread thread_;

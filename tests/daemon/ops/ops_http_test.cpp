@@ -40,6 +40,7 @@ public:
             }
             return std::string(metrics_bytes, 'm');
         };
+        handlers.healthy = [this] { return healthy; };
         handlers.ready = [this] {
             return ready ? readiness{true, "ready"}
                          : readiness{false, "fitness_club: connection refused"};
@@ -62,7 +63,7 @@ public:
         return answer.get_future().get();
     }
 
-    std::atomic<bool> ready{true};
+    std::atomic<bool> ready{true}, healthy{true};
     std::atomic<bool> metrics_fail{false};
     std::atomic<std::size_t> metrics_bytes{10};
     std::uint16_t port = 0;
@@ -163,6 +164,10 @@ TEST_CASE("the four pages") {
     CHECK(starts(unready, "HTTP/1.1 503 Service Unavailable\r\n"));
     CHECK(unready.ends_with("fitness_club: connection refused\n"));
     CHECK(starts(ask(server, "/healthz"), "HTTP/1.1 200 OK\r\n")); // all along
+    server.healthy = false;
+    const auto hung = ask(server, "/healthz");
+    CHECK(starts(hung, "HTTP/1.1 503 Service Unavailable\r\n"));
+    CHECK(hung.ends_with("a worker has hung\n"));
 }
 
 TEST_CASE("what is not offered is refused") {
