@@ -10,12 +10,16 @@ namespace {
 
 constexpr std::string_view group_reference = "\\1";
 
-std::string wrong_with_user(const access_token& user, const ident_line& line, bool has_group) {
+bool has_reference(const ident_line& line) {
+    return line.pattern && line.user.find(group_reference) != std::string::npos;
+}
+
+std::string wrong_with_user(const access_token& user, const ident_line& line) {
     if (!user.quoted && (user.text.starts_with('+') || user.text.starts_with('/'))) {
         return "a user must be a name or all; put it in quotes if the name begins like that";
     }
-    if (line.pattern && !has_group && user.text.find(group_reference) != std::string::npos) {
-        return "\\1 needs a pattern with ( )";
+    if (has_reference(line) && !line.pattern->why_no_reference().empty()) {
+        return concat({group_reference, " ", line.pattern->why_no_reference()});
     }
     return {};
 }
@@ -50,21 +54,20 @@ problem read_line(const access_line& line, ident_line& into) {
         }
     }
     result.at = user.at;
-    result.message = wrong_with_user(user, into, system.text.find('(') != std::string::npos);
+    result.message = wrong_with_user(user, into);
     return result;
 }
 
-bool is_user(const ident_line& line, const name_pattern::found& match, std::string_view user) {
-    if (line.any_user) {
-        return true;
+bool allows(const ident_line& line, std::string_view system_name, std::string_view user) {
+    if (!has_reference(line)) {
+        const bool is_meant =
+            line.pattern ? line.pattern->matches(system_name) : line.system_name == system_name;
+        return is_meant && (line.any_user || line.user == user);
     }
+    const auto group = line.pattern->first_group_in(system_name);
     const auto at = line.user.find(group_reference);
-    if (at == std::string::npos) {
-        return line.user == user;
-    }
-    // The group may have taken no part in the match: then nobody is meant.
-    return match.first_group && concat({line.user.substr(0, at), *match.first_group,
-                                        line.user.substr(at + group_reference.size())}) == user;
+    return group && concat({line.user.substr(0, at), *group,
+                            line.user.substr(at + group_reference.size())}) == user;
 }
 
 } // namespace
@@ -93,14 +96,7 @@ bool may_be(const std::vector<ident_line>& lines, std::string_view map,
         return system_name == user;
     }
     return std::any_of(lines.begin(), lines.end(), [&](const ident_line& line) {
-        if (line.map != map) {
-            return false;
-        }
-        if (!line.pattern) {
-            return line.system_name == system_name && (line.any_user || line.user == user);
-        }
-        const auto match = line.pattern->find_in(system_name);
-        return match && is_user(line, *match, user);
+        return line.map == map && allows(line, system_name, user);
     });
 }
 

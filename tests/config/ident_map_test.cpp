@@ -21,11 +21,12 @@ TEST_CASE("who may be whom") {
                            "cert /^(.*)@example\\.com$ \\1\n"
                            "cert /^(.*)@dev\\.example$ dev_\\1_x\n"
                            "cert /^guest guest\n"
-                           "odd /^(a)|b$ \\1\n"
+                           "odd /^(a)?b$ b\n"
+                           "first /^([a-z]+)-(.*)$ \\1\n"
                            "\"two words\" x y\n");
     INFO(joined(lines(made.problems)));
     REQUIRE(made.problems.empty());
-    REQUIRE(made.lines.size() == 9);
+    REQUIRE(made.lines.size() == 10);
     struct row {
         std::string map, system, user;
         bool may;
@@ -51,9 +52,11 @@ TEST_CASE("who may be whom") {
         {"cert", "ann@dev.example", "dev_ann_x", true},
         {"cert", "ann@dev.example", "ann", false},
         {"cert", "guest17", "guest", true}, // nothing binds its end
-        {"odd", "a", "a", true},
-        {"odd", "b", "", false}, // the group took no part
+        {"odd", "ab", "b", true},
+        {"odd", "b", "b", true}, // nobody asks what the group was
         {"odd", "b", "\\1", false},
+        {"first", "ann-b-c", "ann", true},
+        {"first", "ann-b-c", "ann-b", false},
         {"two words", "x", "y", true},
     };
     for (const auto& each : table) {
@@ -74,6 +77,17 @@ TEST_CASE("lines that are refused, and where") {
         {"ops /( a", "1:5: the pattern is refused: a ( has no )"},
         {"ops / a", "1:5: the pattern is refused: nothing follows the /"},
         {"ops /^a$ \\1", "1:10: \\1 needs a pattern with ( )"},
+        {"ops /^\\(a$ \\1", "1:12: \\1 needs a pattern with ( )"},
+        {"ops /^(a|ab(c)?).*$ x\\1",
+         "1:21: \\1 may be something else in PostgreSQL where the pattern has a |: give each "
+         "alternative a line"},
+        {"ops /^([a-z]*)+@ex$ \\1",
+         "1:21: \\1 may be something else in PostgreSQL where *, +, ? or "
+         "{ follows the first ( )"},
+        {"ops /^([a-z]+)(@ex)?$ \\1", "1:23: \\1 may be something else in PostgreSQL where *, +, ? "
+                                      "or { follows a ( ) of more than one character"},
+        {"ops /^((a)b)$ \\1", "1:15: \\1 may be something else in PostgreSQL where another ( ) "
+                              "stands inside the first"},
         {"ops /^a$ +staff", "1:10: a user must be a name or all; put it in quotes if the name "
                             "begins like that"},
         {"ops a /b", "1:7: a user must be a name or all; put it in quotes if the name begins like "
