@@ -26,7 +26,8 @@ client_statements::~client_statements() {
 
 statement_ref client_statements::intern(const reading_context& context, bytes definition,
                                         bool by_sql) {
-    const bool modest = named_bytes_ + definition.size() <= table_->max_bytes() / largest_share;
+    const bool modest = names_.size() < most_names &&
+                        named_bytes_ + definition.size() <= table_->max_bytes() / largest_share;
     return modest ? table_->intern(context, definition, by_sql) : nullptr;
 }
 
@@ -57,8 +58,7 @@ std::vector<std::string> client_statements::names() const {
 bool client_statements::settled_for(std::uint64_t now) const {
     return std::all_of(names_.begin(), names_.end(),
                        [now](const auto& one) { return one.second.settled_for(now); }) &&
-           std::all_of(deallocating_.begin(), deallocating_.end(),
-                       [now](const deallocated_name& one) { return one.batch == now; });
+           (!is_deallocating() || deallocating_->all_in(now));
 }
 
 std::optional<std::string_view> client_statements::name_of(std::string_view server_name) const {
@@ -75,24 +75,22 @@ std::optional<std::string_view> client_statements::name_of(std::string_view serv
     return std::nullopt;
 }
 
-client_statements::deallocation client_statements::deallocation_of(std::string_view name,
-                                                                   std::uint64_t now) const {
+client_statements::deallocation client_statements::look_for_deallocation(std::string_view name,
+                                                                         std::uint64_t now) const {
     const auto* const known = find(name);
     // Made anew behind it, in this batch: then it does not matter.
     const bool in_this_batch =
         known != nullptr && known->what != nullptr && known->in_flight != 0 && known->batch == now;
     const auto made = in_this_batch ? known->changed : 0;
-    auto result = deallocation::none;
-    for (const auto& one : deallocating_) {
-        if ((!one.name.empty() && one.name != significant(name)) || one.changed < made) {
-            continue;
-        }
-        if (one.batch != now) {
+    bool any = false;
+    for (const auto of : {significant(name), std::string_view()}) { // it, and all
+        const auto found = deallocating_->of(of);
+        if (found.elsewhere(now) >= made && found.elsewhere(now) != 0) {
             return deallocation::unsettled;
         }
-        result = deallocation::done;
+        any = any || (found.last.changed >= made && found.last.changed != 0);
     }
-    return result;
+    return any ? deallocation::done : deallocation::none;
 }
 
 void client_statements::sent(std::string_view name, statement_ref what, std::uint64_t batch,
@@ -130,10 +128,9 @@ void client_statements::assign(name_map::value_type& to, statement_ref what) {
 }
 
 void client_statements::executes(std::uint64_t batch) {
-    for (auto& one : armed_) {
-        if (one.batch == batch) {
-            one.changed = ++changes_;
-            deallocating_.push_back(std::move(one));
+    for (const auto& name : armed_) {
+        if (armed_in_ == batch) {
+            deallocating(name, batch);
         }
     }
     armed_.clear();
@@ -151,7 +148,7 @@ void client_statements::said_prepared() {
 
 void client_statements::at_rest() {
     preparing_ = {};
-    deallocating_.clear();
+    deallocating_ = nullptr;
     departed_.clear();
 }
 
@@ -213,14 +210,11 @@ void client_statements::not_told(const statement_ref& what, bool failed) {
 }
 
 std::optional<std::string> client_statements::said_deallocated() {
-    const auto which = std::find_if(deallocating_.begin(), deallocating_.end(),
-                                    [](const deallocated_name& one) { return !one.name.empty(); });
-    if (which == deallocating_.end()) {
+    auto name = is_deallocating() ? deallocating_->take_name() : std::nullopt;
+    if (!name) {
         return std::nullopt; // of one that SQL has prepared
     }
-    auto name = std::move(which->name);
-    deallocating_.erase(which);
-    const auto at = names_.find(significant(name));
+    const auto at = names_.find(significant(*name));
     if (at != names_.end() && at->second.in_flight == 0) {
         assign(*at, nullptr);
         forget(at);
@@ -229,8 +223,8 @@ std::optional<std::string> client_statements::said_deallocated() {
 }
 
 void client_statements::all_deallocated() {
-    if (!deallocating_.empty() && deallocating_.front().name.empty()) {
-        deallocating_.erase(deallocating_.begin());
+    if (is_deallocating()) {
+        deallocating_->all_done();
     }
     for (auto at = names_.begin(); at != names_.end();) {
         if (at->second.in_flight == 0) {

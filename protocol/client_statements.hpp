@@ -10,15 +10,16 @@
 // exec_parse_message() in src/backend/tcop/postgres.c.
 #pragma once
 
+#include "protocol/deallocations.hpp"
 #include "protocol/prepared_statement.hpp"
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,8 @@ namespace pgweir::protocol {
 
 class client_statements {
 public:
+    using name_set = std::unordered_set<std::string, text_hash, std::equal_to<>>;
+
     explicit client_statements(statement_table& table)
         : table_(&table) {}
     ~client_statements();
@@ -69,12 +72,15 @@ public:
         }
     };
 
+    /// So many names a client may have for statements that any server can carry: that many are gone
+    /// through, and lent, at once. Further ones keep it on its server.
+    static constexpr std::size_t most_names = 10'000;
     [[nodiscard]] bool has_names() const { return !names_.empty(); }
     [[nodiscard]] std::size_t size() const { return names_.size(); }
     /// What the statements that it has names for say, in bytes: shared ones count in full.
     [[nodiscard]] std::size_t named_bytes() const { return named_bytes_; }
-    /// In the table; nothing where that is full, or this client would have more than its share of
-    /// it.
+    /// In the table; nothing where that is full, or this client has most_names, or would have more
+    /// than its share of the table.
     [[nodiscard]] statement_ref intern(const reading_context& context, bytes definition,
                                        bool by_sql = false);
     /// Nothing where there is no such name. `name` may be longer than what is significant of it.
@@ -150,21 +156,24 @@ public:
     // SQL knows statements by the client's names; a server is lent them for as long as it takes.
 
     /// The server knows the statement under this name now.
-    void lent(std::string_view name) {
-        if (std::find(lent_.begin(), lent_.end(), name) == lent_.end()) {
-            lent_.emplace_back(name);
+    void lent(std::string_view name) { lent_.emplace(name); }
+    /// The client gives this name to a statement that is its own on the server it has.
+    void keeps(std::string_view name) {
+        if (const auto at = lent_.find(name); at != lent_.end()) {
+            lent_.erase(at);
         }
     }
-    /// The client gives this name to a statement that is its own on the server it has.
-    void keeps(std::string_view name) { std::erase(lent_, name); }
     [[nodiscard]] bool anything_lent() const { return !lent_.empty(); }
-    [[nodiscard]] std::vector<std::string> take_lent() { return std::exchange(lent_, {}); }
+    [[nodiscard]] name_set take_lent() { return std::exchange(lent_, {}); }
     /// DEALLOCATE of it, or (no name) of all, has been sent in this batch; `outside` of any: by a
     /// Query. PostgreSQL says that it was carried out with the tag of the first that has not been
     /// spoken of yet.
     static constexpr std::uint64_t outside = 0;
     void deallocating(std::string_view name, std::uint64_t batch) {
-        deallocating_.push_back({std::string(name), batch, ++changes_});
+        if (deallocating_ == nullptr) {
+            deallocating_ = std::make_unique<deallocations>();
+        }
+        deallocating_->add(name, {batch, ++changes_});
     }
     /// What is that one's name? Nothing: it was none of these.
     std::optional<std::string> said_deallocated();
@@ -180,10 +189,11 @@ public:
     void said_prepared();
     /// A text that deallocates it, or all, has been parsed in this batch; …
     void may_deallocate(std::string_view name, std::uint64_t batch) {
-        if (armed_.empty() || armed_.front().batch != batch) {
+        if (armed_in_ != batch) {
             armed_.clear();
+            armed_in_ = batch;
         }
-        armed_.push_back({std::string(name), batch, 0});
+        armed_.emplace_back(name);
     }
     /// … and something is executed in it.
     void executes(std::uint64_t batch);
@@ -203,12 +213,14 @@ public:
     /// name a statement that is gone.
     void at_rest();
     [[nodiscard]] bool was_busy() const {
-        return !deallocating_.empty() || !departed_.empty() || is_preparing();
+        return is_deallocating() || !departed_.empty() || is_preparing();
     }
     /// What a message of batch `now` meets that uses the name: if the DEALLOCATE was sent in the
     /// same batch, it is gone, or nobody will look; otherwise only an answer will tell.
     enum class deallocation : std::uint8_t { none, done, unsettled };
-    [[nodiscard]] deallocation deallocation_of(std::string_view name, std::uint64_t now) const;
+    [[nodiscard]] deallocation deallocation_of(std::string_view name, std::uint64_t now) const {
+        return is_deallocating() ? look_for_deallocation(name, now) : deallocation::none;
+    }
 
     /// The client has been given a server. Each counts its batches by itself: none that has been
     /// sent before is one of those to come.
@@ -282,14 +294,13 @@ public:
     [[nodiscard]] bool unnamed_in_flight() const { return unnamed_in_flight_ != 0; }
 
 private:
-    struct text_hash {
-        using is_transparent = void;
-        std::size_t operator()(std::string_view text) const {
-            return std::hash<std::string_view>{}(text);
-        }
-    };
     using name_map = std::unordered_map<std::string, named, text_hash, std::equal_to<>>;
 
+    [[nodiscard]] bool is_deallocating() const {
+        return deallocating_ != nullptr && !deallocating_->empty();
+    }
+    [[nodiscard]] deallocation look_for_deallocation(std::string_view name,
+                                                     std::uint64_t now) const;
     name_map::iterator forget(name_map::iterator at);
     void assign(name_map::value_type& to, statement_ref what);
     void settle(name_map::iterator at);
@@ -305,13 +316,10 @@ private:
     named *bound_ = nullptr, *alone_ = nullptr;
     std::uint64_t bound_in_ = 0;
     bool bound_described_ = false, to_be_described_ = false, checking_ = false;
-    std::vector<std::string> lent_;
-    struct deallocated_name {
-        std::string name; // empty: all
-        std::uint64_t batch;
-        std::uint64_t changed;
-    };
-    std::vector<deallocated_name> deallocating_, armed_;
+    name_set lent_;
+    std::unique_ptr<deallocations> deallocating_; // most clients have none
+    std::vector<std::string> armed_;              // all in this batch:
+    std::uint64_t armed_in_ = 0;
     struct {
         std::string name;
         statement_ref what;

@@ -3,6 +3,8 @@
 #include "protocol/lent_statements.hpp"
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 
 namespace pgweir::protocol {
 
@@ -44,14 +46,19 @@ bool naming_sql::lend(frontend type, std::string_view sql, lent how) {
         return false;
     }
     const auto used = statement_names(sql);
+    std::unordered_set<std::string_view> executed; // or prepared: not only deallocated
+    for (const auto& each : used) {
+        if (each.is != use::deallocate) {
+            executed.insert(each.name);
+        }
+    }
+    std::unordered_set<std::string_view> seen; // it is lent once, however often it is named
     for (const auto& each : used) {
         const bool there = is_there(each.name);
-        const bool only_deallocated = std::all_of(used.begin(), used.end(), [&](const auto& other) {
-            return other.is == use::deallocate || other.name != each.name;
-        });
-        if (there && only_deallocated) {
+        const bool first = there && seen.insert(each.name).second;
+        if (first && !executed.contains(each.name)) {
             lend_any(each.name, how);
-        } else if (there && how != lent::in_front) {
+        } else if (first && how != lent::in_front) {
             lend_statement(link_.mine, owed_, to_.own(), each.name,
                            *link_.mine.stands_for(each.name),
                            {.errors_to_client = how == lent::in_batch});
@@ -67,14 +74,13 @@ bool naming_sql::lend(frontend type, std::string_view sql, lent how) {
 // What the client prepares under a name that was lent to the server, and that it has closed or
 // deallocated first, is its own: it is not taken back.
 void naming_sql::keep_what_is_prepared(std::span<const sql_statement_name> used) {
-    for (std::size_t i = 0; i < used.size(); ++i) {
-        const auto& each = used[i];
-        const auto deallocates = [&](const sql_statement_name& earlier) {
-            return earlier.is == use::deallocate &&
-                   (earlier.name.empty() || earlier.name == each.name);
-        };
-        if (each.is == use::prepare &&
-            (!is_there(each.name) || std::ranges::any_of(used.first(i), deallocates))) {
+    std::unordered_set<std::string_view> deallocated; // so far; no name: all
+    for (const auto& each : used) {
+        if (each.is == use::deallocate) {
+            deallocated.insert(each.name);
+        } else if (each.is == use::prepare &&
+                   (!is_there(each.name) || deallocated.contains(each.name) ||
+                    deallocated.contains({}))) {
             link_.mine.keeps(each.name);
         }
     }

@@ -3,6 +3,8 @@
 #include "protocol/stale_statement.hpp"
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 namespace pgweir::protocol {
@@ -51,13 +53,14 @@ void server_statements::describe(const statement_id& id, statement_shape shape) 
 }
 
 bool server_statements::settled_for(std::uint64_t batch) const {
-    return std::all_of(items_.begin(), items_.end(),
-                       [batch](const item& it) { return it.in_flight == 0 || it.batch == batch; });
+    const auto settled = [batch](const item& it) { return it.in_flight == 0 || it.batch == batch; };
+    return std::all_of(items_.begin(), items_.end(), settled) &&
+           std::all_of(leaving_.begin(), leaving_.end(), settled);
 }
 
 void server_statements::touch(const statement_id& id) {
     const auto found = by_id_.find(id);
-    if (found != by_id_.end() && std::next(found->second) != items_.end()) {
+    if (found != by_id_.end() && found->second->present) {
         items_.splice(items_.end(), items_, found->second);
     }
 }
@@ -66,18 +69,23 @@ server_statements::position server_statements::get(const statement_id& id) {
     if (const auto found = by_id_.find(id); found != by_id_.end()) {
         return found->second;
     }
-    const auto at = items_.insert(items_.end(), item{.id = id});
+    const auto at = leaving_.insert(leaving_.end(), item{.id = id});
     by_id_.emplace(id, at);
     return at;
 }
 
 void server_statements::set(position at, bool present) {
-    present_ += present ? 1U : 0U;
-    present_ -= at->present ? 1U : 0U;
-    at->present = present;
+    auto& from = at->present ? items_ : leaving_;
     if (!present && at->in_flight == 0) {
         by_id_.erase(at->id);
-        items_.erase(at);
+        from.erase(at);
+        return;
+    }
+    if (present != at->present) {
+        // One that is not evicted after all was the least recently used.
+        auto& to = present ? items_ : leaving_;
+        to.splice(to.begin(), from, at);
+        at->present = present;
     }
 }
 
@@ -228,11 +236,11 @@ void server_statements::drop_applied() {
 }
 
 const statement_id* server_statements::victim(std::size_t limit, std::uint64_t batch) const {
-    if (present_ < limit) {
+    if (size() < limit) {
         return nullptr;
     }
     const auto spare = std::find_if(items_.begin(), items_.end(), [&](const item& it) {
-        return it.present && (it.in_flight == 0 || it.batch == batch);
+        return it.in_flight == 0 || it.batch == batch;
     });
     return spare == items_.end() ? nullptr : &spare->id;
 }
@@ -256,7 +264,7 @@ void server_statements::all_deallocated() {
 void server_statements::deallocated(std::string_view name) {
     // Should what is under way be skipped, there is nothing to go back to but what has itself been
     // made under way.
-    std::vector<std::string_view> made;
+    std::unordered_set<std::string_view> made;
     for (auto i = head_; i < journal_.size(); ++i) {
         if (!journal_[i].of) {
             continue;
@@ -265,11 +273,11 @@ void server_statements::deallocated(std::string_view name) {
         if (!name.empty() && significant(next.name) != significant(name)) {
             continue;
         }
-        if (std::find(made.begin(), made.end(), significant(next.name)) == made.end()) {
+        if (!made.contains(significant(next.name))) {
             next.before = nullptr;
         }
         if (journal_[i].is == change::kind::parse) {
-            made.push_back(significant(next.name));
+            made.insert(significant(next.name));
         }
     }
 }
@@ -283,9 +291,7 @@ void server_statements::doubt(const statement_id& id) {
 std::vector<server_statements::held> server_statements::contents() const {
     std::vector<held> all;
     for (const auto& it : items_) {
-        if (it.present) {
-            all.push_back({it.id, it.when.epoch, it.shape});
-        }
+        all.push_back({it.id, it.when.epoch, it.shape});
     }
     return all;
 }
@@ -296,6 +302,7 @@ void server_statements::restore(std::span<const held> contents) {
         at->when.epoch = one.epoch; // workers count Parse messages on their own
         at->shape = one.shape;
         set(at, true);
+        touch(one.id);
     }
 }
 

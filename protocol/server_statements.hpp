@@ -38,7 +38,7 @@ public:
                               const statement_needs& what = {}) const;
     /// It was parsed earlier than that.
     [[nodiscard]] bool is_older(const statement_id& id, std::uint64_t count) const;
-    [[nodiscard]] std::size_t size() const { return present_; }
+    [[nodiscard]] std::size_t size() const { return items_.size(); }
     /// Nothing that was sent in another batch than this one is on its way.
     [[nodiscard]] bool settled_for(std::uint64_t batch) const;
     /// It is being used.
@@ -127,7 +127,7 @@ private:
         parse_time when = {};                  // it was last parsed
         statement_shape shape = unknown_shape; // as it was described since
     };
-    using item_list = std::list<item>; // the least recently used first
+    using item_list = std::list<item>;
     using position = item_list::iterator;
 
     position get(const statement_id& id);
@@ -139,9 +139,9 @@ private:
     void describe(const statement_id& id, statement_shape shape);
     void drop_applied();
 
-    item_list items_;
+    item_list items_;   // present; the least recently used first
+    item_list leaving_; // not present, but something is in flight: nobody looks through these
     std::unordered_map<statement_id, position, statement_id_hash> by_id_;
-    std::size_t present_ = 0;
     std::vector<change> journal_; // those before head_ are done with
     std::size_t head_ = 0;
     // Of Describe messages whose outcomes have not been applied.

@@ -11,7 +11,9 @@
 #include "protocol/statement_scan.hpp"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 namespace pgweir::protocol {
 
@@ -419,6 +421,9 @@ routing router::is_executed(const prepared_statement& what) {
 }
 
 routing router::has_effects(scanned_statement what) {
+    if (only_own_there_) { // by another that the message executes
+        what.effects &= ~effect_bits{lists_statements};
+    }
     const auto found =
         statement_is_executed(static_cast<frontend>(frame_[0]), what, link_, owed_, state_, to_);
     batch_ = owed_.batch();
@@ -432,16 +437,24 @@ routing router::executes_by_name(std::string_view sql) {
     if (!link_.mine.has_names()) {
         return {};
     }
-    for (const auto& use : statement_names(sql)) {
+    // Each once, however often it is named: in the order in which they are named last, for that is
+    // what counts of settings.
+    std::unordered_set<const prepared_statement*> seen;
+    std::vector<const prepared_statement*> last_first;
+    const auto used = statement_names(sql);
+    for (auto use = used.rbegin(); use != used.rend(); ++use) {
         const auto* const known =
-            use.is == sql_statement_name::use::deallocate ? nullptr : link_.mine.find(use.name);
-        if (known == nullptr || known->what == nullptr ||
-            !known->what->matters(link_.names, link_.channels != nullptr)) {
-            continue;
+            use->is == sql_statement_name::use::deallocate ? nullptr : link_.mine.find(use->name);
+        if (known != nullptr && known->what != nullptr && seen.insert(known->what.get()).second &&
+            known->what->matters(link_.names, link_.channels != nullptr)) {
+            last_first.push_back(known->what.get());
         }
-        if (const auto way = is_executed(*known->what); way.is != routing::how::as_is) {
+    }
+    while (!last_first.empty()) {
+        if (const auto way = is_executed(*last_first.back()); way.is != routing::how::as_is) {
             return way;
         }
+        last_first.pop_back();
     }
     return {};
 }

@@ -100,6 +100,41 @@ public:
     [[nodiscard]] client_statements& statements_of(char who) { return *client(who).statements; }
     [[nodiscard]] session_state& state_of(char who) { return client(who).state; }
     [[nodiscard]] bool waits() const { return last_.why == client_step::stop::awaiting_answer; }
+    /// What has reached the server since the last time.
+    std::string shown() {
+        std::string out;
+        auto rest = as_bytes(sent_.text);
+        while (!rest.empty()) {
+            const auto head = read_header(rest);
+            REQUIRE(rest.size() >= head.frame_bytes());
+            if (closes_own(rest.first(head.frame_bytes()))) {
+                out += own_closed_++ == 0 ? (out.empty() ? "own" : " own") : "";
+                rest = rest.subspan(head.frame_bytes());
+                continue;
+            }
+            body_reader body(rest.subspan(header_bytes, head.body_bytes()));
+            out += (out.empty() ? "" : " ") + std::string(1, head.type);
+            if (head.type == 'P') {
+                out += name(body.c_string());
+                out += " " + std::string(body.c_string());
+                for (auto count = body.u16(); count != 0; --count) {
+                    out += " $" + std::to_string(body.u32());
+                }
+            } else if (head.type == 'B') {
+                body.c_string();
+                out += name(body.c_string());
+            } else if (head.type == 'C' || head.type == 'D') {
+                body.character();
+                out += name(body.c_string());
+            } else if (head.type == 'Q') {
+                out += " " + std::string(body.c_string());
+            }
+            rest = rest.subspan(head.frame_bytes());
+        }
+        sent_.text.clear();
+        return out;
+    }
+
     server_statements there;
     kept_statements kept;
     reply_queue owed;
@@ -211,41 +246,6 @@ private:
             }
         }
         forward(); // what has waited
-    }
-
-    /// What has reached the server since the last time.
-    std::string shown() {
-        std::string out;
-        auto rest = as_bytes(sent_.text);
-        while (!rest.empty()) {
-            const auto head = read_header(rest);
-            REQUIRE(rest.size() >= head.frame_bytes());
-            if (closes_own(rest.first(head.frame_bytes()))) {
-                out += own_closed_++ == 0 ? (out.empty() ? "own" : " own") : "";
-                rest = rest.subspan(head.frame_bytes());
-                continue;
-            }
-            body_reader body(rest.subspan(header_bytes, head.body_bytes()));
-            out += (out.empty() ? "" : " ") + std::string(1, head.type);
-            if (head.type == 'P') {
-                out += name(body.c_string());
-                out += " " + std::string(body.c_string());
-                for (auto count = body.u16(); count != 0; --count) {
-                    out += " $" + std::to_string(body.u32());
-                }
-            } else if (head.type == 'B') {
-                body.c_string();
-                out += name(body.c_string());
-            } else if (head.type == 'C' || head.type == 'D') {
-                body.character();
-                out += name(body.c_string());
-            } else if (head.type == 'Q') {
-                out += " " + std::string(body.c_string());
-            }
-            rest = rest.subspan(head.frame_bytes());
-        }
-        sent_.text.clear();
-        return out;
     }
 
     /// Names made from what a statement says are longer than pgweir's own.
