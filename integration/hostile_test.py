@@ -42,6 +42,10 @@ def error(severity, sqlstate):
     return wire.message("E", b"S%s\0V%s\0C%s\0Mwords\0\0" % (severity, severity, sqlstate))
 
 
+def parameters(count):
+    return b"".join(wire.message("S", b"p%d\0v\0" % i) for i in range(count))
+
+
 class BadServer:
     """Says `login` to whoever connects, and `answer` to queries with the word `bad` in them. With
     `leaves` it closes after either."""
@@ -106,6 +110,7 @@ BAD_LOGINS = [
     ("FATAL without closing", error(b"FATAL", b"57P03"), False),
     ("a transaction that fails already", OK + KEY + wire.message("Z", b"E"), False),
     ("an error of 900 kB", wire.message("E", b"SFATAL\0C57P03\0M" + b"y" * 900_000 + b"\0\0"), False),
+    ("2,000 parameters", OK + parameters(2_000) + KEY + READY, False),
     ("parameters without end", OK + wire.message("S", b"p\0" + b"v" * 60_000 + b"\0") * 40, False),
 ]
 
@@ -127,6 +132,7 @@ BAD_ANSWERS = [
      False, "Z"),
     ("a parameter of 300 kB", wire.message("S", b"p\0" + b"v" * 300_000 + b"\0") + DONE + READY,
      False, "08P01"),
+    ("2,000 parameters", parameters(2_000) + DONE + READY, False, "08P01"),
     ("50,000 notices", wire.message("N", b"SNOTICE\0C00000\0Mx\0\0") * 50_000 + DONE + READY,
      False, "Z"),
 ]

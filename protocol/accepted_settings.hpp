@@ -13,9 +13,9 @@
 // Source: PostgreSQL documentation, "Asynchronous Operations" (which parameters are reported).
 #pragma once
 
+#include "protocol/reported_parameters.hpp"
 #include "protocol/setting_replay.hpp"
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,7 +25,6 @@
 namespace pgweir::protocol {
 
 /// As a server reports them, with its own spelling of the names.
-using reported_parameters = std::map<std::string, std::string>;
 
 class accepted_settings {
 public:

@@ -205,7 +205,9 @@ step server_login::state::on_parameter(bytes body) {
     if (!reader.finished()) {
         return refuse(why::protocol, "malformed ParameterStatus");
     }
-    welcome.parameters[std::string(name)] = value;
+    if (!note_parameter(welcome.parameters, name, value)) {
+        return refuse(why::protocol, "the server reports too many parameters");
+    }
     return keep(body.size());
 }
 

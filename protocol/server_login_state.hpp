@@ -5,6 +5,7 @@
 // Owner: its server_login. Tests: tests/protocol/server_login_test.cpp, server_login_tls_test.cpp.
 #pragma once
 
+#include "protocol/reported_parameters.hpp"
 #include "protocol/scram.hpp"
 #include "protocol/scram_exchange.hpp"
 #include "protocol/server_encryption.hpp"

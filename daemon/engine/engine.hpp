@@ -249,8 +249,8 @@ private:
     void command_done(server& s, std::string_view tag, bool ours, time_point now);
     void pass_answer(client& c, server& s, const protocol::server_step& step, protocol::bytes taken,
                      time_point now);
-    static void parameter_reported(server& s, const protocol::server_step& step, bool ours,
-                                   bool reported_later);
+    [[nodiscard]] static bool parameter_reported(server& s, const protocol::server_step& step,
+                                                 bool ours, bool reported_later);
     static void take_result(server& s, const protocol::server_step& step, protocol::bytes taken);
     void pass_error(client& c, const protocol::server_step& step, protocol::bytes taken);
 

@@ -4,6 +4,7 @@
 #include "daemon/engine/apart.hpp"
 #include "daemon/engine/engine.hpp"
 #include "daemon/engine/role_settings.hpp"
+#include "protocol/reported_parameters.hpp"
 #include "protocol/stale_statement.hpp"
 #include "protocol/statement_redact.hpp"
 
@@ -187,7 +188,10 @@ bool engine::relay_step(server& s, const protocol::server_step& step, protocol::
         take_result(s, step, taken);
         return true;
     case stop::parameter:
-        parameter_reported(s, step, ours, reported_later);
+        if (!parameter_reported(s, step, ours, reported_later)) {
+            close_server(s, pool::server_close::desync, now);
+            return false;
+        }
         return true;
     case stop::error:
         return relay_error(s, step, ours, leaves_alone, now);
@@ -224,10 +228,13 @@ void engine::pass_answer(client& c, server& s, const protocol::server_step& step
 
 /// ParameterStatus. What stands in an answer of ours in a transaction block is news to the client
 /// all the same: there only what puts back what RESET has undone changes any (start_up_settings).
-void engine::parameter_reported(server& s, const protocol::server_step& step, bool ours,
+/// False: it is more than any PostgreSQL reports.
+bool engine::parameter_reported(server& s, const protocol::server_step& step, bool ours,
                                 bool reported_later) {
-    s.parameters[std::string(step.name)] = step.value;
     s.reported = nullptr;
+    if (!protocol::note_parameter(s.parameters, step.name, step.value)) {
+        return false;
+    }
     const bool put_back =
         ours && s.user != nullptr && s.status == protocol::transaction_status::in_transaction;
     if (put_back) {
@@ -236,6 +243,7 @@ void engine::parameter_reported(server& s, const protocol::server_step& step, bo
     s.parameters_touched = s.parameters_touched || put_back || !(ours || reported_later);
     s.reports_due =
         s.reports_due || (ours && !put_back && s.user != nullptr && s.user->reported != nullptr);
+    return true;
 }
 
 /// A row, or what a function has returned, for whatever we have asked.
