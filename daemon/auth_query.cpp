@@ -68,9 +68,10 @@ struct auth_query::source {
         const std::string database;                           // as clients call it
         const std::shared_ptr<auth_query::entrance> entrance; // nothing: the configuration names it
         const bool is_of_client; // whoever logs in has chosen it, and not the configuration
-        std::atomic<bool> failed = false; // the log is told of the first of several failures
-        std::atomic<bool> exists = false; // it has been connected to
-        look_up_times times = {};         // with auth_query's mutex
+        std::atomic<bool> failed = false;  // the log is told of the first of several failures
+        std::atomic<bool> exists = false;  // it has been connected to
+        std::atomic<bool> misread = false; // the log has been told of an answer that makes no sense
+        look_up_times times = {};          // with auth_query's mutex
     };
 
     source(std::shared_ptr<standing> what, std::shared_ptr<auth_query_connection> where)
@@ -306,6 +307,12 @@ void auth_query::tell(const question& what, answer found) {
     if (is_news(what, found)) {
         log_.log(log_severity::error, "users cannot be looked up",
                  {{"database", what.at->database}, {"cause", found.failure}});
+    }
+    if (!found.complaint.empty() && !what.at->misread.exchange(true)) {
+        log_.log(log_severity::error, "auth.query answers what it should not",
+                 {{"database", what.at->database},
+                  {"user", what.of.second},
+                  {"cause", found.complaint}});
     }
     auto told_at = what.asked_at;
     if (found.of_database && what.at->is_of_client) {

@@ -49,6 +49,8 @@ public:
         /// How long the question took, alone: without the wait behind others, nor for a
         /// connection to be opened. Nothing: it failed.
         std::optional<std::chrono::steady_clock::duration> took = {};
+        /// What PostgreSQL has answered is not what auth.query is to give.
+        std::string complaint = {};
     };
 
     /// `directory`: what paths in the configuration are relative to.

@@ -38,15 +38,50 @@ std::optional<std::string> column(const PGresult* of, int which) {
                        static_cast<std::size_t>(PQgetlength(of, 0, which)));
 }
 
-/// Seconds since 1970, as extract(epoch from …) gives them. Nothing: for ever.
-std::optional<auth_query::clock::time_point> time_of(const std::optional<std::string>& text) {
-    const double at = text ? std::strtod(text->c_str(), nullptr) : INFINITY;
+/// Of seconds since 1970, as extract(epoch from …) gives them. Nothing: for ever.
+std::optional<auth_query::clock::time_point> time_of(double at) {
     constexpr double far = 9e9; // in the year 2255; later ones would not fit
     if (!(at < far)) {
         return std::nullopt;
     }
     return auth_query::clock::time_point(std::chrono::duration_cast<auth_query::clock::duration>(
         std::chrono::duration<double>(std::max(at, 0.0))));
+}
+
+/// All of the text is one. Nothing: it is no number.
+std::optional<double> number_in(const std::string& text) {
+    char* end = nullptr;
+    const double number = std::strtod(text.c_str(), &end);
+    return end == text.c_str() || *end != '\0' ? std::nullopt : std::optional(number);
+}
+
+/// Whom it does not name exactly, nobody becomes; nor does whose answer cannot be read.
+auth_query::answer read_answer(const PGresult* from, const std::string& user) {
+    if (PQnfields(from) < 2) {
+        return {.complaint = "one column: a name and what PostgreSQL keeps of the password are "
+                             "needed"};
+    }
+    if (PQntuples(from) > 1) {
+        return {.complaint = std::to_string(PQntuples(from)) + " rows for one name"};
+    }
+    if (PQntuples(from) == 0 || column(from, 0) != user) {
+        return {};
+    }
+    auto known = std::make_shared<looked_up_user>();
+    known->secret = protocol::secret(column(from, 1).value_or(std::string()));
+    if (const auto until = column(from, 2)) {
+        const auto at = number_in(*until);
+        if (!at) {
+            return {.complaint = "a valid_until that is no number (of seconds since 1970)"};
+        }
+        known->valid_until = time_of(*at);
+    }
+    auth_query::answer found{.user = known};
+    if (const auto groups = column(from, 3)) {
+        known->groups = parse_text_array(*groups);
+        found.complaint = known->groups ? "" : "groups that are no array of texts";
+    }
+    return found;
 }
 
 /// The characters of this name do not exist where it is asked for.
@@ -133,19 +168,9 @@ auth_query::answer auth_query_connection::ask(const std::string& user) {
         }
         return failure;
     }
-    // Whom it does not name exactly, nobody becomes.
-    const auto* const row = found.rows.get();
-    const auto name = PQntuples(row) == 1 ? column(row, 0) : std::nullopt;
-    if (name != user) {
-        return {.took = took};
-    }
-    auto known = std::make_shared<looked_up_user>();
-    known->secret = protocol::secret(column(row, 1).value_or(std::string()));
-    known->valid_until = time_of(column(row, 2));
-    if (const auto groups = column(row, 3)) {
-        known->groups = parse_text_array(*groups);
-    }
-    return {.user = std::move(known), .took = took};
+    auto answer = read_answer(found.rows.get(), user);
+    answer.took = took;
+    return answer;
 }
 
 /// As PQconnectdbParams(), which leaves no room to ask for SQLSTATEs. False: not in time.

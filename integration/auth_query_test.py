@@ -101,6 +101,25 @@ class AuthQueryTest(unittest.TestCase):
         self.assertIn("it cannot be found out at present", self.refused(pooler, "nobody"))
         pooler.query("select 1")
 
+    def test_an_answer_that_cannot_be_read_is_told_the_log(self):
+        """To the client it is a wrong password: it is to learn nothing, the operator what is wrong."""
+        lookup = " FROM pgweir.user_lookup($1)"
+        for columns, complaint in (
+                ("verifier" + lookup, "one column"),
+                ("name, verifier%s UNION ALL SELECT name, verifier%s" % (lookup, lookup), "2 rows for one name"),
+                ("name, verifier, '2099-01-01'::timestamptz" + lookup, "a valid_until that is no number"),
+                ("name, verifier, NULL, 'a,b'" + lookup, "groups that are no array")):
+            with self.subTest(columns=columns):
+                pooler = self.pgweir(pool={"minconn": 0}, auth={"query": "SELECT " + columns, "query_ttl": "0"})
+                works = "groups" in complaint  # nothing here depends on them
+                for _ in range(2):
+                    self.assertEqual(works, self.works(pooler, OWNER, password_of(OWNER)))
+                told = [line for line in pooler.log().splitlines() if "auth.query answers what it should not" in line]
+                self.assertEqual(1, len(told), told)
+                self.assertIn(complaint, told[0])
+                self.assertIn(" error ", told[0])
+                self.assertNotIn("SCRAM-SHA-256$", pooler.log())
+
     def test_superusers_and_those_who_may_not_log_in_are_left_out(self):
         self.role("boss", "superuser")
         self.role("nologin_role")
