@@ -23,7 +23,10 @@ using std::chrono::seconds;
 constexpr auto keep_no_database = seconds(5);
 constexpr auto keep_failure = seconds(1);
 constexpr auto too_fresh_to_forget = seconds(1);
-constexpr const char* too_many = "too many ask at once";
+
+/// Soon they may not.
+auth_query::answer too_many() { return {.failure = "too many ask at once", .may_pass = true}; }
+
 constexpr std::size_t most_kept = 100'000;
 constexpr std::size_t most_sources = 1'000;       // with '*', strangers make them up
 constexpr std::size_t most_first_connections = 4; // at a time, to one host
@@ -96,6 +99,8 @@ struct auth_query::source {
 /// Who asks for whom.
 struct auth_query::question {
     name of;
+    held_answers::clock::time_point until{};      // it is asked again if need be
+    std::shared_ptr<std::atomic<bool>> told = {}; // there from the first time on that it is
     held_answers::clock::time_point asked_at = held_answers::clock::now();
     std::uint64_t configuration = 0; // in which it was asked
     std::shared_ptr<source::standing> at = {};
@@ -247,12 +252,20 @@ std::shared_ptr<auth_query::source> auth_query::make_source(const config::databa
 }
 
 void auth_query::ask(const std::string& database, const std::string& user,
-                     std::weak_ptr<const void> asker, std::function<void(const answer&)> done) {
+                     held_answers::clock::time_point until, std::weak_ptr<const void> asker,
+                     std::function<void(const answer&)> done) {
     if (to_valid_utf8(user) != user) {
         done({}); // PostgreSQL, which is asked in UTF-8, cannot be told that name
         return;
     }
-    question what{.of = {database, user}, .asker = std::move(asker), .done = std::move(done)};
+    ask({.of = {database, user},
+         .until = until,
+         .asker = std::move(asker),
+         .done = std::move(done)});
+}
+
+void auth_query::ask(question what) {
+    const auto& database = what.of.first;
     std::shared_ptr<source> where;
     std::optional<answer> known;
     auto told_at = what.asked_at;
@@ -275,6 +288,9 @@ void auth_query::ask(const std::string& database, const std::string& user,
         }
         unused = take_unused();
     }
+    if (known && ask_later(what, *known)) {
+        return;
+    }
     if (known) {
         held_.put(told_at,
                   [known = std::move(*known), done = std::move(what.done)] { done(known); });
@@ -282,14 +298,14 @@ void auth_query::ask(const std::string& database, const std::string& user,
         put(*where, std::move(what));
     } else {
         auto who = what.asker;
-        what.at->entrance->to.ask(
-            {where}, std::move(who), [this, where, what](const answer* found) {
-                if (found != nullptr && found->failure.empty()) {
-                    put(*where, what);
-                } else {
-                    tell(what, found != nullptr ? *found : answer{nullptr, too_many});
-                }
-            });
+        what.at->entrance->to.ask({where}, std::move(who),
+                                  [this, where, what](const answer* found) {
+                                      if (found != nullptr && found->failure.empty()) {
+                                          put(*where, what);
+                                      } else {
+                                          tell(what, found != nullptr ? *found : too_many());
+                                      }
+                                  });
     }
 }
 
@@ -297,8 +313,40 @@ void auth_query::put(const source& to, question what) {
     auto who = what.asker;
     const auto user = what.of.second;
     to.users.ask(user, std::move(who), [this, what = std::move(what)](const answer* found) {
-        tell(what, found != nullptr ? *found : answer{nullptr, too_many});
+        tell(what, found != nullptr ? *found : too_many());
     });
+}
+
+/// PostgreSQL may be back before this one has waited for too long. False: it is to be told now.
+/// Whoever it is waits here, so that how long says nothing of it.
+bool auth_query::ask_later(const question& what, const answer& found) {
+    const auto now = held_answers::clock::now();
+    if (!found.may_pass || now >= what.until || what.asker.expired()) {
+        return false;
+    }
+    question again{.of = what.of,
+                   .until = what.until,
+                   .told = what.told,
+                   .asker = what.asker,
+                   .done = what.done};
+    if (again.told == nullptr) {
+        again.told = std::make_shared<std::atomic<bool>>(false);
+        again.done = [told = again.told, done = what.done](const answer& last) {
+            if (!told->exchange(true)) {
+                done(last);
+            }
+        };
+        // By itself: a question may take longer than there is time.
+        held_.put(what.until, [found, done = again.done] { done(found); });
+    }
+    if (const auto next = now + keep_failure; next < what.until) {
+        held_.put(next, [this, again = std::move(again)] {
+            if (!*again.told && !again.asker.expired()) {
+                ask(again);
+            }
+        });
+    }
+    return true;
 }
 
 /// Strangers are not to find out which databases there are: one that is not, or in which nothing
@@ -321,6 +369,9 @@ void auth_query::tell(const question& what, answer found) {
         told_at += usual_time(nullptr);
     }
     answered(what, found);
+    if (ask_later(what, found)) {
+        return;
+    }
     if (told_at > held_answers::clock::now()) {
         held_.put(told_at, [found, done = what.done] { done(found); });
     } else {

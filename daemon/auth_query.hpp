@@ -10,6 +10,10 @@
 // most, and nobody waits for that at the end. What one database does not answer concerns no other,
 // and what cannot be asked about one name concerns no other name.
 //
+// While PostgreSQL is away, logins wait as long as they would for a server. They wait in
+// held_answers, whoever they say they are, and not on a thread; it is asked again as often as for
+// anybody. There are no more of them than auth.max_unauthenticated.
+//
 // With '*' strangers make databases up. The first connection to such a one is opened by one of a
 // few threads that all of them share on one host; PostgreSQL sees no more at a time. One that has
 // been opened shows that the database is there. One that is not there, or in which nothing can be
@@ -46,6 +50,7 @@ public:
         std::shared_ptr<const looked_up_user> user = {}; // nothing: no such user, or not to be had:
         std::string failure = {};                        // … because of this,
         bool of_database = false; // … which PostgreSQL says of that database alone
+        bool may_pass = false; // … which may be over soon: it is away, or has no connection left
         /// How long the question took, alone: without the wait behind others, nor for a
         /// connection to be opened. Nothing: it failed.
         std::optional<std::chrono::steady_clock::duration> took = {};
@@ -61,7 +66,10 @@ public:
     void reconfigure(std::shared_ptr<const config::configuration> config);
     /// Who `user` is in the database that clients call `database`. Those who ask for the same at
     /// the same time get the same answer. Who is gone when its turn comes (`asker`) gets none.
-    void ask(const std::string& database, const std::string& user, std::weak_ptr<const void> asker,
+    /// While PostgreSQL is away it is asked again, every second, and who asks is told `until` then
+    /// at the latest (and after one question at the soonest).
+    void ask(const std::string& database, const std::string& user,
+             held_answers::clock::time_point until, std::weak_ptr<const void> asker,
              std::function<void(const answer&)> done);
     /// Calls `done` as late as an answer of that database would come.
     void hold(const std::string& database, std::function<void()> done);
@@ -90,8 +98,10 @@ private:
     [[nodiscard]] std::shared_ptr<entrance> entrance_to(const config::database& where);
     void let_go_of_unknown_sources();
     [[nodiscard]] source_list take_unused();
+    void ask(question what);
     void put(const source& to, question what);
     void tell(const question& what, answer found);
+    [[nodiscard]] bool ask_later(const question& what, const answer& found);
     [[nodiscard]] bool is_news(const question& what, const answer& found);
     void answered(const question& what, const answer& found);
     [[nodiscard]] held_answers::clock::duration usual_time(const source* of);

@@ -105,6 +105,11 @@ bool is_of_server(std::string_view sqlstate, std::string_view verbose = {}) {
            std::find(classes.begin(), classes.end(), sqlstate.substr(0, 2)) != classes.end();
 }
 
+/// … and in a while it may be another answer: not to a wrong password.
+bool may_pass_by_itself(std::string_view sqlstate, std::string_view verbose = {}) {
+    return sqlstate != "28P01" && is_of_server(sqlstate, verbose);
+}
+
 /// Until there is something to read, or room to write. False: not in time.
 bool wait_for(int socket, short what, std::chrono::steady_clock::time_point until) {
     using milliseconds = std::chrono::milliseconds;
@@ -161,7 +166,8 @@ auth_query::answer auth_query_connection::ask(const std::string& user) {
         took = time_of_a_question();
     }
     if (found.how != outcome::rows) {
-        auth_query::answer failure{nullptr, found.why, found.of_database};
+        auth_query::answer failure{
+            .failure = found.why, .of_database = found.of_database, .may_pass = found.may_pass};
         if (found.how == outcome::late || found.how == outcome::lost) {
             again_at_ = clock::now() + rest;
             failure_ = failure;
@@ -224,15 +230,19 @@ auth_query::answer auth_query_connection::connect() {
     }
     auto why = in_time ? one_line(PQerrorMessage(connection_.get())) : "PostgreSQL does not answer";
     connection_.reset();
-    const bool of_database = !is_of_server(sqlstate_in(why), why);
-    return {nullptr, why.empty() ? "the connection failed" : std::move(why), of_database};
+    const auto sqlstate = std::string(sqlstate_in(why));
+    const bool of_database = !is_of_server(sqlstate, why);
+    const bool may_pass = may_pass_by_itself(sqlstate, why);
+    return {.failure = why.empty() ? "the connection failed" : std::move(why),
+            .of_database = of_database,
+            .may_pass = may_pass};
 }
 
 /// On a connection that had idled to its end, once more on a new one.
 auth_query_connection::reply auth_query_connection::put(const std::string& user) {
     while (true) {
         if (auto none = connect(); !none.failure.empty()) {
-            return {outcome::lost, {}, std::move(none.failure), none.of_database};
+            return {outcome::lost, {}, std::move(none.failure), none.of_database, none.may_pass};
         }
         const bool reused = has_answered_;
         auto found = put(user, reused ? reused_patience : answer_patience);
@@ -259,7 +269,7 @@ auth_query_connection::reply auth_query_connection::put(const std::string& user,
     why = why.empty() ? "auth.query gives no rows" : why;
     if (late || result == nullptr || PQstatus(connection_.get()) != CONNECTION_OK) {
         connection_.reset();
-        return {late ? outcome::late : outcome::lost, {}, std::move(why)};
+        return {late ? outcome::late : outcome::lost, {}, std::move(why), false, true};
     }
     const char* const field = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
     const std::string_view sqlstate = field != nullptr ? field : "";
@@ -267,7 +277,11 @@ auth_query_connection::reply auth_query_connection::put(const std::string& user,
         return {outcome::not_a_name, {}, {}};
     }
     late = sqlstate == protocol::sqlstate::query_canceled;
-    return {late ? outcome::late : outcome::refused, {}, std::move(why), !is_of_server(sqlstate)};
+    return {late ? outcome::late : outcome::refused,
+            {},
+            std::move(why),
+            !is_of_server(sqlstate),
+            late || may_pass_by_itself(sqlstate)};
 }
 
 /// All of the answer. `late`: it has not come in time.

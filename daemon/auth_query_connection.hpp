@@ -56,6 +56,7 @@ private:
         result_ptr rows = {};
         std::string why = {};
         bool of_database = false; // PostgreSQL says so of this one alone
+        bool may_pass = false;    // … or may not say so in a while
     };
 
     [[nodiscard]] bool begin();

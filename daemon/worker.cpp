@@ -219,7 +219,7 @@ void worker::look_up(std::uint64_t ticket, login_question what) {
             }
             return;
         }
-        around_.users.ask(what.database, what.user, what.asker,
+        around_.users.ask(what.database, what.user, what.patient_until, what.asker,
                           [this, answer, tell, user = what.user](const auth_query::answer& told) {
                               answer->user = told.user;
                               if (told.user != nullptr) {
@@ -227,6 +227,7 @@ void worker::look_up(std::uint64_t ticket, login_question what) {
                               }
                               if (!told.failure.empty()) {
                                   answer->failure = told.failure;
+                                  answer->postgresql_is_away = told.may_pass;
                               }
                               tell();
                           });

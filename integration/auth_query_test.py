@@ -16,7 +16,7 @@ from integration.support import surroundings, wire
 from integration.support.peers import assert_comes_back
 from integration.support.pgweir import ADMIN, ME, Pgweir, users
 from integration.support.postgres import DATABASE, OWNER, QUERY_USER, Postgres, password_of
-from integration.support.waiting import wait_for
+from integration.support.waiting import Stopwatch, wait_for
 
 REFUSED = 'password authentication failed for user "%s"'
 
@@ -372,10 +372,59 @@ class AuthQueryTest(unittest.TestCase):
                     self.refused(pooler, **told)
 
     def test_while_postgresql_is_away_nobody_gets_in_and_it_is_said_why(self):
-        pooler = self.pgweir(databases={DATABASE: {"port": surroundings.reserve_port()}})
+        """They wait as long as they would for a server, whether there are such users or not."""
+        pooler = self.pgweir(databases={DATABASE: {"port": surroundings.reserve_port()}},
+                             pool={"wait_timeout": "1500ms"})
+        for user in (OWNER, "stranger", OWNER):
+            with Stopwatch() as watch:
+                told = self.refused(pooler, user)
+            self.assertIn("it cannot be found out at present who may log in", told)
+            self.assertIn("cannot be reached or takes no connections", told)
+            self.assertTrue(1.4 < watch.seconds < 4, watch.seconds)
+        # The end of the login is not to come first: it would tell no cause.
+        pooler = self.pgweir(databases={DATABASE: {"port": surroundings.reserve_port()}},
+                             pool={"wait_timeout": "1h"}, auth={"login_timeout": "2s"})
         self.assertIn("it cannot be found out at present who may log in", self.refused(pooler, OWNER))
-        self.assertIn("users cannot be looked up", pooler.log())
+        self.assertEqual(1, pooler.log().count("users cannot be looked up"))
         self.assertNotIn("pgweir-secret", pooler.log())
+
+    def test_logins_wait_until_postgresql_is_back(self):
+        postgres = Postgres(durable=True).start()
+        self.addCleanup(postgres.close)
+        postgres.query("create role pgweir login password 'pgweir-secret'")
+        postgres.install_user_lookup()
+        pooler = self.pgweir(databases={DATABASE: {"port": postgres.port}}, auth={"query_ttl": "0"},
+                             pool={"wait_timeout": "1h", "minconn": 0})
+        pooler.query("select 1")
+        postgres.kill()
+        told = {}
+
+        def log_in(user, number):
+            try:
+                told[user, number] = pooler.query("select current_user::text", user=user, password=password_of(OWNER))
+            except psycopg2.Error as error:
+                told[user, number] = str(error)
+        logins = [threading.Thread(target=log_in, args=(user, number)) for number in range(5)
+                  for user in (OWNER, "stranger%d" % number)]
+        for one in logins:
+            one.start()
+        wait_for(lambda: "users cannot be looked up" in pooler.log(), "it is known to be away", 20)
+        wait_for(lambda: pooler.metric("pgweir_clients") == len(logins), "all have come", 20)
+        self.assertEqual({}, told)
+        # Nobody waits with them, nor does a reload keep them from being answered.
+        pooler.reload()
+        wait_for(lambda: " reloaded" in pooler.log(), "it is reloaded", 20)
+        postgres.start()
+        with Stopwatch() as watch:
+            for one in logins:
+                one.join(20)
+        self.assertLess(watch.seconds, 5)
+        self.assertLess(watch.seconds, 5)
+        self.assertEqual({(OWNER, number): [(OWNER,)] for number in range(5)},
+                         {which: rows for which, rows in told.items() if which[0] == OWNER})
+        for number in range(5):
+            self.assertIn(REFUSED % ("stranger%d" % number), told["stranger%d" % number, number])
+        self.assertLessEqual(pooler.log().count("users cannot be looked up"), 2, "once for each configuration")
 
     def test_what_one_database_does_not_answer_concerns_no_other(self):
         with socket.socket() as silent:  # it takes connections, and says nothing
@@ -488,7 +537,8 @@ class AuthQueryTest(unittest.TestCase):
                     self.assertIn(REFUSED % "stranger", self.refused(pooler, "stranger", database=database))
         self.assertIn("55000", pooler.log(), "the log says what clients are not told")
         # What is so of all of them says nothing of any.
-        pooler = self.pgweir(databases={"*": dict(every, port=surroundings.reserve_port())})
+        pooler = self.pgweir(databases={"*": dict(every, port=surroundings.reserve_port())},
+                             pool={"wait_timeout": "200ms"})
         for database in names:
             self.assertIn("it cannot be found out at present", self.refused(pooler, OWNER, database=database))
         pooler = self.pgweir(databases={"*": every}, auth={"query_database": "none"}, pool={"minconn": 0})

@@ -92,6 +92,13 @@ config::hba_decision engine::rule_for(const client& c, const config::user* liste
     return config::decide(config_->hba_rules, request, facts);
 }
 
+/// As long as it would wait for a server, and the end of its login is still to be told why.
+time_point engine::patience_of(const client& c, const protocol::login_find_user& ask) const {
+    const duration whole = config_->login_timeout;
+    const duration wait = config_->find_pool(ask.database, ask.user).wait_timeout;
+    return c.info->connected_at + std::min(wait, whole - whole / 10);
+}
+
 /// `known`: what has been looked up; nothing: nothing yet. Below, `listed` is what the
 /// configuration has of the user, found once here.
 protocol::login_action engine::admit(client& c, const login_answer* known) {
@@ -110,7 +117,8 @@ protocol::login_action engine::admit(client& c, const login_answer* known) {
                                 .host_name = decision.host_name,
                                 .peer_name = decision.peer_name && local,
                                 .address = c.info->where.peer_ip.value_or(config::ip_address{}),
-                                .peer_uid = c.info->where.peer_uid};
+                                .peer_uid = c.info->where.peer_uid,
+                                .patient_until = patience_of(c, ask)};
         if (question.about_user || question.in_the_file || question.host_name ||
             question.peer_name) {
             set_state(c, client_state::deriving, c.state_since);
@@ -125,7 +133,7 @@ protocol::login_action engine::admit(client& c, const login_answer* known) {
             decision = rule_for(c, listed, known);
         }
     }
-    return is_in_the_dark(listed, decision, *known) ? refuse_in_the_dark(c, known->failure)
+    return is_in_the_dark(listed, decision, *known) ? refuse_in_the_dark(c, *known)
                                                     : terms_for(c, listed, decision.rule, *known);
 }
 
@@ -146,13 +154,16 @@ bool engine::is_in_the_dark(const config::user* listed, const config::hba_decisi
 }
 
 /// Says nothing of whether there is such a user, and the client is not to think of its password.
-protocol::login_action engine::refuse_in_the_dark(client& c, const std::string& why) {
+protocol::login_action engine::refuse_in_the_dark(client& c, const login_answer& known) {
     c.info->wants = nullptr;
     protocol::admission terms;
     terms.refusal = protocol::admission_refusal{
         .code = protocol::error::server_unreachable,
-        .words = {.message = "it cannot be found out at present who may log in"},
-        .log_reason = why};
+        .words = {.message = "it cannot be found out at present who may log in",
+                  .detail = known.postgresql_is_away ? "PostgreSQL, which is asked for users, "
+                                                       "cannot be reached or takes no connections."
+                                                     : ""},
+        .log_reason = known.failure};
     return c.login->found_user(std::move(terms));
 }
 

@@ -142,7 +142,9 @@ private:
     [[nodiscard]] bool is_in_the_dark(const config::user* listed,
                                       const config::hba_decision& decision,
                                       const login_answer& known) const;
-    protocol::login_action refuse_in_the_dark(client& c, const std::string& why);
+    protocol::login_action refuse_in_the_dark(client& c, const login_answer& known);
+    [[nodiscard]] time_point patience_of(const client& c,
+                                         const protocol::login_find_user& ask) const;
     protocol::login_action terms_for(client& c, const config::user* listed,
                                      const config::hba_rule* rule, const login_answer& known);
     [[nodiscard]] protocol::login_action look_up_user(client& c, protocol::login_find_user ask);

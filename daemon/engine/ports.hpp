@@ -145,6 +145,8 @@ struct login_question {
     bool peer_name = false;   // the system's name of `peer_uid`
     config::ip_address address;
     std::uint32_t peer_uid = 0;
+    /// Until then PostgreSQL is asked again, where it cannot answer at present.
+    time_point patient_until{};
     /// Gone as soon as nobody wants to know any more.
     std::weak_ptr<const void> asker = {};
 };
@@ -155,6 +157,7 @@ struct login_answer {
     /// Why something could not be found out, which says nothing of the client; for the log. Empty:
     /// all could.
     std::string failure = {};
+    bool postgresql_is_away = false; // … because it cannot be reached, or takes no more connections
 };
 
 /// A client that has just come, as whoever has taken it saw it: its socket may have been reset

@@ -44,9 +44,9 @@ TEST_CASE("auth_query: authorities that cannot be looked at are a failure to ask
     daemon::auth_query users(log, config);
     const auto here = std::make_shared<int>();
     std::promise<daemon::auth_query::answer> told;
-    CHECK_NOTHROW(users.ask("shop", "anna", here, [&](const daemon::auth_query::answer& answer) {
-        told.set_value(answer);
-    }));
+    CHECK_NOTHROW(
+        users.ask("shop", "anna", {}, here,
+                  [&](const daemon::auth_query::answer& answer) { told.set_value(answer); }));
     auto answer = told.get_future();
     CHECK(answer.wait_for(std::chrono::seconds(30)) == std::future_status::ready);
     users.stop();
@@ -83,7 +83,7 @@ TEST_CASE("auth_query: whose database nobody knows is nobody, and nobody waits f
     const auto here = std::make_shared<int>();
     const auto ask = [&](const std::string& database) {
         std::promise<daemon::auth_query::answer> told;
-        users.ask(database, "anna", here,
+        users.ask(database, "anna", {}, here,
                   [&](const daemon::auth_query::answer& answer) { told.set_value(answer); });
         auto answer = told.get_future();
         REQUIRE(answer.wait_for(std::chrono::seconds(30)) == std::future_status::ready);
