@@ -143,6 +143,28 @@ bool ledger::has_waiter(worker_index worker) const {
     return boards_[worker.value].oldest_waiter_ns.load() != nobody;
 }
 
+// Who uses it -----------------------------------------------------------------------------------
+
+bool ledger::client_left(time_point now) {
+    const bool kept = kept_warm_.load();
+    unused_since_ns_.store(kept ? nobody : now.time_since_epoch().count());
+    return clients_.fetch_sub(1) == 1 && !kept;
+}
+
+std::optional<time_point> ledger::unused_since() const {
+    // In this order: who finds no clients finds the time at which the last one has left.
+    if (has_clients()) {
+        return std::nullopt;
+    }
+    const auto since = unused_since_ns_.load();
+    return since == nobody ? std::nullopt : std::optional(time_point(duration(since)));
+}
+
+bool ledger::is_unused(time_point now, duration for_so_long) const {
+    const auto since = unused_since();
+    return since && for_so_long > duration(0) && now - for_so_long >= *since;
+}
+
 // Reachability ----------------------------------------------------------------------------------
 
 bool ledger::report_up() {

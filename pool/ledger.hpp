@@ -65,6 +65,22 @@ public:
     [[nodiscard]] bool has_waiter(worker_index worker) const;
     [[nodiscard]] std::uint32_t workers() const { return workers_; }
 
+    // Who uses it -------------------------------------------------------------------------------
+
+    /// A client has logged in.
+    void client_came() { clients_.fetch_add(1); }
+    /// One has left. True: it was the last, and from now on the pool is unused.
+    [[nodiscard]] bool client_left(time_point now);
+    [[nodiscard]] bool has_clients() const { return clients_.load() != 0; }
+    /// The configuration asks for its minimum: it is never unused.
+    void keep_warm() { kept_warm_.store(true); }
+    /// Since when it has had no clients. Nothing: it has some, has had none yet, or is kept warm.
+    [[nodiscard]] std::optional<time_point> unused_since() const;
+    [[nodiscard]] bool is_unused(time_point now, duration for_so_long) const;
+    [[nodiscard]] bool has_idle(worker_index worker) const {
+        return boards_[worker.value].idle.load() != 0;
+    }
+
     // Reachability: one for all workers, so that only one of them knocks
     // ---------------------------
 
@@ -133,6 +149,9 @@ private:
     std::unique_ptr<board[]> boards_;
     alignas(64) std::atomic<std::uint64_t> counts_{0};
     alignas(64) std::atomic<std::uint64_t> reach_{0};
+    alignas(64) std::atomic<std::uint32_t> clients_{0}; // written at logins and ends only
+    std::atomic<std::int64_t> unused_since_ns_{nobody}; // … written before the last one is gone
+    std::atomic<bool> kept_warm_{false};
 };
 
 [[nodiscard]] std::string_view to_string(ledger::health state);

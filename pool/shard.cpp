@@ -229,6 +229,9 @@ growth_facts shard::facts() const {
 }
 
 growth shard::grow(time_point now) {
+    if (ledger_.is_unused(now, limits_.idle_timeout)) {
+        warm_ = false; // until somebody logs in
+    }
     auto known = facts();
     auto decision = should_grow(known, limits_);
     if (decision != growth::open_for_waiter && decision != growth::open_for_minimum) {
@@ -263,17 +266,19 @@ std::optional<shard::eviction> shard::next_eviction(time_point now) {
     // From the back: those idle longest.
     auto& idle = list_of(server_state::idle);
     auto first_expiry = time_point::max();
+    auto bounds = limits_;
+    bounds.minconn = ledger_.is_unused(now, limits_.idle_timeout) ? 0 : limits_.minconn;
     for (auto* one = idle.back(); one != nullptr; one = idle.previous(*one)) {
         first_expiry = std::min(first_expiry, one->expires_at);
         const auto why =
-            should_evict(now, one->state_since, one->expires_at, ledger_.staying(), limits_);
+            should_evict(now, one->state_since, one->expires_at, ledger_.staying(), bounds);
         if (!why) {
             continue; // a younger one may still be at the end of its life
         }
         switch (*why) {
         // Another worker may evict at the same moment: the ledger decides who may.
         case server_close::idle_timeout:
-            if (!ledger_.try_leave(limits_.minconn)) {
+            if (!ledger_.try_leave(bounds.minconn)) {
                 continue;
             }
             break;
@@ -308,8 +313,14 @@ std::optional<time_point> shard::next_deadline() const {
         const auto staying = ledger_.staying();
         if (staying > limits_.maxconn) {
             next = std::min(next, longest_idle->state_since); // overdue
-        } else if (limits_.idle_timeout > duration(0) && staying > limits_.minconn) {
-            next = std::min(next, longest_idle->state_since + limits_.idle_timeout);
+        } else if (limits_.idle_timeout > duration(0)) {
+            const auto unused_since = ledger_.unused_since();
+            if (staying > limits_.minconn) {
+                next = std::min(next, longest_idle->state_since + limits_.idle_timeout);
+            } else if (unused_since) {
+                next = std::min(next, std::max(longest_idle->state_since, *unused_since) +
+                                          limits_.idle_timeout);
+            }
         }
     }
     // While all may try, growth waits for no time: whatever made it possible calls grow().

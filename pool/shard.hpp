@@ -11,7 +11,9 @@
 //   free() says close; after begin_close(), closed(), report_up(), set_limits(), and at
 //   next_deadline():          grow() until it says no
 //   grow() says others_first: grow() again after migration_margin, that one may have gone
-//   closed(), report_up():    then also wake_others(); the woken one calls grow(), but wakes
+//   the last client leaves:   the others that have idle servers have a deadline now:
+//   next_deadline() closed(), report_up():    then also wake_others(); the woken one calls grow(),
+//   but wakes
 //                             nobody in turn, or two would wake each other for ever
 //
 // Owner: a worker's engine, one per (database, user). Thread: that worker's.
@@ -152,7 +154,8 @@ public:
     /// not in it. So a timer that follows it never spins.
     [[nodiscard]] std::optional<time_point> next_deadline() const;
 
-    /// Keep minconn open from now on.
+    /// Keep minconn open from now on, until the pool has been unused for idle_timeout
+    /// (ledger::is_unused()).
     void set_warm(bool warm) { warm_ = warm; }
     /// Configuration has changed.
     void set_limits(const limits& bounds);

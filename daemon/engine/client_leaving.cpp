@@ -270,7 +270,22 @@ void engine::leave_pool(client& c, pool::client_close reason, time_point now) {
     set_state(c, client_state::idle, now);
     c.pool->stats().clients.subtract();
     c.pool->stats().client_closes[static_cast<std::size_t>(reason)].add();
-    c.pool = nullptr;
+    auto& part = *std::exchange(c.pool, nullptr);
+    if (part.entry->shared.client_left(now)) {
+        last_client_left(part);
+    }
+}
+
+/// What is idle may go in a while, whatever minconn; the other workers do not know.
+void engine::last_client_left(pool_part& part) {
+    for (std::uint32_t w = 0; w < options_.workers; ++w) {
+        if (w != options_.self.value && part.entry->shared.has_idle({w})) {
+            ports_.post({w}, {wake{part.entry}});
+        }
+    }
+    if (const auto next = part.shard.next_deadline()) {
+        wake_by(*next);
+    }
 }
 
 void engine::answer_exhausted(client& c, time_point now) {

@@ -264,6 +264,7 @@ void engine::authenticated(client& c, protocol::login_authenticated& done, time_
     if (own_server) {
         c.info->startup = std::make_unique<protocol::startup_message>(std::move(startup));
     }
+    entry->shared.client_came();
     c.pool->shard.set_warm(true);
     c.pool->stats().logins.add();
     c.pool->stats().clients.add();

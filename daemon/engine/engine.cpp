@@ -179,6 +179,7 @@ void engine::reconfigure(time_point now, std::shared_ptr<const config::configura
 
 void engine::warm(time_point now, const std::shared_ptr<pool_entry>& entry) {
     auto& part = part_of(entry);
+    entry->shared.keep_warm();
     part.shard.set_warm(true);
     grow(part, now);
     reap();

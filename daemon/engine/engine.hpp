@@ -187,6 +187,7 @@ private:
     void leave_later(client& c, time_point now);
     void leave_unless_taking(client& c, time_point now);
     void leave_pool(client& c, pool::client_close reason, time_point now);
+    void last_client_left(pool_part& part);
     void wait_timed_out(client& c, time_point now);
     void answer_exhausted(client& c, time_point now);
     [[nodiscard]] holders holders_of(const pool_entry& entry, time_point now) const;

@@ -46,7 +46,7 @@ struct ask_idle {
     worker_index from;
 };
 /// A slot has come free, or PostgreSQL is back: grow, if anybody waits there. Or the settings of
-/// the role have changed: servers that have the old ones go.
+/// the role have changed: servers that have the old ones go. Or nobody is in the pool any more.
 struct wake {
     std::shared_ptr<pool_entry> entry;
 };
