@@ -81,7 +81,7 @@ constexpr setting table[] = {
      .doc = "With `never`, which needs mode session, each client's server connection is opened for it alone, with its own start-up packet, and closed after it; `minconn` and `idle_timeout` then mean nothing."},
     {.key = "pool.minconn", .where = &pool_settings::minconn, .fallback = "5",
      .least = 0, .most = 10'000,
-     .doc = "Server connections kept open per database and user, even when nobody needs them; never more than `maxconn`. With many users, all of them count: `minconn` times users. From the start on they are kept for users of the YAML with a password to log in with; those of anybody else (a userlist, `auth.query_user`, a password that the client has shown) are opened when one logs in, and are closed when none of that user has been there for `idle_timeout`."},
+     .doc = "Server connections kept open per database and user, even when nobody needs them; never more than `maxconn`. With many users, all of them count: `minconn` times users. From the start on they are kept for users of the YAML with a password to log in with; those of anybody else (a userlist, `auth.query_user`, a password that the client has shown) are opened when one logs in, and are closed when none of that user has been there for `idle_timeout`. Where PostgreSQL has no connection left for clients who wait, idle ones of other pools go, longest idle first: down to `minconn`, and all of them where a pool has no clients."},
     {.key = "pool.maxconn", .where = &pool_settings::maxconn, .fallback = "50",
      .least = 1, .most = 10'000,
      .doc = "Server connections per database and user that are never exceeded; further clients wait."},

@@ -1,11 +1,14 @@
-"""Many users, and a PostgreSQL that has no connection for all of their pools: who has left keeps none for ever."""
+"""Many users and a PostgreSQL that has no connection for all of their pools: who has left keeps none that
+others need, nor for ever."""
 
 import unittest
+
+import psycopg2
 
 from integration.support.case import only_pgweir
 from integration.support.pgweir import ADMIN, Pgweir, users
 from integration.support.postgres import QUERY_USER, Postgres, password_of
-from integration.support.waiting import wait_for
+from integration.support.waiting import Stopwatch, wait_for
 
 CROWD = ["crowd%d" % number for number in range(6)]
 ROOM = 8  # beside the one connection on which users are asked for
@@ -40,6 +43,43 @@ class CrowdedTest(unittest.TestCase):
         connection.autocommit = True
         connection.cursor().execute("select 1")
         return connection
+
+    def test_users_who_have_left_make_room(self):
+        for minconn in (5, 0):
+            for workers in (1, 3):
+                with self.subTest(minconn=minconn, workers=workers):
+                    pooler = self.pgweir(pool={"minconn": minconn, "maxconn": 5, "wait_timeout": "10s"},
+                                         workers=workers)
+                    for user in CROWD + CROWD[:2]:
+                        with Stopwatch() as watch:
+                            clients = [self.client(pooler, user) for _ in range(5)]
+                            for each in clients:
+                                each.cursor().execute("begin")
+                                each.cursor().execute("select 1")
+                        self.assertLess(watch.seconds, 8, user)
+                        for each in clients:
+                            each.close()
+                        wait_for(lambda: pooler.metric("pgweir_clients") == 0, "all have left", 20)
+                    self.assertGreater(self.closes(pooler), 0)
+                    pooler.close()
+
+    @staticmethod
+    def closes(pooler):
+        return pooler.metric("pgweir_server_closes_total", reason="made_room") or 0
+
+    def test_those_who_are_there_keep_their_minimum(self):
+        pooler = self.pgweir(pool={"minconn": 4, "maxconn": 5, "wait_timeout": "1s"}, workers=1)
+        stay = [self.client(pooler, user) for user in CROWD[:2]]
+        for user in CROWD[:2]:
+            wait_for(lambda of=user: self.servers_of(of) == 4, "the minimum is there", 20)
+        with self.assertRaises(psycopg2.OperationalError) as raised:
+            pooler.connect(user=CROWD[2])
+        self.assertIn("Other pools of pgweir keep 8 idle: lower minconn", str(raised.exception))
+        self.assertEqual([4, 4, 0], [self.servers_of(user) for user in CROWD[:3]])
+        stay[1].close()
+        wait_for(lambda: pooler.metric("pgweir_clients") == 1, "one has left", 20)
+        self.assertEqual([(CROWD[2],)], pooler.query("select current_user::text", user=CROWD[2]))
+        self.assertEqual(4, self.servers_of(CROWD[0]))
 
     def test_what_nobody_has_used_for_idle_timeout_goes(self):
         pooler = self.pgweir(listed=[CROWD[0]], pool={"minconn": 2, "maxconn": 3, "idle_timeout": "2s"}, workers=2)

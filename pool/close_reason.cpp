@@ -82,6 +82,8 @@ std::string_view to_string(server_close reason) {
         return "session_ended";
     case server_close::other_settings:
         return "other_settings";
+    case server_close::made_room:
+        return "made_room";
     case server_close::reset_failed:
         return "reset_failed";
     case server_close::session_leak:

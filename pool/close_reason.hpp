@@ -47,6 +47,7 @@ enum class server_close : std::uint8_t {
     client_left,    // its client left it in a state that could not be cleaned
     session_ended,  // it was opened for one client alone, who has left
     other_settings, // a client that asked for other settings at start-up needed its slot
+    made_room,      // PostgreSQL had no connection left for another pool's clients
     reset_failed,   // cleaning it failed or took too long
     session_leak,   // an audit has found what a client has left there
     reconfigured,   // host, port, credentials or the role's settings changed

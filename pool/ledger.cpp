@@ -151,6 +151,16 @@ bool ledger::client_left(time_point now) {
     return clients_.fetch_sub(1) == 1 && !kept;
 }
 
+void ledger::let_go() { unused_since_ns_.store(for_ever); }
+
+std::uint32_t ledger::idle() const {
+    std::uint32_t all = 0;
+    for (std::uint32_t at = 0; at < workers_; ++at) {
+        all += boards_[at].idle.load();
+    }
+    return all;
+}
+
 std::optional<time_point> ledger::unused_since() const {
     // In this order: who finds no clients finds the time at which the last one has left.
     if (has_clients()) {
@@ -162,7 +172,8 @@ std::optional<time_point> ledger::unused_since() const {
 
 bool ledger::is_unused(time_point now, duration for_so_long) const {
     const auto since = unused_since();
-    return since && for_so_long > duration(0) && now - for_so_long >= *since;
+    return since && (*since == time_point(duration(for_ever)) ||
+                     (for_so_long > duration(0) && now - for_so_long >= *since));
 }
 
 // Reachability ----------------------------------------------------------------------------------
@@ -212,6 +223,18 @@ ledger::failure_report ledger::report_failure(health what, time_point now, durat
         if (reach_.compare_exchange_weak(word, pack(is))) {
             return {.news = news, .retry_in = wait};
         }
+    }
+}
+
+void ledger::room_made() {
+    auto word = reach_.load();
+    auto is = unpack(word);
+    while (is.state == health::full && !is.claimed) {
+        is.next_try_us = 0;
+        if (reach_.compare_exchange_weak(word, pack(is))) {
+            return;
+        }
+        is = unpack(word);
     }
 }
 

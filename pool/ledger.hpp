@@ -74,9 +74,13 @@ public:
     [[nodiscard]] bool has_clients() const { return clients_.load() != 0; }
     /// The configuration asks for its minimum: it is never unused.
     void keep_warm() { kept_warm_.store(true); }
+    /// Others need its servers: it is unused, however short a time nobody has been there, and kept
+    /// warm no more until somebody comes.
+    void let_go();
     /// Since when it has had no clients. Nothing: it has some, has had none yet, or is kept warm.
     [[nodiscard]] std::optional<time_point> unused_since() const;
     [[nodiscard]] bool is_unused(time_point now, duration for_so_long) const;
+    [[nodiscard]] std::uint32_t idle() const;
     [[nodiscard]] bool has_idle(worker_index worker) const {
         return boards_[worker.value].idle.load() != 0;
     }
@@ -102,6 +106,8 @@ public:
     };
     failure_report report_failure(health what, time_point now, duration retry_min,
                                   duration retry_max);
+    /// There is room at PostgreSQL, which was full: the next attempt may start at once.
+    void room_made();
     /// May an attempt start now? While up, yes. Else exactly one caller per back-off period gets a
     /// yes, which is its claim until the result is reported; a claim that nobody reports on is void
     /// after `patience` (SYNs that vanish must not keep everybody from trying for connect_timeout).
@@ -140,6 +146,7 @@ private:
     static std::uint64_t pack(const reachability& what);
     static reachability unpack(std::uint64_t word);
 
+    static constexpr std::int64_t for_ever = std::numeric_limits<std::int64_t>::min();
     static constexpr std::int64_t nobody = std::numeric_limits<std::int64_t>::max();
     struct alignas(64) board {
         std::atomic<std::uint32_t> idle{0};

@@ -204,6 +204,25 @@ server* shard::give_idle() {
     return found;
 }
 
+bool shard::can_spare_idle() const {
+    return !servers(server_state::idle).empty() &&
+           (!ledger_.has_clients() || ledger_.staying() > limits_.minconn);
+}
+
+server* shard::give_up_idle(time_point now) {
+    auto* const longest = list_of(server_state::idle).back();
+    const bool used = ledger_.has_clients();
+    if (longest == nullptr || !ledger_.try_leave(used ? limits_.minconn : 0)) {
+        return nullptr;
+    }
+    if (!used) {
+        ledger_.let_go();
+        warm_ = false;
+    }
+    mark_closing(*longest, server_close::made_room, now);
+    return longest;
+}
+
 // Growth and decay ------------------------------------------------------------------------------
 
 /// What growth depends on, but for whether an attempt may be made now.

@@ -124,6 +124,12 @@ public:
     /// One idle server for another worker's waiter, or none. Already released from here.
     [[nodiscard]] server* give_idle();
 
+    /// The one that has been idle longest, for clients of another pool, now closing; below minconn
+    /// only where nobody uses the pool, which then keeps none until somebody comes. None:
+    /// nothing that may be spared.
+    [[nodiscard]] server* give_up_idle(time_point now);
+    [[nodiscard]] bool can_spare_idle() const;
+
     // Growth and decay ----------------------------------------------------------------------------
 
     /// Should a server be opened now? Takes the slot when it says so (open_…): call

@@ -310,8 +310,9 @@ void engine::answer_exhausted(client& c, time_point now) {
         words.message = "no connection to PostgreSQL for database \"" + entry.database + "\" in " +
                         waited + ": " + failure->message;
         const auto access = entry.access.load();
-        words.hint = refusal_hint(failure->reason,
-                                  {.database = access->database, .role = access->user}, bound);
+        words.hint =
+            refusal_hint(failure->reason, {.database = access->database, .role = access->user},
+                         bound, idle_of_others(entry, failure->reason));
     } else if (!up) {
         // Nobody holds anything: the first connection is still being made.
         code = protocol::error::server_unreachable;

@@ -7,9 +7,9 @@
 // and exchange values (engine_message), nothing else.
 //
 // The parts: engine.cpp (entry points, time, messages), client_*.cpp (login, requests, leaving),
-// server_*.cpp (opening, relaying, giving back, cleaning), own_server.cpp, settings.cpp,
-// names.cpp, pins.cpp, idle_limits.cpp, statements.cpp, sequences.cpp, audit.cpp, listening.cpp,
-// listening_connection.cpp, cancel.cpp, snapshot.cpp.
+// server_*.cpp (opening, relaying, giving back, cleaning), making_room.cpp, own_server.cpp,
+// settings.cpp, names.cpp, pins.cpp, idle_limits.cpp, statements.cpp, sequences.cpp, audit.cpp,
+// listening.cpp, listening_connection.cpp, cancel.cpp, snapshot.cpp.
 #pragma once
 
 #include "daemon/engine/client.hpp"
@@ -207,6 +207,13 @@ private:
     [[nodiscard]] server* take_server(client& c, time_point now);
     void grow(pool_part& part, time_point now);
     void wake_others(pool_part& part);
+
+    // making_room.cpp: PostgreSQL has no connection left, and other pools' servers are idle
+    void ask_for_room(pool_part& part, time_point now);
+    [[nodiscard]] bool give_up_idle(const make_room& asked, time_point now);
+    void room_made(const std::shared_ptr<pool_entry>& entry, time_point now);
+    [[nodiscard]] std::uint32_t idle_of_others(const pool_entry& entry,
+                                               protocol::server_refused::why reason) const;
 
     // own_server.cpp: servers opened for one client
     [[nodiscard]] static bool opens_for_clients(const pool_part& part);
@@ -434,6 +441,7 @@ private:
     void on(time_point now, server_in_transit& message);
     void on(time_point now, ask_idle& message);
     void on(time_point now, wake& message);
+    void on(time_point now, make_room& message);
     void on(time_point now, route_cancel& message);
     void on(time_point now, cancel_done& message);
     void on(time_point now, ask_holders& message);

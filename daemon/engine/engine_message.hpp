@@ -7,6 +7,7 @@
 #include "daemon/engine/pool_entry.hpp"
 #include "daemon/engine/ports.hpp"
 #include "daemon/engine/snapshot.hpp"
+#include "protocol/server_refused.hpp"
 #include "protocol/server_statements.hpp"
 #include "protocol/startup.hpp"
 
@@ -49,6 +50,13 @@ struct ask_idle {
 /// the role have changed: servers that have the old ones go. Or nobody is in the pool any more.
 struct wake {
     std::shared_ptr<pool_entry> entry;
+};
+/// PostgreSQL has no connection left for clients of this pool: have you an idle server of another
+/// one to spare?
+struct make_room {
+    std::shared_ptr<pool_entry> entry;
+    protocol::server_refused::why reason;
+    worker_index from;
 };
 /// Cancel what the session with this key is doing, if it is yours.
 struct route_cancel {
@@ -108,9 +116,9 @@ struct listening_state {
 };
 
 struct engine_message {
-    std::variant<server_in_transit, ask_idle, wake, route_cancel, cancel_done, ask_holders,
-                 holders_answer, join_channels, leave_channels, channels_joined, notified,
-                 fence_passed, listening_state>
+    std::variant<server_in_transit, ask_idle, wake, make_room, route_cancel, cancel_done,
+                 ask_holders, holders_answer, join_channels, leave_channels, channels_joined,
+                 notified, fence_passed, listening_state>
         what;
 };
 

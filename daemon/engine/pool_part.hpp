@@ -48,6 +48,8 @@ struct pool_part {
     /// without a line since.
     time_point next_timeout_line{};
     std::uint64_t timeouts_unlogged = 0;
+    /// The failure for which others have been asked to make room: once for each.
+    std::shared_ptr<const connect_failure> room_asked_for;
     pool_listeners listeners;
     std::unique_ptr<listening_connection> listening; // of a pool of that kind, where it is at home
     [[nodiscard]] pool::stats& stats() { return shard.counters(); }

@@ -222,7 +222,8 @@ struct server final : pool::server, connection_events {
                             // nothing: nobody's
     protocol::sequence_memory sequences;
     statement_note running;
-    time_point deadline{}; // of the task, or of waiting for what names hide
+    time_point deadline{};                // of the task, or of waiting for what names hide
+    std::shared_ptr<pool_entry> room_for; // whose clients wait for PostgreSQL to have closed it
     /// It is being made the client's: nothing of the client's is sent before that is answered.
     [[nodiscard]] bool withholds() const { return lenient || timeout_lifts != 0; }
     /// PostgreSQL is answering what names hide.

@@ -512,6 +512,9 @@ void engine::forget_server(server& s, time_point now) {
     }
     grow(part, now);
     wake_others(part);
+    if (const auto other = std::exchange(s.room_for, nullptr)) {
+        room_made(other, now);
+    }
 }
 
 } // namespace pgweir::daemon

@@ -101,6 +101,9 @@ void engine::grow(pool_part& part, time_point now) {
         if (no_room && replace_idle(part, now)) {
             continue;
         }
+        if (decision == pool::growth::server_full) {
+            ask_for_room(part, now);
+        }
         if (decision != pool::growth::open_for_waiter &&
             decision != pool::growth::open_for_minimum) {
             break;
@@ -373,6 +376,7 @@ void engine::open_failed(server& s, pool::server_close reason, connect_failure w
         grow(part, now); // its slot may have gone to somebody else
     }
     fail_waiters(part, now);
+    ask_for_room(part, now);
     if (is_hopeless(why) && part.stats().clients.load() == 0 && !part.listening) {
         part.shard.set_warm(false); // nobody uses it: no endless row of failing logins
     }

@@ -66,11 +66,14 @@ std::string holders_hint(const holders& who, const pool_bound& bound) {
 }
 
 std::string refusal_hint(protocol::server_refused::why reason, const pool_login& login,
-                         const pool_bound& bound) {
+                         const pool_bound& bound, std::uint32_t idle_of_others) {
     using why = protocol::server_refused::why;
     const auto none_left = [&](const std::string& who, const std::string& limit) {
         return who + " has no connection left for pgweir: lower " + describe(bound) + " or raise " +
-               limit + ".";
+               limit + "." +
+               (idle_of_others == 0 ? ""
+                                    : " Other pools of pgweir keep " +
+                                          std::to_string(idle_of_others) + " idle: lower minconn.");
     };
     if (reason == why::too_many_connections) {
         return none_left("PostgreSQL", "PostgreSQL's max_connections");

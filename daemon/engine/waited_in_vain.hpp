@@ -30,8 +30,10 @@ struct pool_bound {
 struct pool_login {
     std::string_view database, role; // PostgreSQL's names
 };
-/// HINT where PostgreSQL lets nobody in for now. Empty: there is none, its words are enough.
+/// HINT where PostgreSQL lets nobody in for now. `idle_of_others`: servers that other pools keep
+/// there, as far as is known. Empty: there is none, its words are enough.
 [[nodiscard]] std::string refusal_hint(protocol::server_refused::why reason,
-                                       const pool_login& login, const pool_bound& bound);
+                                       const pool_login& login, const pool_bound& bound,
+                                       std::uint32_t idle_of_others = 0);
 
 } // namespace pgweir::daemon

@@ -78,4 +78,6 @@ TEST_CASE("waited_in_vain: the hint names the limit that was reached") {
          }) {
         CHECK(refusal_hint(reason, {.database = "club", .role = "fitness"}, bound) == hint);
     }
+    CHECK(refusal_hint(why::too_many_connections, {}, bound, 7)
+              .ends_with("max_connections. Other pools of pgweir keep 7 idle: lower minconn."));
 }

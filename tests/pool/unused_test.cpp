@@ -1,4 +1,4 @@
-// Pools that nobody uses: when they let go of their minimum.
+// Pools that nobody uses: when they let go of their minimum, and what they give to others.
 #include "tests/pool/shard_fixture.hpp"
 
 using namespace pgweir::pool;
@@ -92,5 +92,50 @@ TEST_CASE("the last of several clients decides, and what the configuration asks 
         CHECK(f.book.client_left(at(10s)));
         CHECK(f.sweep(at(1000s)).empty());
         CHECK(f.here.next_deadline() == at(1h));
+    }
+}
+
+TEST_CASE("what is idle is given up for others, the longest idle first") {
+    used f;
+    CHECK_FALSE(f.here.can_spare_idle()); // the minimum is for whoever is there
+    CHECK(f.here.give_up_idle(at(2s)) == nullptr);
+    SUBCASE("above the minimum") {
+        (void)f.idle(f.here, at(2s));
+        CHECK(f.here.can_spare_idle());
+        CHECK(f.here.give_up_idle(at(3s)) == &f.servers[0]);
+        CHECK(f.closes(server_close::made_room) == 1);
+        CHECK(f.here.give_up_idle(at(3s)) == nullptr);
+    }
+    SUBCASE("all, where nobody is there, and none is opened again for a minimum") {
+        f.book.keep_warm();
+        (void)f.book.client_left(at(2s));
+        CHECK(f.here.give_up_idle(at(3s)) == &f.servers[0]);
+        CHECK(f.here.give_up_idle(at(3s)) == &f.servers[1]);
+        CHECK_FALSE(f.here.can_spare_idle());
+        CHECK(f.here.give_up_idle(at(3s)) == nullptr);
+        f.there.set_warm(true);
+        f.all_closed();
+        CHECK(f.here.grow(at(3s)) == growth::enough);
+        CHECK(f.there.grow(at(3s)) == growth::enough);
+        f.book.client_came();
+        f.there.set_warm(true);
+        CHECK(f.there.grow(at(4s)) == growth::open_for_minimum);
+    }
+}
+
+TEST_CASE("room at a PostgreSQL that was full is tried for at once, once") {
+    ledger book(1);
+    book.report_up();
+    (void)book.report_failure(ledger::health::full, at(1s), 50ms, 500ms);
+    CHECK_FALSE(book.may_try(at(1s)));
+    book.room_made();
+    CHECK(book.may_try(at(1s)));
+    CHECK_FALSE(book.may_try(at(1s)));
+    book.room_made(); // that attempt is still being made
+    CHECK_FALSE(book.may_try(at(1s)));
+    SUBCASE("not where it could not be reached") {
+        (void)book.report_failure(ledger::health::unreachable, at(2s), 50ms, 500ms);
+        book.room_made();
+        CHECK_FALSE(book.may_try(at(2s)));
     }
 }
