@@ -40,7 +40,7 @@ public:
             }
             return std::string(metrics_bytes, 'm');
         };
-        handlers.healthy = [this] { return healthy; };
+        handlers.healthy = [this] { return healthy.load(); };
         handlers.ready = [this] {
             return ready ? readiness{true, "ready"}
                          : readiness{false, "fitness_club: connection refused"};
