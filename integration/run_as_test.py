@@ -83,7 +83,7 @@ class RunAsTest(unittest.TestCase):
         self.assertEqual(1, check(*as_other)[0])  # one's own is nobody else's
         os.chmod(secret, 0o600)
         self.assertEqual((0, ""), check(*as_other))
-        self.assertEqual(1, check("--run-as", "nobody_by_that_name")[0])
+        self.assertEqual(2, check("--run-as", "nobody_by_that_name")[0])
 
 
 if __name__ == "__main__":
