@@ -65,7 +65,7 @@ class RulesTest(AccessCase):
         wait_for(lambda: "reload refused" in pooler.log(), "it is refused", 20)
         pooler.query("select 1")
         pooler.reload(auth={"hba": ["host all all all reject"]})
-        wait_for(lambda: not self.gets_in(pooler), "it counts", 20)
+        wait_for(lambda: not pooler.lets_in(), "it counts", 20)
         with kept.cursor() as cursor:
             cursor.execute("select 1")
 
@@ -96,14 +96,6 @@ class RulesTest(AccessCase):
             kind, body = raw.read_message()
             assert kind == "R", (kind, body)
             return struct.unpack("!I", body[:4])[0]
-
-    @staticmethod
-    def gets_in(pooler, **options):
-        try:
-            pooler.connect(**options).close()
-            return True
-        except psycopg2.OperationalError:
-            return False
 
     def test_certificates(self):
         authority = Authority()
@@ -171,8 +163,8 @@ class RulesTest(AccessCase):
                                  auth={"hba": [rule], "ident": [ident]})
             for name, files in shown.items():
                 with self.subTest(ident=ident, certificate=name):
-                    let_in = self.gets_in(pooler, sslmode="require", **files)
-                    self.assertEqual(self.gets_in(pooler, port=postgres.port, sslmode="require", **files), let_in)
+                    let_in = pooler.lets_in(sslmode="require", **files)
+                    self.assertEqual(pooler.lets_in(port=postgres.port, sslmode="require", **files), let_in)
                     some.add((name, let_in))
             pooler.close()
         self.assertEqual({(name, True) for name in shown if name != "nobody"} | {(name, False) for name in shown}, some)

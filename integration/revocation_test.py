@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import unittest
 
-import psycopg2
-
 from integration.support import surroundings
 from integration.support.certificates import Authority, postgres_with_tls
 from integration.support.pgweir import ADMIN, Pgweir, users
@@ -18,14 +16,6 @@ from integration.support.waiting import wait_for
 
 def shown(authority, name):
     return dict(zip(("sslcert", "sslkey"), authority.sign(name, OWNER)), sslmode="require")
-
-
-def gets_in(pooler, **options):
-    try:
-        pooler.connect(**options).close()
-        return True
-    except psycopg2.OperationalError:
-        return False
 
 
 class ClientsTest(unittest.TestCase):
@@ -59,8 +49,8 @@ class ClientsTest(unittest.TestCase):
                 postgres.start()
                 pooler = self.pgweir(postgres, path)
                 for certificate, expected in ((self.good, good), (self.bad, bad)):
-                    self.assertEqual(expected, gets_in(pooler, port=postgres.port, **certificate))
-                    self.assertEqual(expected, gets_in(pooler, **certificate))
+                    self.assertEqual(expected, pooler.lets_in(port=postgres.port, **certificate))
+                    self.assertEqual(expected, pooler.lets_in(**certificate))
                 pooler.close()
                 postgres.stop()
 
@@ -73,15 +63,15 @@ class ClientsTest(unittest.TestCase):
         there = pooler.connect(**self.bad)
         shutil.copy(self.lists["bad"][0], path)
         pooler.reload()
-        wait_for(lambda: not gets_in(pooler, **self.bad), "it is taken back", 20)
-        self.assertTrue(gets_in(pooler, **self.good))
+        wait_for(lambda: not pooler.lets_in(**self.bad), "it is taken back", 20)
+        self.assertTrue(pooler.lets_in(**self.good))
         there.cursor().execute("select 1")
         # What is no list is refused whole, and said.
         shutil.copy(self.authority.certificate, path)
         pooler.reload()
         wait_for(lambda: "present.crl: the revocation lists cannot be used" in pooler.log(), "it is said", 20)
-        self.assertTrue(gets_in(pooler, **self.good))
-        self.assertFalse(gets_in(pooler, **self.bad))
+        self.assertTrue(pooler.lets_in(**self.good))
+        self.assertFalse(pooler.lets_in(**self.bad))
 
 
 class ServersTest(unittest.TestCase):
@@ -109,19 +99,19 @@ class ServersTest(unittest.TestCase):
             with self.subTest(name):
                 crl = self.authority.revocation_list(*revoked, name=name)
                 pooler = self.pgweir(crl)
-                by_libpq = gets_in(pooler, host="localhost", port=self.postgres.port, sslmode="verify-full",
+                by_libpq = pooler.lets_in(host="localhost", port=self.postgres.port, sslmode="verify-full",
                                    sslrootcert=self.authority.certificate, sslcrl=crl)
                 self.assertEqual(not revoked, by_libpq)
-                self.assertEqual(by_libpq, gets_in(pooler))
+                self.assertEqual(by_libpq, pooler.lets_in())
                 if revoked:
                     self.assertIn("certificate revoked", pooler.log())
 
     def test_nor_is_it_asked_for_users(self):
         crl = self.authority.revocation_list(self.own, name="asked")
         pooler = self.pgweir(crl, query_user=QUERY_USER)
-        self.assertFalse(gets_in(pooler))
+        self.assertFalse(pooler.lets_in())
         self.assertIn("certificate verify failed", pooler.log())
-        self.assertTrue(gets_in(self.pgweir(self.authority.revocation_list(name="free"), query_user=QUERY_USER)))
+        self.assertTrue(self.pgweir(self.authority.revocation_list(name="free"), query_user=QUERY_USER).lets_in())
 
 
 class CheckTest(unittest.TestCase):

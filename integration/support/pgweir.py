@@ -68,6 +68,14 @@ class Pooler:
         self.connections.append(connection)
         return connection
 
+    def lets_in(self, **options):
+        """Such a client."""
+        try:
+            self.connect(**options).close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+
     def query(self, sql, *parameters, **options):
         """Rows of one statement, autocommitted, on a connection of its own."""
         with contextlib.closing(self.connect(**options)) as connection:
