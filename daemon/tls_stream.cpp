@@ -519,7 +519,13 @@ tls_stream::result tls_stream::send(std::span<const protocol::bytes> pieces) {
             errno = 0;
             const int returned = SSL_write_ex(ssl_, next.data(), next.size(), &sent);
             if (returned != 1) {
-                const auto why = outcome_of(returned);
+                const int error = errno;
+                auto why = outcome_of(returned);
+                if (why == outcome::ended) { // behind the peer's goodbye all failures are this
+                    why = outcome::cut;
+                    broken_ = true;
+                    error_ = error;
+                }
                 return {why, total.count, broken_ ? (error_ != 0 ? error_ : EPIPE) : 0};
             }
             if (!wire_.unsent.empty()) {

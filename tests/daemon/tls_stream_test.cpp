@@ -511,6 +511,16 @@ TEST_CASE_FIXTURE(with_certificates, "tls: ends") {
         CHECK(c.client->has_more());
         CHECK(read_some(*c.client, 100, outcome::ended).empty());
     }
+    SUBCASE("with a goodbye, and gone: what is sent then has failed") {
+        c.server->say_goodbye();
+        CHECK(read_some(*c.client, 100) == "last");
+        CHECK(read_some(*c.client, 100, outcome::ended).empty());
+        c.sockets.close(0);
+        const auto piece = protocol::as_bytes("more");
+        const auto sent = c.client->send({&piece, 1});
+        CHECK(sent.what == outcome::cut);
+        CHECK(sent.error == EPIPE);
+    }
     SUBCASE("without a word") {
         c.sockets.close(0); // an edge of the socket's tells
         CHECK(read_some(*c.client, 100) == "last");
