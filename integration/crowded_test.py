@@ -1,6 +1,8 @@
 """Many users and a PostgreSQL that has no connection for all of their pools: who has left keeps none that
 others need, nor for ever."""
 
+import threading
+import time
 import unittest
 
 import psycopg2
@@ -80,6 +82,29 @@ class CrowdedTest(unittest.TestCase):
         wait_for(lambda: pooler.metric("pgweir_clients") == 1, "one has left", 20)
         self.assertEqual([(CROWD[2],)], pooler.query("select current_user::text", user=CROWD[2]))
         self.assertEqual(4, self.servers_of(CROWD[0]))
+
+    def test_busy_pools_do_not_take_each_others_servers_again_and_again(self):
+        """Four pools whose clients think between two statements: when each has its share, it keeps it."""
+        for workers in (1, 3):
+            with self.subTest(workers=workers):
+                pooler = self.pgweir(pool={"minconn": 0, "maxconn": 8, "wait_timeout": "20s"}, workers=workers)
+                clients = [self.client(pooler, user) for user in CROWD[:4] for _ in range(4)]
+                told = []
+
+                def work(client):
+                    for _ in range(100):
+                        with client.cursor() as cursor:
+                            cursor.execute("select pg_sleep(0.005)")
+                        time.sleep(0.02)
+                    told.append(client)
+                threads = [threading.Thread(target=work, args=(each,)) for each in clients]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join(60)
+                self.assertEqual(len(clients), len(told))
+                self.assertLess(self.closes(pooler), 40)  # of 1600 statements
+                pooler.close()
 
     def test_what_nobody_has_used_for_idle_timeout_goes(self):
         pooler = self.pgweir(listed=[CROWD[0]], pool={"minconn": 2, "maxconn": 3, "idle_timeout": "2s"}, workers=2)

@@ -1,6 +1,9 @@
 // PostgreSQL has no connection left for clients who wait, and other pools keep idle servers there:
 // the one that has been idle longest goes, on this worker or, where there is none, on the next that
 // has one. When PostgreSQL has closed it, its slot there is tried for at once.
+//
+// A server that is idle between two transactions of a busy pool goes only where the other pool has
+// none, or fewer even then: otherwise each would take the other's, again and again.
 #include "daemon/engine/engine.hpp"
 
 #include <algorithm>
@@ -11,10 +14,18 @@ namespace {
 
 using why = protocol::server_refused::why;
 
+/// Nobody has needed it for so long.
+constexpr auto long_idle = std::chrono::seconds(1);
+
 /// Does the limit that has been reached count the servers of both?
 bool counts_both(why reason, const server_access& a, const server_access& b) {
     return a.where == b.where && (reason != why::too_many_of_role || a.user == b.user) &&
            (reason != why::too_many_to_database || a.database == b.database);
+}
+
+/// A server that was in use a moment ago: who has nothing may, and who has less even afterwards.
+bool may_take(const pool::ledger& from, const pool::ledger& to) {
+    return !from.has_clients() || to.staying() == 0 || from.staying() > to.staying() + 1;
 }
 
 } // namespace
@@ -51,6 +62,10 @@ bool engine::give_up_idle(const make_room& asked, time_point now) {
         if (entry == asked.entry.get() || entry->is != pool_entry::kind::clients ||
             longest == nullptr || longest->state_since >= since || !part->shard.can_spare_idle() ||
             !counts_both(asked.reason, *wants, *entry->access.load())) {
+            continue;
+        }
+        if (now - longest->state_since < long_idle &&
+            !may_take(entry->shared, asked.entry->shared)) {
             continue;
         }
         from = part.get();
