@@ -51,6 +51,7 @@ public:
     void handshake_went(detached_socket& with, tls_stream::outcome how);
     [[nodiscard]] connection::send_result send(std::span<const protocol::bytes> pieces);
     void shutdown_send();
+    [[nodiscard]] bool has_ended() const { return ended_; }
     [[nodiscard]] int fd() const { return fd_; }
     [[nodiscard]] bool has_received() const {
         return received_ || !unread_.empty() || (tls_ && tls_->has_more());
@@ -479,6 +480,7 @@ public:
     std::unique_ptr<detached_connection> detach() override { return state_->release(); }
     bool sends_later() override { return state_->sends_later(); }
     bool stirs() override;
+    bool has_ended() const override { return state_->has_ended(); }
     addresses names() const override;
 
     [[nodiscard]] socket_state& state() const { return *state_; }

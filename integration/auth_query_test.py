@@ -388,6 +388,20 @@ class AuthQueryTest(unittest.TestCase):
         self.assertEqual(1, pooler.log().count("users cannot be looked up"))
         self.assertNotIn("pgweir-secret", pooler.log())
 
+    def test_who_waits_no_more_gives_its_place_back(self):
+        pooler = self.pgweir(databases={DATABASE: {"port": surroundings.reserve_port()}}, pool={"wait_timeout": "1h"},
+                             auth={"login_timeout": "10m", "max_unauthenticated": 5})
+        wires = [wire.Wire(pooler.host, pooler.port) for _ in range(5)]
+        for each in wires:
+            each.send(wire.startup(user=OWNER, database=DATABASE))
+        wait_for(lambda: pooler.metric("pgweir_clients") == 5, "all wait", 20)
+        with self.assertRaises(psycopg2.OperationalError):
+            pooler.console("show version")
+        for each in wires:
+            each.socket.close()
+        wait_for(lambda: pooler.metric("pgweir_clients") == 0, "none does", 20)
+        pooler.console("show version")
+
     def test_logins_wait_until_postgresql_is_back(self):
         postgres = Postgres(durable=True).start()
         self.addCleanup(postgres.close)

@@ -99,6 +99,25 @@ time_point engine::patience_of(const client& c, const protocol::login_find_user&
     return c.info->connected_at + std::min(wait, whole - whole / 10);
 }
 
+void engine::look_again_later(const client& c, time_point now) {
+    constexpr auto interval = std::chrono::seconds(1);
+    look_up_deadlines_.emplace_back(now + interval, c.id);
+    wake_by(now + interval);
+}
+
+/// While PostgreSQL is away this may take long, and nobody reads what comes from the client: one
+/// that has gone is not to keep a place among those who have not logged in.
+void engine::leave_look_up(client& c, time_point now) {
+    if (c.state != client_state::deriving || c.info->asked == nullptr) {
+        return;
+    }
+    if (c.socket->has_ended()) {
+        end(c, pool::client_close::eof, now);
+    } else {
+        look_again_later(c, now);
+    }
+}
+
 /// `known`: what has been looked up; nothing: nothing yet. Below, `listed` is what the
 /// configuration has of the user, found once here.
 protocol::login_action engine::admit(client& c, const login_answer* known) {
@@ -124,6 +143,7 @@ protocol::login_action engine::admit(client& c, const login_answer* known) {
             set_state(c, client_state::deriving, c.state_since);
             c.info->asked = std::make_shared<char>();
             question.asker = c.info->asked;
+            look_again_later(c, c.state_since);
             ports_.look_up(c.id.value, std::move(question));
             return protocol::login_read{};
         }

@@ -308,6 +308,7 @@ void engine::sweep_clients(time_point now) {
         }
     });
     due(leaving_deadlines_, [&](client& c) { leave_unless_taking(c, now); });
+    due(look_up_deadlines_, [&](client& c) { leave_look_up(c, now); });
     due(fence_deadlines_, [&](client& c) {
         if (c.listening && c.listening->holds_ready && c.listening->hold_until <= now) {
             release_ready(c, now);

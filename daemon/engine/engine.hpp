@@ -143,6 +143,8 @@ private:
                                       const config::hba_decision& decision,
                                       const login_answer& known) const;
     protocol::login_action refuse_in_the_dark(client& c, const login_answer& known);
+    void look_again_later(const client& c, time_point now);
+    void leave_look_up(client& c, time_point now);
     [[nodiscard]] time_point patience_of(const client& c,
                                          const protocol::login_find_user& ask) const;
     protocol::login_action terms_for(client& c, const config::user* listed,
@@ -492,6 +494,7 @@ private:
     std::multimap<time_point, client_id> late_refusals_;
     std::deque<std::pair<time_point, client_id>> closing_deadlines_;
     std::deque<std::pair<time_point, client_id>> leaving_deadlines_;
+    std::deque<std::pair<time_point, client_id>> look_up_deadlines_;
     std::deque<std::pair<time_point, client_id>> fence_deadlines_;
     std::set<std::pair<time_point, client_id>> idle_deadlines_; // each client's once at most
     struct pending_refusal {

@@ -110,6 +110,9 @@ public:
     /// says no.
     [[nodiscard]] virtual bool stirs() { return false; }
 
+    /// Has the peer said its last, as far as is known? What it has sent before may not be read yet.
+    [[nodiscard]] virtual bool has_ended() const { return false; }
+
     /// Where the peer is, for logs and the console ("127.0.0.1", 41234), and our own end.
     struct addresses {
         std::string peer;
