@@ -50,6 +50,17 @@ HIDING = {
     "dynamic, a statement behind another": (
         "create procedure f(a text) language plpgsql as $$ begin execute 'select 1; ' || a; end $$",
         "call f('set join_collapse_limit to 5')"),
+    "dynamic, an assignment by =": (
+        "create function f(a text) returns void language plpgsql as $$ declare s text; begin s := 'select 1';"
+        " if a <> '' then s = a; end if; execute s; end $$", "select f('set join_collapse_limit to 5')"),
+    "dynamic, a parameter": (
+        "create function f(a text) returns void language plpgsql as"
+        " $$ begin if a = '' then a := 'select 1'; end if; execute a; end $$",
+        "select f('set join_collapse_limit to 5')"),
+    "dynamic, an initial value": (
+        "create function f(a text) returns void language plpgsql as $$ declare s text := a;"
+        " begin if s is null then s := 'select 1'; end if; execute s; end $$",
+        "select f('set join_collapse_limit to 5')"),
     "two calls away": ("create function f() returns void language plpgsql as $$ begin SET end $$;"
                        "create function g() returns void language plpgsql as $$ begin perform f(); end $$;"
                        "create function h() returns void language plpgsql as"
@@ -221,11 +232,15 @@ class FunctionsTest(FunctionsCase):
         self.directly("create function plain() returns void language plpgsql as"
                       " $$ begin update t set a = 1; perform set_config('work_mem', '1MB', true);"
                       " execute 'insert into ' || 't' || ' values (2)'; end $$; create table t (a int);"
+                      "create function declared() returns setof int language plpgsql as"
+                      " $$ declare s text := 'select * from t'; begin s := s || ' limit ' || 1;"
+                      " return query execute s; end $$;"
                       + made_by("sql"))
         with started(self.postgres) as pooler:
             a = self.session(pooler)
             for _ in range(3):
                 a.ask("select plain()")
+                a.ask("select declared()")
                 a.ask("select f()")
             self.assertEqual({"5"}, a.limits())
             self.assertEqual(0, pooler.metric("pgweir_pins_total", user=OWNER))

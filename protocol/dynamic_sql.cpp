@@ -141,13 +141,8 @@ void dynamic_sql::first_piece(const sql_token& token) {
     }
     if (token.is == kind::string) {
         settle(shows_statement(token.text));
-    } else if (expected_ == expected::target) {
-        if (is_name(token) && !is_word(token, "strict")) {
-            unseen_.push_back(token.text);
-        }
-        if (!is_word(token, "strict")) {
-            settle(true);
-        }
+    } else if (expected_ == expected::targets) {
+        target(token);
     } else if (!after_format_ && (is_word(token, "format") || is_word(token, "concat"))) {
         after_format_ = true;
         concatenates_ = concatenates_ || is_word(token, "concat");
@@ -157,9 +152,15 @@ void dynamic_sql::first_piece(const sql_token& token) {
         const bool variable = !after_format_ && is_name(token) && !is_no_command;
         if (variable) {
             executed_.push_back(token.text);
+            if (!is_among(token.text, declared_)) {
+                unseen_.push_back(token.text);
+            }
             at_boundary_ = is_among(token.text, ended_);
         }
         settle(variable || is_no_command);
+    } else if (!after_format_ && is_word(token, "null")) {
+        forget_end();
+        expected_ = expected::nothing; // and so is whatever is joined to it
     } else {
         // v := v || … is as much known as it was.
         const bool itself = is_name(token) && same_name(token.text, assigned_);
@@ -170,6 +171,95 @@ void dynamic_sql::first_piece(const sql_token& token) {
         }
         settle(itself && is_among(assigned_, literal_));
     }
+}
+
+// INTO [STRICT] v, block.w; FOR v, w IN; FOREACH v IN; OPEN c FOR EXECUTE.
+void dynamic_sql::target(const sql_token& token) {
+    constexpr std::string_view goes_on = ",.";
+    const bool first = is_word(last_, "into") || is_word(last_, "strict") ||
+                       is_word(last_, "for") || is_word(last_, "foreach");
+    const bool separates =
+        token.is == kind::symbol && goes_on.find(token.text[0]) != std::string_view::npos;
+    if (is_word(token, "execute") || !(is_name(token) || separates)) {
+        settle(true);
+    } else if (!separates && !first && !is_symbol(last_, ',') && !is_symbol(last_, '.')) {
+        settle(true);
+    } else if (!separates && !is_word(token, "strict")) {
+        unseen_.push_back(token.text);
+    }
+    if (expected_ == expected::nothing && token.is == kind::word) {
+        word(token);
+    }
+}
+
+bool dynamic_sql::begins_statement(const sql_token& token) const {
+    const bool branches = is_word(token, "then") || is_word(token, "else");
+    return is_word(token, "begin") || is_word(token, "loop") ||
+           (branches && building_ != expected::command) || // or of CASE
+           (is_symbol(token, '>') && is_symbol(last_, '>'));
+}
+
+// name [CONSTANT] type [NOT NULL] {:= | = | DEFAULT} value
+void dynamic_sql::declares(const sql_token& token) {
+    if (is_word(token, "begin")) {
+        place_ = place::start;
+    } else if (place_ == place::declaration && is_name(token) && !is_word(token, "declare")) {
+        declared_.push_back(token.text);
+        variable_ = token.text;
+        place_ = place::type;
+    } else if (place_ == place::type && is_word(token, "alias")) {
+        unseen_.push_back(variable_); // FOR tells of the other name
+        place_ = place::value;
+    } else if (place_ == place::type && is_word(token, "cursor")) {
+        place_ = place::value;
+    }
+}
+
+// What follows is what `variable_` is set to.
+bool dynamic_sql::sets(const sql_token& token) {
+    const bool equals = is_symbol(token, '=');
+    const bool in_declarations = place_ >= place::declaration;
+    if (is_symbol(token, ';')) {
+        place_ = in_declarations ? place::declaration : place::start;
+        return false;
+    }
+    if (in_declarations) {
+        const bool set = place_ == place::type && (equals || is_word(token, "default"));
+        declares(token);
+        place_ = set ? place::value : place_;
+        return set;
+    }
+    const bool after_option = // #variable_conflict use_column
+        is_word(before_, "variable_conflict") || is_word(before_, "print_strict_params");
+    if (begins_statement(token)) {
+        place_ = place::start;
+    } else if (is_word(token, "declare") && (place_ == place::start || after_option)) {
+        place_ = place::declaration;
+    } else if (place_ == place::start) {
+        variable_ = token.text;
+        place_ = is_word(token, "call") ? place::call
+                 : is_name(token)       ? place::left
+                                        : place::inside;
+    } else if (is_word(token, "diagnostics")) {
+        place_ = place::diagnostics;
+    } else if (place_ == place::call && (is_symbol(token, ',') || is_symbol(token, ')'))) {
+        constexpr std::string_view in_front = "(,.>"; // of an argument that is just a variable
+        const bool alone =
+            before_.is == kind::symbol && in_front.find(before_.text[0]) != std::string_view::npos;
+        if (alone && is_name(last_)) {
+            unseen_.push_back(last_.text);
+        }
+    } else if (place_ == place::diagnostics && equals) {
+        variable_ = is_name(last_) ? last_.text : before_.text; // =, or :=
+        return true;
+    } else if (place_ == place::left) {
+        const bool name = is_name(token) && is_symbol(last_, '.');
+        variable_ = name ? token.text : variable_;
+        const bool goes_on = name || is_symbol(token, '.') || is_symbol(token, ':');
+        place_ = goes_on ? place::left : place::inside;
+        return equals;
+    }
+    return false;
 }
 
 void dynamic_sql::literal(const sql_token& token) {
@@ -230,10 +320,12 @@ void dynamic_sql::take(const sql_token& token) {
         first_piece(token);
     } else if (token.is == kind::word) {
         word(token);
-    } else if (symbol == '=' && is_symbol(last_, ':') && is_name(before_)) {
+    }
+    const bool set = sets(token);
+    if (set || (symbol == '=' && is_symbol(last_, ':') && is_name(before_))) {
         expected_ = expected::assignment;
         building_ = expected::nothing;
-        assigned_ = before_.text;
+        assigned_ = set ? variable_ : before_.text;
     }
     before_ = last_;
     last_ = token;
@@ -245,7 +337,9 @@ void dynamic_sql::word(const sql_token& token) {
         building_ = expected::nothing;
         executes_ = true;
     } else if (is_word(token, "into") && !is_word(last_, "insert") && !is_word(last_, "merge")) {
-        expected_ = expected::target;
+        expected_ = expected::targets;
+    } else if (is_word(token, "for") || is_word(token, "foreach")) {
+        expected_ = expected::targets;
     } else if (is_word(token, "concat")) {
         concatenates_ = true;
     }

@@ -5,6 +5,10 @@
 // in the middle of a statement ('set role ' || r) is read as if something unknown stood at its end
 // (open_end()), where this says that anything is joined to literals, and executed.
 //
+// Variables that are executed must be declared in the code, and only literals put into them: a
+// parameter has what its caller gives it. (A block that declares a variable by the name of one is
+// not told from those around it.)
+//
 // Which table, column or value is put in does not matter. Which function is called would: that is
 // not looked at, since nearly all such code names tables.
 //
@@ -46,10 +50,25 @@ private:
         nothing,
         command,    // EXECUTE was there: the first piece of its text comes
         assignment, // v := was there: the first piece of what v is
-        target,     // INTO was there: what comes is set to something that nobody sees
+        targets,    // INTO or FOR was there: what comes is set to something that nobody sees
+    };
+    // Where the latest token is.
+    enum class place : std::uint8_t {
+        start,       // of a statement
+        left,        // a name begins the statement, and nothing else has come: v, block.v
+        diagnostics, // GET DIAGNOSTICS v = …, v = …
+        call,        // CALL p(v): v may be an INOUT parameter
+        inside,      // anywhere else in it
+        declaration, // between DECLARE and BEGIN: a name comes, …
+        type,        // … its type, …
+        value,       // … and what it is
     };
 
     void first_piece(const sql_token& token);
+    void target(const sql_token& token);
+    [[nodiscard]] bool sets(const sql_token& token);
+    void declares(const sql_token& token);
+    [[nodiscard]] bool begins_statement(const sql_token& token) const;
     void literal(const sql_token& token);
     void forget_end();
     void end_of_statement();
@@ -57,6 +76,8 @@ private:
     void word(const sql_token& token);
     void settle(bool known);
 
+    place place_ = place::start;
+    std::string_view variable_; // the latest that is declared, or that begins a statement
     expected expected_ = expected::nothing;
     expected building_ = expected::nothing; // what the rest of this statement is a text for
     bool after_format_ = false;
@@ -68,9 +89,9 @@ private:
     bool at_boundary_ = false; // the variable that something is joined to ends a statement
     bool anything_ = false;
     effect_bits cut_ = 0;
-    std::string_view assigned_;                                 // the variable on the left side
-    sql_token before_, last_;                                   // the latest two tokens
-    std::vector<std::string_view> executed_, literal_, unseen_; // variables
+    std::string_view assigned_; // the variable on the left side
+    sql_token before_, last_;   // the latest two tokens
+    std::vector<std::string_view> declared_, executed_, literal_, unseen_; // variables
     std::vector<std::string_view> ended_; // … whose latest literal ends a statement
 };
 
