@@ -61,6 +61,12 @@ HIDING = {
         "create function f(a text) returns void language plpgsql as $$ declare s text := a;"
         " begin if s is null then s := 'select 1'; end if; execute s; end $$",
         "select f('set join_collapse_limit to 5')"),
+    "query_to_xml": (
+        "create function f(a text) returns xml language sql as $$ select query_to_xml(a, true, true, '') $$",
+        "select f('select set_config(''join_collapse_limit'', ''5'', false)')"),
+    "view with ts_stat": (
+        "create view f as select word from"
+        " ts_stat('select set_config(''join_collapse_limit'', ''5'', false)::tsvector')", "select * from f"),
     "two calls away": ("create function f() returns void language plpgsql as $$ begin SET end $$;"
                        "create function g() returns void language plpgsql as $$ begin perform f(); end $$;"
                        "create function h() returns void language plpgsql as"

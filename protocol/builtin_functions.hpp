@@ -46,6 +46,25 @@ inline constexpr std::uint32_t set_config_function = 2'078;
     case 1'575: // currval
     case 2'559: // lastval
         return reads_sequences;
+    case 2'923: // table_to_xml
+    case 2'924: // query_to_xml
+    case 2'925: // cursor_to_xml
+    case 2'926: // …_to_xmlschema, in the same order
+    case 2'927:
+    case 2'928:
+    case 2'929: // table_to_xml_and_xmlschema
+    case 2'930: // query_to_xml_and_xmlschema
+    case 2'933: // schema_to_xml, …_to_xmlschema, …_to_xml_and_xmlschema
+    case 2'934:
+    case 2'935:
+    case 2'936: // database_to_xml, in the same order
+    case 2'937:
+    case 2'938:
+    case 3'685: // ts_rewrite(tsquery, text)
+    case 3'689: // ts_stat
+    case 3'690:
+        return static_cast<effect_bits>(pins(pin_reason::large_statement) |
+                                        pins(pin_reason::setting)); // run what they are given
     default:
         return 0;
     }

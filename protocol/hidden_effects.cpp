@@ -128,6 +128,7 @@ statement_effects effects_of_parsed_call(std::string_view call) {
     }
     what.bits = effects_of_builtin(function);
     if (function != set_config_function) {
+        what.settings.unknown = (what.bits & bit_of(pin_reason::setting)) != 0;
         return what;
     }
     std::string name;

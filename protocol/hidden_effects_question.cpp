@@ -11,7 +11,8 @@ namespace {
 // which compute something (`computes`). `parsed`: what PostgreSQL has parsed of functions, their
 // defaults and bodies. `tree`: parsed expressions, in which functions are numbers; those of
 // set_config, the session's advisory locks, setseed, currval, lastval, backups, replication slots
-// and origins are looked for. `edge`: what mentions or uses what: code by the names in it
+// and origins, and those that run SQL which they are given, are looked for. `edge`: what mentions
+// or uses what: code by the names in it
 // (`word`s), everything else by its dependency; the relation that a trigger, default, check,
 // policy, index or rule is of, a relation's parents, and those whose foreign keys change it.
 // `hidden`: where a body or expression shows something of interest, and then, step by step, all
@@ -65,7 +66,7 @@ tree (classid, objid, text) AS MATERIALIZED (
       FROM pg_index WHERE indexrelid >= 16384 AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
     UNION ALL SELECT 'pg_proc'::regclass, oid, text FROM parsed
   ) AS t (classid, objid, text)
-  WHERE t.text ~ ':funcid (2078|28(?:8[0-9]|9[0-2])|1599|1575|2559|2172|3779|3786|422[0-3]|6006) '),
+  WHERE t.text ~ ':funcid (2078|28(?:8[0-9]|9[0-2])|1599|1575|2559|2172|3779|3786|422[0-3]|6006|29(?:2[3-9]|3[03-8])|3685|3689|3690) '),
 name (word, odd, classid, objid) AS MATERIALIZED (
   SELECT n.word, n.word <> translate(n.word, s.every, s.blanks), n.classid, n.objid FROM (
     SELECT 'pg_proc'::regclass::oid, oid, lower(proname::text COLLATE "C")
@@ -112,7 +113,7 @@ edge (classid, objid, ofclass, ofobj, by_name) AS MATERIALIZED (
 hidden (classid, objid, ofclass, ofobj, by_name) AS (
   (SELECT 'pg_proc'::regclass::oid, oid, 0::oid, 0::oid, true FROM code
     WHERE language IN ('c', 'internal')
-       OR text ~ E'set_config|advisory|currval|lastval|setseed|_backup|_slot|origin_session|pg_prepared_statement|pg_temp|\\mtemp(orary)?\\M|\\mhold\\M|\\mexecute\\M|\\mload\\M|\\m(un)?listen\\M|\\mprepare\\M|\\mextension\\M|_shared|\\m[gs]d\\M|u&|\\\\|(^|[\\x3b''"`${(]|\\m(begin|then|else|loop)\\M|--[^\n]*\n|\\*/)\\s*(set|reset|discard)\\M'
+       OR text ~ E'set_config|_to_xml|ts_stat|ts_rewrite|advisory|currval|lastval|setseed|_backup|_slot|origin_session|pg_prepared_statement|pg_temp|\\mtemp(orary)?\\M|\\mhold\\M|\\mexecute\\M|\\mload\\M|\\m(un)?listen\\M|\\mprepare\\M|\\mextension\\M|_shared|\\m[gs]d\\M|u&|\\\\|(^|[\\x3b''"`${(]|\\m(begin|then|else|loop)\\M|--[^\n]*\n|\\*/)\\s*(set|reset|discard)\\M'
    UNION ALL SELECT classid, objid, 0, 0, true FROM tree)
   UNION
   SELECT e.* FROM hidden h JOIN edge e ON e.ofclass = h.classid AND e.ofobj = h.objid),
@@ -137,7 +138,7 @@ told (what, classid, objid, value) AS (
   UNION ALL
   SELECT 't', classid, objid, concat_ws(' ', call[1], CASE WHEN length(call[3]) < 800 THEN call[3] END)
     FROM tree CROSS JOIN LATERAL regexp_matches(text,
-           E':funcid (2078|28(?:8[0-9]|9[0-2])|1599|1575|2559|2172|3779|3786|422[0-3]|6006) [^{}]*:args '
+           E':funcid (2078|28(?:8[0-9]|9[0-2])|1599|1575|2559|2172|3779|3786|422[0-3]|6006|29(?:2[3-9]|3[03-8])|3685|3689|3690) [^{}]*:args '
            '\\((\\{CONST [^{}]*:constvalue \\d+ \\[ ([-0-9 ]*)\\])?', 'g') AS call)
 SELECT r.what, r.id, r.value FROM (
   SELECT what, concat(classid, '.', objid), n, substr(value, 1 + 900 * n, 900)

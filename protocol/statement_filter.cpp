@@ -37,7 +37,7 @@ std::uint32_t load_quad(const char* from) {
 }
 
 // Seven letters of each word that must be noticed wherever it stands.
-constexpr std::array<std::string_view, 13> long_words = {
+constexpr std::array<std::string_view, 16> long_words = {
     "_config", // set_config
     "advisor", // pg_advisory_lock, pg_try_advisory_lock, …_shared
     "currval", "lastval", "setseed",
@@ -49,6 +49,8 @@ constexpr std::array<std::string_view, 13> long_words = {
     "rt_back", // … pg_start_backup
     "on_orig", // pg_replication_origin_session_setup
     "on_slot", // pg_create_physical_replication_slot and its like
+    "_to_xml", // query_to_xml and its like
+    "ts_stat", "ts_rewr",
 };
 
 // Their quads, each in the place that its product with `factor` begins with.
@@ -139,16 +141,19 @@ bool may_have_trigger(std::string_view sql) {
 // Second look -------------------------------------------------------------------------------------
 
 // Three letters in a row out of a word that must be noticed wherever it stands, chosen to be rare
-// in other words. A fourth keeps "temp" apart from "item" and "system".
+// in other words. A fourth keeps "temp" apart from "item" and "system", and "ts_stat" from
+// "events_".
 struct trigger {
     unsigned char a, b, c;
 };
 constexpr std::array triggers = {
-    trigger{'n', 'f', 'i'}, // set_config
-    trigger{'d', 'v', 'i'}, // pg_advisory_lock, pg_try_advisory_lock, …_shared
-    trigger{'r', 'r', 'v'}, // currval
-    trigger{'s', 't', 'v'}, // lastval
-    trigger{'t', 's', 'e'}, // setseed
+    trigger{'n', 'f', 'i'},                  // set_config
+    trigger{'d', 'v', 'i'},                  // pg_advisory_lock, pg_try_advisory_lock, …_shared
+    trigger{'r', 'r', 'v'},                  // currval
+    trigger{'s', 't', 'v'},                  // lastval
+    trigger{'t', 's', 'e'},                  // setseed
+    trigger{'_' | lower_case_bit, 'x', 'm'}, // query_to_xml, …
+    trigger{'e', 'w', 'r'},                  // ts_rewrite
 };
 
 // One bit in each byte of the result whose place a trigger, a semicolon or a U&"…" starts at.
@@ -164,6 +169,7 @@ block hits_in(const char* at) {
     // pg_settings, pg_notify, pg_backup_start and whatever else; few texts name anything of
     // PostgreSQL's.
     hits |= (first == 'p') & (second == 'g') & (third == ('_' | lower_case_bit));
+    hits |= (first == 't') & (second == 's') & (third == ('_' | lower_case_bit)) & (fourth == 's');
     for (const auto& t : triggers) {
         hits |= (first == t.a) & (second == t.b) & (third == t.c);
     }

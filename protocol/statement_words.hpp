@@ -30,7 +30,9 @@ struct known_function {
 
 inline constexpr auto slot =
     bit_of(pin_reason::loaded_library); // the server must be closed as well
-inline constexpr std::array<known_function, 22> functions = {{
+inline constexpr auto anything = static_cast<effect_bits>(
+    bit_of(pin_reason::large_statement) | bit_of(pin_reason::setting)); // runs SQL that it is given
+inline constexpr std::array<known_function, 38> functions = {{
     {"pg_advisory_lock", bit_of(pin_reason::advisory_lock)},
     {"pg_advisory_lock_shared", bit_of(pin_reason::advisory_lock)},
     {"pg_try_advisory_lock", bit_of(pin_reason::advisory_lock)},
@@ -53,6 +55,22 @@ inline constexpr std::array<known_function, 22> functions = {{
     {"pg_create_logical_replication_slot", slot, leaves::if_given},
     {"pg_copy_physical_replication_slot", slot, leaves::if_given},
     {"pg_copy_logical_replication_slot", slot, leaves::if_given},
+    {"query_to_xml", anything},
+    {"query_to_xmlschema", anything},
+    {"query_to_xml_and_xmlschema", anything},
+    {"cursor_to_xml", anything},
+    {"cursor_to_xmlschema", anything},
+    {"table_to_xml", anything}, // or a view, of which only the name is given
+    {"table_to_xmlschema", anything},
+    {"table_to_xml_and_xmlschema", anything},
+    {"schema_to_xml", anything},
+    {"schema_to_xmlschema", anything},
+    {"schema_to_xml_and_xmlschema", anything},
+    {"database_to_xml", anything},
+    {"database_to_xmlschema", anything},
+    {"database_to_xml_and_xmlschema", anything},
+    {"ts_stat", anything},
+    {"ts_rewrite", anything},
 }};
 
 inline constexpr std::string_view temporary_schema = "pg_temp"; // and pg_temp_3, …

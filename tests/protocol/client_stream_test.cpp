@@ -285,6 +285,9 @@ TEST_CASE("client_stream: what pins") {
         {"setseed by number",
          {message('F', std::string("\0\0\x06\x3f\0\0\0\0\0\0", 10))},
          "random_seed"},
+        {"query_to_xml by number",
+         {message('F', std::string("\0\0\x0b\x6c\0\0\0\0\0\0", 10))},
+         "setting large_statement"},
         {"lo_open by number", {message('F', std::string("\0\0\x03\xb8\0\0\0\0\0\0", 10))}, ""},
     };
     for (const auto& [what, messages, pins] : rows) {

@@ -198,6 +198,7 @@ TEST_CASE("hidden_effects: calls in what PostgreSQL has parsed") {
     called("h", "1575");
     called("i", "4711");
     called("j", "nonsense");
+    called("k", "2924 28 0 0 0 97 46 88 ");
     from.row("t", "1255.97", "2880");
     const auto names = from.read();
     CHECK(names->find("a")->always.bits == (setting | lock));
@@ -214,6 +215,8 @@ TEST_CASE("hidden_effects: calls in what PostgreSQL has parsed") {
     CHECK(names->find("h")->always.bits == reads_sequences);
     CHECK(names->find("i") == nullptr);
     CHECK(names->find("j") == nullptr);
+    CHECK(names->find("k")->always.bits == (setting | bit_of(pin_reason::large_statement)));
+    CHECK(names->find("k")->always.settings.unknown);
 }
 
 TEST_CASE("hidden_effects: a body that PostgreSQL has parsed, and that writes") {

@@ -202,6 +202,20 @@ constexpr row rows[] = {
     {"SELECT nextval('s')", ""},
     {"SELECT setval('s', 1)", ""},
 
+    // What runs SQL that it is given.
+    {"SELECT query_to_xml('SELECT set_config(''a'', ''b'', false)', true, true, '')",
+     "setting large_statement"},
+    {"select pg_catalog.\"query_to_xml_and_xmlschema\"($1, true, true, '')",
+     "setting large_statement"},
+    {"SELECT table_to_xml('view', true, true, '')", "setting large_statement"},
+    {"SELECT CURSOR_TO_XML('c', 1, true, true, '')", "setting large_statement"},
+    {"SELECT schema_to_xml('s', true, true, '')", "setting large_statement"},
+    {"SELECT database_to_xmlschema(true, true, '')", "setting large_statement"},
+    {"SELECT word FROM ts_stat('SELECT v FROM t')", "setting large_statement"},
+    {"SELECT ts_rewrite(q, 'SELECT a, b FROM t')", "setting large_statement"},
+    {"DO $$ BEGIN PERFORM query_to_xml(q, true, true, ''); END $$", "setting large_statement"},
+    {"SELECT xmlelement(name a), ts_rank(a, b), ts_status FROM events_stat", ""},
+
     // What is read of sequences.
     {"SELECT * FROM pg_prepared_statements", "lists_statements"},
     {"select name from \"pg_catalog\".\"pg_prepared_statements\" as s", "lists_statements"},
