@@ -103,7 +103,7 @@ class CrowdedTest(unittest.TestCase):
                 for thread in threads:
                     thread.join(60)
                 self.assertEqual(len(clients), len(told))
-                self.assertLess(self.closes(pooler), 40)  # of 1600 statements
+                self.assertLess(self.closes(pooler), 60)  # of 1600 statements; some at the beginning
                 pooler.close()
 
     def test_what_nobody_has_used_for_idle_timeout_goes(self):

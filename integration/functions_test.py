@@ -379,7 +379,7 @@ class NotReadTest(FunctionsCase):
             pooler = self.starts(functions_interval="1s")
             self.assertEqual(["1"], self.session(pooler).ask("select 1"))
             self.assertFalse(self.is_known(pooler))
-            self.assertIn("lock timeout", pooler.log())
+            wait_for(lambda: "lock timeout" in pooler.log(), "it is said", 20)
             vacuum.rollback()
         wait_for(lambda: self.is_known(pooler), "it is tried again")
         self.assertEqual(SERVERS, pooler.metric("pgweir_server_connects_total", user=OWNER))

@@ -92,7 +92,7 @@ class LibrarySettingsTest(RawCase):
                     self.assertEqual([default], self.ask(
                         c, "select coalesce(current_setting('%s', true), '')" % name))
                 self.assertEqual(["42"], self.ask(c, "show app.tenant"))
-                self.assertIn("setting=" + name, self.pooler.log())
+                wait_for(lambda told="setting=" + name: told in self.pooler.log(), "it is said", 20)
 
     def test_what_was_sent_behind_it_is_carried_out_once(self):
         insert = "insert into library_done values (current_setting('app.tenant'))"

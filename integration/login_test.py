@@ -352,7 +352,7 @@ class MostInAllTest(PoolerCase):
         with self.assertRaises(psycopg2.OperationalError):
             self.pooler.connect()
         serves()
-        self.assertIn("too many connections that have not logged in", self.pooler.log())
+        wait_for(lambda: "too many connections that have not logged in" in self.pooler.log(), "it is said", 20)
         for stranger in strangers:  # they have been taken, and are still there
             stranger.sendall(wire.startup(user=OWNER, database=DATABASE))
             self.assertEqual(b"R", stranger.recv(1))

@@ -136,7 +136,7 @@ class ReloadTest(PoolerCase):
                 self.pooler.settings = good
                 wait_for(lambda b=before: self.pooler.metric(
                     "pgweir_config_reload_failures_total") == b + 1, "the reload is refused")
-                self.assertIn(authority.directory + ": ", self.pooler.log())
+                wait_for(lambda: authority.directory + ": " in self.pooler.log(), "it is said", 20)
                 self.assertEqual(1, self.value(client, "select 1"))
                 checked = subprocess.run(
                     [surroundings.BINARY, "check", "--config", self.pooler.config_path],

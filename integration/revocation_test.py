@@ -104,13 +104,13 @@ class ServersTest(unittest.TestCase):
                 self.assertEqual(not revoked, by_libpq)
                 self.assertEqual(by_libpq, pooler.lets_in())
                 if revoked:
-                    self.assertIn("certificate revoked", pooler.log())
+                    wait_for(lambda: "certificate revoked" in pooler.log(), "it is said", 20)
 
     def test_nor_is_it_asked_for_users(self):
         crl = self.authority.revocation_list(self.own, name="asked")
         pooler = self.pgweir(crl, query_user=QUERY_USER)
         self.assertFalse(pooler.lets_in())
-        self.assertIn("certificate verify failed", pooler.log())
+        wait_for(lambda: "certificate verify failed" in pooler.log(), "it is said", 20)
         self.assertTrue(self.pgweir(self.authority.revocation_list(name="free"), query_user=QUERY_USER).lets_in())
 
 

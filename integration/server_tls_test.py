@@ -236,7 +236,7 @@ class DirectTest(ServerTlsCase):
     def test_a_certificate_of_another_authority(self):
         pooler = self.direct(Authority("another"))
         self.unanswered(pooler)
-        self.assertIn("certificate verify failed", pooler.log())
+        wait_for(lambda: "certificate verify failed" in pooler.log(), "it is said", 20)
         self.assertEqual({HANDSHAKE}, set(self.front.first_bytes))
         self.assertEqual([], self.postgres.backends())
 
