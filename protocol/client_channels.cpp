@@ -81,27 +81,23 @@ client_channels::changes client_channels::told(const channel_set& there) {
             result.gone.push_back(channel);
         }
     }
-    std::erase_if(moving_, [&](const auto& channel) {
-        const bool left = !there.contains(channel);
-        if (left) {
+    channel_set moving;
+    for (const auto& channel : there) {
+        if (!ours_.contains(channel) && !served_.contains(channel)) {
+            moving.insert(channel);
+        }
+    }
+    for (const auto& channel : moving_) {
+        if (!moving.contains(channel)) {
             result.gone.push_back(channel);
         }
-        return left;
-    });
-    for (const auto& channel : there) {
-        const bool elsewhere = ours_.contains(channel) || served_.contains(channel);
-        if (!elsewhere && moving_.insert(channel).second) {
-            result.fresh.push_back(channel);
-        }
     }
+    moving_ = std::move(moving);
+    result.fresh.assign(moving_.begin(), moving_.end());
     server_listens_ = carried_ || !there.empty();
-    if (moving_.empty() || !result.fresh.empty()) {
-        // The listening connection takes one request behind the other: when it listens to what is
-        // fresh, it does to what was asked before.
-        stage_ = moving_.empty() ? stage::settled : stage::joining;
-        arrived_early_ = false;
-        ++serial_;
-    }
+    stage_ = moving_.empty() ? stage::settled : stage::joining;
+    arrived_early_ = false;
+    ++serial_;
     return result;
 }
 

@@ -68,20 +68,13 @@ public:
     // The server's answer
     // --------------------------------------------------------------------------
 
-    /// Something moves, and the client has not said UNLISTEN since: what it listens to beside that
-    /// may be asked when the move has ended. Else no move of one that goes on saying LISTEN would
-    /// ever end, and each question is answered with all that the server listens to.
-    [[nodiscard]] bool may_be_asked_later() const {
-        return stage_ != stage::settled && changes_.empty();
-    }
     /// It is being asked, outside a transaction block.
     void asked();
     struct changes {
-        std::vector<std::string> gone; // served no longer
-        // What is to be listened to from now on, for it to move; what moves already is not in here.
-        std::vector<std::string> fresh;
+        std::vector<std::string> gone;  // served no longer
+        std::vector<std::string> fresh; // what is to be listened to from now on, for it to move
     };
-    /// It listens to these. Where something moves already, what is new joins that move.
+    /// It listens to these.
     [[nodiscard]] changes told(const channel_set& there);
     /// It listens to something of the client's or ours, and is to be told UNLISTEN *.
     [[nodiscard]] bool server_listens() const { return server_listens_; }

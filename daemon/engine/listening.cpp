@@ -71,7 +71,7 @@ void engine::next_errand(client& c, server& s) {
                                    protocol::fence_payload(mark), false);
         }
         run_errand(s, channel_errand::own_news);
-    } else if (c.session.channels_to_ask() && (l == nullptr || !l->channels.may_be_asked_later()) &&
+    } else if (c.session.channels_to_ask() &&
                (l != nullptr || c.pool->shard.bounds().listens_for_all)) {
         if (l == nullptr) {
             c.listening = std::make_unique<listening_client>();
@@ -172,13 +172,11 @@ void engine::channels_told(client& c, server& s) {
     auto& l = *c.listening;
     auto changes = l.channels.told(std::exchange(s.channels_told, {}));
     leave(c, changes.gone);
-    if (l.channels.now() != protocol::client_channels::stage::settled) {
+    if (!changes.fresh.empty()) {
         // PostgreSQL converts what it notifies, and names, to the encoding of each connection.
         if (c.pool->shard.bounds().listens_for_all &&
             encoding_in(s.parameters) == listening_encoding) {
-            if (!changes.fresh.empty()) {
-                join(c, std::move(changes.fresh));
-            }
+            join(c, std::move(changes.fresh));
         } else {
             l.stays = true;
             leave(c, l.channels.stay()); // some of it may have been about to move
